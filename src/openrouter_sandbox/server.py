@@ -1,0 +1,251 @@
+"""The HTTP server: routes, the record of what arrived, and the control route."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from openrouter_sandbox import account, chat, responses
+from openrouter_sandbox.answers import Answer, complete
+from openrouter_sandbox.calls import Call, read_call
+from openrouter_sandbox.delivery import replaced, send_json, send_stream
+from openrouter_sandbox.errors import ApiError
+from openrouter_sandbox.events import Envelope, token_id
+from openrouter_sandbox.names import Preset, Row
+from openrouter_sandbox.rules import Rule, take_rule
+
+API = "/api/v1"
+LARGEST_BODY = 256 * 1024 * 1024  # pictures and documents travel inside the JSON
+LOOPBACK = ("127.0.0.1", "::1")
+BACKLOG = 1024
+
+RENDERERS = {"/chat/completions": chat, "/responses": responses}
+
+
+@dataclass(frozen=True)
+class Received:
+    """One request under /api/v1. `headers` ignore case; `body`: parsed JSON, or None; `query`: decoded."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: Any
+    query: Mapping[str, str]
+
+
+class Sandbox:
+    """The server, for use in a test or a benchmark: `async with Sandbox() as sandbox: … sandbox.base_url`.
+
+    `catalog` and `presets` (lists of rows as the API answers them; None: the packaged ones) and `rules` may be changed
+    at any time. `open_streams`: inference requests being answered now. `connections`: TCP connections accepted so far.
+    """
+
+    def __init__(
+        self,
+        catalog: list[Row] | None = None,
+        presets: list[Preset] | None = None,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+    ) -> None:
+        self.catalog = account.packaged("catalog.json") if catalog is None else catalog
+        self.presets = account.packaged("presets.json") if presets is None else presets
+        self.rules: list[Rule] = []
+        self.received: list[Received] = []
+        self.open_streams = 0
+        self.connections = 0
+        self.host = host
+        self.port = port
+        self._generations = 0
+        self._server: asyncio.Server | None = None
+        # Cancelling handlers is what makes a client's disconnect felt in the middle of a pause.
+        self._runner = web.AppRunner(
+            self._application(), handler_cancellation=True, shutdown_timeout=0.1, access_log=None
+        )
+
+    @property
+    def base_url(self) -> str:
+        return f"http://{self.host}:{self.port}{API}"
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        await self._runner.setup()
+        self._server = await asyncio.get_running_loop().create_server(
+            self._accept, self.host, self.port, backlog=BACKLOG
+        )
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def stop(self) -> None:
+        if self._server is not None:
+            self._server.close()
+        await self._runner.cleanup()
+
+    def _accept(self) -> asyncio.BaseProtocol:
+        self.connections += 1
+        server = self._runner.server
+        assert server is not None
+        return server()
+
+    def _application(self) -> web.Application:
+        app = web.Application(middlewares=[self._api_errors], client_max_size=LARGEST_BODY)
+        plain: dict[str, Callable[[web.Request], dict[str, Any]]] = {
+            "/models": self._models,
+            "/models/user": self._user_models,
+            "/model/{author}/{slug}": self._model,
+            "/key": self._key,
+            "/presets": self._presets,
+            "/presets/{slug}": self._preset,
+        }
+        for path, answer in plain.items():
+            app.router.add_get(API + path, self._plain(answer))
+        for path in RENDERERS:
+            app.router.add_post(API + path, self._infer)
+        app.router.add_route("*", API + "/{path:.*}", self._plain(self._unknown))
+        app.router.add_post("/sandbox/rules", self._add_rules)
+        app.router.add_delete("/sandbox/rules", self._clear_rules)
+        app.router.add_get("/sandbox/received", self._show_received)
+        app.router.add_delete("/sandbox/received", self._clear_received)
+        return app
+
+    @web.middleware
+    async def _api_errors(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.path.startswith("/sandbox/") and request.remote not in LOOPBACK:
+            raise web.HTTPForbidden(text="The control route answers this computer only.")
+        if request.path.startswith(API):
+            record = Received(request.method, request.path, request.headers, await json_body(request), request.query)
+            self.received.append(record)
+            request["received"] = record
+        try:
+            return await handler(request)
+        except ApiError as error:
+            return web.json_response(error.body(), status=error.status)
+
+    # Catalog and account
+
+    def _plain(self, answer: Callable[[web.Request], dict[str, Any]]) -> Callable[[web.Request], Awaitable[Any]]:
+        async def handle(request: web.Request) -> web.StreamResponse:
+            try:
+                body = answer(request)
+            except ApiError as error:
+                if error.status != 404:
+                    raise
+                body = None
+                refusal = error
+            rule = take_rule(self.rules, request.path, None)
+            await asyncio.sleep(rule.delay_seconds)
+            if rule.replaces:
+                return replaced(rule)
+            if body is None:
+                raise refusal
+            return await send_json(request, body, {}, rule)
+
+        return handle
+
+    def _models(self, request: web.Request) -> dict[str, Any]:
+        return account.models(request.path, request.query, self.catalog)
+
+    def _user_models(self, request: web.Request) -> dict[str, Any]:
+        account.check_key(request.headers.get("Authorization"))
+        return self._models(request)
+
+    def _model(self, request: web.Request) -> dict[str, Any]:
+        return account.model(f"{request.match_info['author']}/{request.match_info['slug']}", self.catalog)
+
+    def _key(self, request: web.Request) -> dict[str, Any]:
+        return account.key(account.check_key(request.headers.get("Authorization")))
+
+    def _presets(self, request: web.Request) -> dict[str, Any]:
+        account.check_key(request.headers.get("Authorization"))
+        return account.presets(request.query, self.presets)
+
+    def _preset(self, request: web.Request) -> dict[str, Any]:
+        account.check_key(request.headers.get("Authorization"))
+        return account.preset(request.match_info["slug"], self.presets)
+
+    def _unknown(self, request: web.Request) -> dict[str, Any]:
+        raise ApiError(404, "Not Found")
+
+    # Inference
+
+    async def _infer(self, request: web.Request) -> web.StreamResponse:
+        account.check_key(request.headers.get("Authorization"))
+        body = request["received"].body
+        if body is None:
+            raise ApiError(400, "Invalid JSON in request body")
+        call = read_call(request.path.removeprefix(API), body, self.catalog, self.presets)
+        rule = take_rule(self.rules, request.path, body.get("model"))
+        self.open_streams += 1
+        try:
+            return await self._answer(request, call, rule)
+        finally:
+            self.open_streams -= 1
+
+    async def _answer(self, request: web.Request, call: Call, rule: Rule) -> web.StreamResponse:
+        await asyncio.sleep(rule.delay_seconds)
+        if rule.replaces:
+            return replaced(rule)
+        self._generations += 1
+        created = int(time.time())
+        envelope = Envelope(
+            id=token_id(f"gen-{created}-", str(self._generations), 20),
+            created=created,
+            metadata=request.headers.get("X-OpenRouter-Metadata") == "enabled",
+            usage_form=rule.usage_form,
+        )
+        answer = complete(rule.answer or Answer(), call)
+        renderer = RENDERERS[call.endpoint]
+        headers = {"X-Generation-Id": envelope.id}
+        if call.body.get("stream"):
+            return await send_stream(request, renderer.render_stream(call, answer, envelope), headers, rule)
+        return await send_json(request, renderer.render_json(call, answer, envelope), headers, rule)
+
+    # Control route
+
+    async def _add_rules(self, request: web.Request) -> web.Response:
+        try:
+            given = await request.json()
+            rules = [Rule.from_json(item) for item in (given if isinstance(given, list) else [given])]
+        except (ValueError, TypeError) as error:
+            return web.json_response({"error": str(error)}, status=400)
+        self.rules.extend(rules)
+        return web.json_response({"rules": len(self.rules)})
+
+    async def _clear_rules(self, request: web.Request) -> web.Response:
+        self.rules.clear()
+        return web.json_response({"rules": 0})
+
+    async def _show_received(self, request: web.Request) -> web.Response:
+        shown = [
+            {**dataclasses.asdict(dataclasses.replace(item, headers=dict(item.headers), query=dict(item.query)))}
+            for item in self.received
+        ]
+        return web.json_response({"received": shown, "open_streams": self.open_streams})
+
+    async def _clear_received(self, request: web.Request) -> web.Response:
+        self.received.clear()
+        return web.json_response({"received": 0})
+
+
+async def json_body(request: web.Request) -> Any:
+    """The parsed body, or None."""
+    try:
+        return json.loads(await request.read())
+    except ValueError:
+        return None
