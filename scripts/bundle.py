@@ -1,7 +1,7 @@
 """Build `openrouter_pipe.py`, the one file that Open WebUI loads, from the modules of `src/openrouter_pipe/`.
 
 `bundle.py` writes it, `bundle.py --check` compares. The modules stand in order of dependency, word for word; only
-imports and module docstrings move. The rules that make this work are in docs/development.md; breaking one stops the build.
+imports and module docstrings move. docs/development.md has the rules that make this work; breaking one stops the build.
 """
 
 from __future__ import annotations
