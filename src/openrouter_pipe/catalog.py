@@ -1,0 +1,188 @@
+"""The catalog: what OpenRouter's `GET /models` says, as immutable rows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from .model_ref import ModelRef
+
+# Open WebUI refuses model ids with white space and ids over 256 characters; some room is left for the function id.
+_CARRIABLE_ID = re.compile(r"[^\s\x00-\x1f\x7f]{1,200}")
+# Keys of `pricing` that are not a price.
+_NOT_PRICES = ("discount", "overrides")
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """One row of the catalog. Unknown is `None` or empty; prices are US dollars per token or unit, as decimal text."""
+
+    id: str
+    name: str
+    description: str = ""
+    context_length: int | None = None
+    pricing: Mapping[str, str] = field(default_factory=dict)
+    input_modalities: tuple[str, ...] = ()
+    output_modalities: tuple[str, ...] = ()
+    supported_parameters: frozenset[str] = frozenset()
+    is_router: bool = False
+    ref: ModelRef = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Take the id apart once: the list of models needs it several times for each row."""
+        object.__setattr__(self, "ref", ModelRef.from_api(self.id))
+
+    @property
+    def is_free(self) -> bool:
+        """Every price that is given is zero ("-1" means "varies"), or the id says `:free`."""
+        if "free" in self.ref.variants:
+            return True
+        return bool(self.pricing) and all(_is_zero(price) for price in self.pricing.values())
+
+    @property
+    def has_tools(self) -> bool:
+        """Whether the model takes tools; a router or alias that lists nothing passes them on."""
+        return "tools" in self.supported_parameters or (self.is_router and not self.supported_parameters)
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """A preset of the account: its slug, its own name and description, and the id of the model it names (if any)."""
+
+    slug: str
+    name: str
+    description: str = ""
+    model_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """The rows of one account at one moment: `models` by id, discovered presets, and how many rows were left out."""
+
+    models: Mapping[str, Model]
+    presets: tuple[Preset, ...] = ()
+    left_out: int = 0
+    _lower_ids: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
+
+    @classmethod
+    def from_rows(cls, rows: Iterable[object], presets: Iterable[Preset] = ()) -> Catalog:
+        """Read `GET /models` rows. Odd values become "unknown"; a row without an id or without text output is counted."""
+        models: dict[str, Model] = {}
+        found = {preset.slug: preset for preset in presets}
+        left_out = 0
+        for row in rows:
+            model = parse_model(row)
+            if model is None:
+                left_out += 1
+                continue
+            ref = model.ref
+            if not ref.base and ref.preset is not None:
+                found.setdefault(ref.preset, Preset(ref.preset, ref.preset, model.description))
+            else:
+                models.setdefault(model.id, model)
+        return cls(models, tuple(found.values()), left_out, {key.lower(): key for key in models})
+
+    def describe(self, ref: ModelRef) -> Model | None:
+        """The row that describes `ref`: without preset and routing tags but with its catalog tag, else the base row."""
+        for row_id in ref.row_ids:
+            model = self.models.get(row_id)
+            if model is not None:
+                return model
+        return None
+
+    def find_base(self, text: str) -> str | None:
+        """The id of the row that a person means by `text`, in any case; None when there is none."""
+        return self._lower_ids.get(text.lower())
+
+
+def parse_model(row: object) -> Model | None:
+    """One row of `GET /models`; None when it has no usable id or is known to produce no text."""
+    if not isinstance(row, dict):
+        return None
+    model_id = row.get("id")
+    if not isinstance(model_id, str) or not _CARRIABLE_ID.fullmatch(model_id):
+        return None
+    architecture = row.get("architecture")
+    if not isinstance(architecture, dict):
+        architecture = {}
+    output_modalities = _texts(architecture.get("output_modalities"))
+    if output_modalities and "text" not in output_modalities:
+        return None
+    return Model(
+        id=model_id,
+        name=one_line(row.get("name")) or model_id,
+        description=_text(row.get("description")),
+        context_length=_positive_int(row.get("context_length")),
+        pricing=_prices(row.get("pricing")),
+        input_modalities=_texts(architecture.get("input_modalities")),
+        output_modalities=output_modalities,
+        supported_parameters=frozenset(_texts(row.get("supported_parameters"))),
+        is_router=architecture.get("tokenizer") == "Router" or model_id.startswith(("openrouter/", "~")),
+    )
+
+
+def parse_preset(row: object) -> Preset | None:
+    """One row of `GET /presets` (or the body of `GET /presets/{slug}`); None when it has no slug or is not active."""
+    if not isinstance(row, dict):
+        return None
+    slug = row.get("slug")
+    if not isinstance(slug, str) or ModelRef.from_api(f"@preset/{slug}").preset != slug:
+        return None
+    if row.get("status", "active") not in ("active", None):
+        return None
+    version = row.get("designated_version")
+    config = version.get("config") if isinstance(version, dict) else row
+    return Preset(slug, one_line(row.get("name")) or slug, _text(row.get("description")), _first_model(config))
+
+
+def one_line(value: object) -> str:
+    """`value` as one line of printable text (names go into lists and logs); empty when it is not text."""
+    if not isinstance(value, str):
+        return ""
+    return " ".join("".join(char if char.isprintable() else " " for char in value[:500]).split())
+
+
+def _first_model(config: object) -> str | None:
+    if not isinstance(config, dict):
+        return None
+    models = config.get("models")
+    candidates: list[Any] = [config.get("model"), *(models if isinstance(models, list) else ())]
+    return next((model for model in candidates if isinstance(model, str) and model), None)
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    return tuple(item for item in value if isinstance(item, str)) if isinstance(value, list) else ()
+
+
+def _positive_int(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
+
+
+def _prices(value: object) -> dict[str, str]:
+    if not isinstance(value, dict):
+        return {}
+    return {
+        str(key): str(price)
+        for key, price in value.items()
+        if key not in _NOT_PRICES and _is_number(price)
+    }
+
+
+def _is_number(price: object) -> bool:
+    if not isinstance(price, (str, int, float)) or isinstance(price, bool):
+        return False
+    try:
+        float(price)
+    except (ValueError, OverflowError):
+        return False
+    return True
+
+
+def _is_zero(price: str) -> bool:
+    return float(price) == 0

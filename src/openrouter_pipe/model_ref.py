@@ -1,0 +1,122 @@
+"""The grammar of model names.
+
+One name has two spellings:
+
+    OpenRouter (API)                     Open WebUI (after "<function id>.")
+    openai/gpt-4o                        openai.gpt-4o
+    openai/gpt-4o:nitro                  openai.gpt-4o:nitro
+    openai/gpt-4o:nitro@preset/x         openai.gpt-4o:nitro:preset/x
+    @preset/x                            preset/x
+
+Only the first "/" becomes ".", so dots, dates and "~" survive. A name that this would not bring back unchanged (an author
+with a dot, a gateway's id without an author such as `gpt-4.1`) is carried verbatim behind a leading "/".
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+# Routing tags exist on every model and are never in /models; catalog tags are rows of their own.
+# Source: OpenRouter docs, guides/routing/model-variants/overview.
+ROUTING_TAGS = ("nitro", "floor", "exacto", "online")
+CATALOG_TAGS = ("free", "thinking", "extended", "beta", "batch")
+DEPRECATED_TAGS = ("online", "thinking", "extended")
+
+_TAG = re.compile(r"[a-z0-9-]+")
+_SLUG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_API_PRESET = "@preset/"
+_WEBUI_PRESET = ":preset/"
+_VERBATIM = "/"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRef:
+    """A model name taken apart: `base` (empty when a preset stands alone), variant tags in order, preset slug or None."""
+
+    base: str
+    variants: tuple[str, ...] = ()
+    preset: str | None = None
+
+    @classmethod
+    def from_api(cls, text: str) -> ModelRef:
+        """Read OpenRouter's spelling. Never fails: what is not a tag or a preset belongs to the base."""
+        head, preset = _split_preset(text, _API_PRESET)
+        if preset is not None and not head:
+            return cls("", (), preset)
+        return cls(*_split_tags(head), preset)
+
+    @classmethod
+    def from_webui(cls, text: str) -> ModelRef:
+        """Read Open WebUI's spelling (without the function id). OpenRouter's own spelling is understood as well."""
+        if text.startswith(_VERBATIM):
+            return cls.from_api(text[1:])
+        alone = text.removeprefix("preset/")
+        if alone != text and is_preset_slug(alone):
+            return cls("", (), alone)
+        head, preset = _split_preset(text, _WEBUI_PRESET)
+        if preset is None:
+            head, preset = _split_preset(text, _API_PRESET)
+        if preset is not None and not head:
+            return cls("", (), preset)
+        base, variants = _split_tags(head)
+        return cls(first_dot_to_slash(base), variants, preset)
+
+    @property
+    def api_id(self) -> str:
+        """The name as OpenRouter takes it, e.g. `openai/gpt-4o:nitro@preset/x`."""
+        name = ":".join((self.base, *self.variants))
+        return name if self.preset is None else f"{name}{_API_PRESET}{self.preset}"
+
+    @property
+    def webui_id(self) -> str:
+        """The name as an Open WebUI model id can carry it; `from_webui` of it is this reference again."""
+        if not self.base and self.preset is not None:
+            natural = f"preset/{self.preset}"
+        else:
+            natural = ":".join((self.base.replace("/", ".", 1), *self.variants))
+            if self.preset is not None:
+                natural = f"{natural}{_WEBUI_PRESET}{self.preset}"
+        return natural if ModelRef.from_webui(natural) == self else _VERBATIM + self.api_id
+
+    @property
+    def catalog_tag(self) -> str | None:
+        """The first tag that is a catalog row of its own (`free`, …), or None."""
+        return next((tag for tag in self.variants if tag in CATALOG_TAGS), None)
+
+    @property
+    def row_ids(self) -> tuple[str, ...]:
+        """Ids of the catalog rows that may describe this name, best first: without preset, without routing tags, the base."""
+        if not self.base:
+            return ()
+        kept = [tag for tag in self.variants if tag not in ROUTING_TAGS]
+        exact = ModelRef(self.base, self.variants).api_id
+        return tuple(dict.fromkeys((exact, ":".join((self.base, *kept)), self.base)))
+
+
+def is_tag(text: str) -> bool:
+    """Whether `text` can be a variant tag (lower case letters, digits, dashes)."""
+    return _TAG.fullmatch(text) is not None
+
+
+def is_preset_slug(text: str) -> bool:
+    """Whether `text` can be a preset's slug (letters, digits, `.`, `_`, `-`; case is kept)."""
+    return _SLUG.fullmatch(text) is not None
+
+
+def first_dot_to_slash(base: str) -> str:
+    """`openai.gpt-4.1` → `openai/gpt-4.1`; a base that has its slash first is left alone."""
+    author, dot, slug = base.partition(".")
+    return f"{author}/{slug}" if dot and author and "/" not in author else base
+
+
+def _split_preset(text: str, separator: str) -> tuple[str, str | None]:
+    head, found, slug = text.rpartition(separator)
+    return (head, slug) if found and is_preset_slug(slug) else (text, None)
+
+
+def _split_tags(text: str) -> tuple[str, tuple[str, ...]]:
+    base, *parts = text.split(":")
+    while parts and not all(map(is_tag, parts)):
+        base = f"{base}:{parts.pop(0)}"
+    return (base, tuple(parts)) if base else (text, ())

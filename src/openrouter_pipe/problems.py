@@ -1,0 +1,61 @@
+"""What is wrong with a setting or an entry of one: collected as data, logged once, shown to the admin."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from .catalog import one_line
+
+# A text that is far too long to be meant is cut here, so that a pasted book costs a moment, not a minute.
+MAX_ENTRIES = 5_000
+MAX_ENTRY_LENGTH = 256
+MAX_HINTS = 50
+_MAX_HINT_CANDIDATES = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing an admin should know: the valve, the entry as written, the reason, and what to do about it."""
+
+    valve: str
+    entry: str
+    reason: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        text = f"{self.valve}: {self.reason}: {one_line(self.entry)[:120]}" if self.entry else f"{self.valve}: {self.reason}"
+        return f"{text} ({self.hint})" if self.hint else text
+
+
+def split_entries(valve: str, text: str) -> tuple[list[str], list[Problem]]:
+    """The distinct entries of a list valve, in order, and a problem when there were too many.
+
+    Entries stand between commas, semicolons or line ends; `#` starts a comment to the end of the line; spaces do not count.
+    """
+    entries: dict[str, None] = {}
+    for entry in _iter_entries(text):
+        if len(entries) >= MAX_ENTRIES:
+            return list(entries), [Problem(valve, "", f"only the first {MAX_ENTRIES} entries count")]
+        entries.setdefault(entry)
+    return list(entries), []
+
+
+def closest(entry: str, candidates: Iterable[str]) -> str:
+    """`did you mean a, b?` for up to three of `candidates` that look like `entry`; empty when none does."""
+    wanted = entry.lower()
+    author = wanted.partition("/")[0]
+    # Ids of the same author first: they are the likely ones, and the number compared is limited.
+    pool = sorted(candidates, key=lambda candidate: not candidate.lower().startswith(author))[:_MAX_HINT_CANDIDATES]
+    by_lower = {candidate.lower(): candidate for candidate in pool}
+    found = difflib.get_close_matches(wanted, by_lower, n=3, cutoff=0.6)
+    return f"did you mean {', '.join(by_lower[name] for name in found)}?" if found else ""
+
+
+def _iter_entries(text: str) -> Iterator[str]:
+    for line in text.replace("\r", "\n").split("\n"):
+        for part in line.partition("#")[0].replace(";", ",").split(","):
+            entry = "".join(part.split())
+            if entry:
+                yield entry
