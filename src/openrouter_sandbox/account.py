@@ -60,9 +60,10 @@ def models(path: str, query: Query, rows: list[Row]) -> Json:
 def model(model_id: str, rows: list[Row]) -> Json:
     """`GET /model/{author}/{slug}`: by id, with or without routing tags, or by canonical slug."""
     row_id = parse_name(model_id).row_id
-    for row in rows:
-        if row_id in (row.get("id"), row.get("canonical_slug")):
-            return {"data": row}
+    for field in ("id", "canonical_slug"):
+        for row in rows:
+            if row.get(field) == row_id:
+                return {"data": row}
     raise ApiError(404, f"Model {model_id} not found")
 
 

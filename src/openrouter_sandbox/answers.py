@@ -20,6 +20,11 @@ LONGEST_VALUE = 80
 TOLD_ELSEWHERE = {"messages", "input", "instructions", "model", "stream", "stream_options", "preset", "tools"}
 IDENTITY = {"user", "session_id", "trace", "metadata", "safety_identifier", "prompt_cache_key"}
 LIMIT_KEYS = ("max_output_tokens", "max_completion_tokens", "max_tokens")
+# One transparent pixel.
+PIXEL = (
+    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJ"
+    "AAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
 PROVIDERS = {
     "anthropic": "Anthropic",
     "deepseek": "DeepSeek",
@@ -49,7 +54,9 @@ class Answer:
 
     `deltas`: the number of pieces the text is streamed in (None: three words each); without a text, so many numbered
     words. `reasoning`: "" for none. `finish_reason`: chat's words (stop, length, tool_calls, content_filter).
+    `images`: data URLs. `annotations`: citations `{url, title, content, start_index, end_index}`.
     `provider`, `model`: who answers, where that shall differ from the catalog row. `service_tier`: as reported.
+    `error`: `{code, message, metadata?}`; the provider fails after the text (without a stream: 200 with an error body).
     """
 
     text: str | None = None
@@ -62,6 +69,7 @@ class Answer:
     model: str | None = None
     provider: str | None = None
     service_tier: str | None = None
+    error: dict[str, Any] | None = None
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Answer:
@@ -105,11 +113,17 @@ def complete(answer: Answer, call: Call) -> Answer:
         answer,
         text=text[: limit * CHARACTERS_PER_TOKEN] if cut and limit else text,
         reasoning=reasoning,
+        images=answer.images or ((PIXEL,) if draws(call) else ()),
         finish_reason=answer.finish_reason or natural,
         model=answer.model or str(call.served.get("canonical_slug") or call.served["id"]),
         provider=answer.provider or PROVIDERS.get(call.author, "DeepInfra"),
         service_tier=answer.service_tier or call.parameters.get("service_tier"),
     )
+
+
+def draws(call: Call) -> bool:
+    """Whether a picture was asked for; a model without picture output was refused before."""
+    return "image" in (call.parameters.get("modalities") or [])
 
 
 def numbered_words(count: int) -> str:

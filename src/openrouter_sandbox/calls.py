@@ -103,12 +103,15 @@ def with_preset_models(names: list[ModelName], config: dict[str, Any]) -> list[M
 
 def choose_row(names: list[ModelName], catalog: list[Row]) -> tuple[ModelName, Row]:
     """The first name that has a row; an id that OpenRouter has never heard of is refused anywhere in the list."""
-    failure: ApiError | None = None
+    found: list[tuple[ModelName, Row]] = []
+    failures: list[ApiError] = []
     for name in names:
         try:
-            return name, find_row(name, catalog)
+            found.append((name, find_row(name, catalog)))
         except ApiError as error:
             if error.status == 400:
                 raise
-            failure = failure or error
-    raise failure or ApiError(400, "No models provided")
+            failures.append(error)
+    if not found:
+        raise failures[0]
+    return found[0]

@@ -52,6 +52,8 @@ def render_stream(call: Call, answer: Answer, envelope: Envelope) -> list[bytes]
     if media(answer):
         frames.append(frame(chunk(answer, envelope, {"content": "", **media(answer)})))
     frames += [frame(chunk(answer, envelope, delta)) for delta in tool_deltas(answer, envelope)]
+    if answer.error:
+        return [*frames, frame({**chunk(answer, envelope, {"content": ""}, "error"), "error": answer.error})]
     end = finish(call, answer)
     frames.append(frame(chunk(answer, envelope, {"content": ""}, **end)))
     last = {"no_choices": None, "empty_delta": {}, "repeat_finish": end}[envelope.usage_form]

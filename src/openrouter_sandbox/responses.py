@@ -20,6 +20,8 @@ STATUSES: dict[str, tuple[str, str | None]] = {
     "length": ("incomplete", "max_output_tokens"),
     "content_filter": ("incomplete", "content_filter"),
 }
+# An error's status -> `error.code` and `error_type`.
+ERROR_CODES = {429: ("rate_limit_exceeded", "rate_limit_exceeded"), 400: ("invalid_prompt", "invalid_prompt")}
 ENCRYPTED = "reasoning.encrypted_content"
 # Fields of the request that the result repeats -> what it says when the request does not.
 ECHOED: Json = {
@@ -95,7 +97,7 @@ def render_stream(call: Call, answer: Answer, envelope: Envelope) -> list[bytes]
 
 
 def status_of(answer: Answer) -> tuple[str, str | None]:
-    return STATUSES.get(answer.finish_reason or "", ("completed", None))
+    return ("failed", None) if answer.error else STATUSES.get(answer.finish_reason or "", ("completed", None))
 
 
 def final_result(call: Call, answer: Answer, envelope: Envelope) -> Json:
@@ -110,6 +112,9 @@ def final_result(call: Call, answer: Answer, envelope: Envelope) -> Json:
     end = result(call, answer, envelope, status=status, output=output)
     end["incomplete_details"] = {"reason": reason} if reason else None
     end["completed_at"] = envelope.created if status == "completed" else None
+    if answer.error:
+        code, kind = ERROR_CODES.get(int(answer.error["code"]), ("server_error", "provider_unavailable"))
+        return {**end, "error": {"code": code, "message": answer.error["message"]}, "error_type": kind}
     end["usage"] = usage_body(usage_of(answer, call), chat=False)
     if envelope.metadata:
         end["openrouter_metadata"] = router_metadata(call, answer)
@@ -140,7 +145,7 @@ def message_item(answer: Answer, envelope: Envelope) -> Json:
     status, _ = status_of(answer)
     return {
         "type": "message",
-        "status": status,
+        "status": "incomplete" if answer.error else status,
         "content": [text_part(answer)],
         "id": token_id("msg_tmp_", envelope.id),
         "role": "assistant",

@@ -6,7 +6,7 @@ import asyncio
 import dataclasses
 import json
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -42,6 +42,28 @@ class Received:
     query: Mapping[str, str]
 
 
+PlainAnswer = Callable[["Sandbox", web.Request], dict[str, Any]]
+
+
+def unknown_path(sandbox: Sandbox, request: web.Request) -> dict[str, Any]:
+    raise ApiError(404, "Not Found")
+
+
+# Path -> whether it needs a key, and its answer.
+PLAIN: dict[str, tuple[bool, PlainAnswer]] = {
+    "/models": (False, lambda sandbox, request: account.models(request.path, request.query, sandbox.catalog)),
+    "/models/user": (True, lambda sandbox, request: account.models(request.path, request.query, sandbox.catalog)),
+    "/model/{author}/{slug}": (False, lambda sandbox, request: account.model(model_id(request), sandbox.catalog)),
+    "/key": (True, lambda sandbox, request: account.key(request.headers["Authorization"].split()[-1])),
+    "/presets": (True, lambda sandbox, request: account.presets(request.query, sandbox.presets)),
+    "/presets/{slug}": (True, lambda sandbox, request: account.preset(request.match_info["slug"], sandbox.presets)),
+}
+
+
+def model_id(request: web.Request) -> str:
+    return f"{request.match_info['author']}/{request.match_info['slug']}"
+
+
 class Sandbox:
     """The server, for use in a test or a benchmark: `async with Sandbox() as sandbox: … sandbox.base_url`.
 
@@ -57,8 +79,8 @@ class Sandbox:
         host: str = "127.0.0.1",
         port: int = 0,
     ) -> None:
-        self.catalog = account.packaged("catalog.json") if catalog is None else catalog
-        self.presets = account.packaged("presets.json") if presets is None else presets
+        self.catalog: list[Row] = account.packaged("catalog.json") if catalog is None else catalog
+        self.presets: list[Preset] = account.packaged("presets.json") if presets is None else presets
         self.rules: list[Rule] = []
         self.received: list[Received] = []
         self.open_streams = 0
@@ -105,19 +127,11 @@ class Sandbox:
 
     def _application(self) -> web.Application:
         app = web.Application(middlewares=[self._api_errors], client_max_size=LARGEST_BODY)
-        plain: dict[str, Callable[[web.Request], dict[str, Any]]] = {
-            "/models": self._models,
-            "/models/user": self._user_models,
-            "/model/{author}/{slug}": self._model,
-            "/key": self._key,
-            "/presets": self._presets,
-            "/presets/{slug}": self._preset,
-        }
-        for path, answer in plain.items():
-            app.router.add_get(API + path, self._plain(answer))
+        for path, (needs_key, answer) in PLAIN.items():
+            app.router.add_get(API + path, self._plain(needs_key, answer))
         for path in RENDERERS:
             app.router.add_post(API + path, self._infer)
-        app.router.add_route("*", API + "/{path:.*}", self._plain(self._unknown))
+        app.router.add_route("*", API + "/{path:.*}", self._plain(False, unknown_path))
         app.router.add_post("/sandbox/rules", self._add_rules)
         app.router.add_delete("/sandbox/rules", self._clear_rules)
         app.router.add_get("/sandbox/received", self._show_received)
@@ -128,65 +142,37 @@ class Sandbox:
     async def _api_errors(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         if request.path.startswith("/sandbox/") and request.remote not in LOOPBACK:
             raise web.HTTPForbidden(text="The control route answers this computer only.")
-        if request.path.startswith(API):
-            record = Received(request.method, request.path, request.headers, await json_body(request), request.query)
-            self.received.append(record)
-            request["received"] = record
         try:
             return await handler(request)
         except ApiError as error:
             return web.json_response(error.body(), status=error.status)
 
-    # Catalog and account
+    async def _record(self, request: web.Request) -> Received:
+        try:
+            body = json.loads(await request.read())
+        except ValueError:
+            body = None
+        self.received.append(Received(request.method, request.path, request.headers, body, request.query))
+        return self.received[-1]
 
-    def _plain(self, answer: Callable[[web.Request], dict[str, Any]]) -> Callable[[web.Request], Awaitable[Any]]:
+    def _plain(self, needs_key: bool, answer: PlainAnswer) -> Handler:
+        """A handler for a JSON document; a rule may replace it, but not for a request without a key."""
+
         async def handle(request: web.Request) -> web.StreamResponse:
-            try:
-                body = answer(request)
-            except ApiError as error:
-                if error.status != 404:
-                    raise
-                body = None
-                refusal = error
+            await self._record(request)
+            if needs_key:
+                account.check_key(request.headers.get("Authorization"))
             rule = take_rule(self.rules, request.path, None)
             await asyncio.sleep(rule.delay_seconds)
-            if rule.replaces:
-                return replaced(rule)
-            if body is None:
-                raise refusal
-            return await send_json(request, body, {}, rule)
+            return replaced(rule) if rule.replaces else await send_json(request, answer(self, request), {}, rule)
 
         return handle
-
-    def _models(self, request: web.Request) -> dict[str, Any]:
-        return account.models(request.path, request.query, self.catalog)
-
-    def _user_models(self, request: web.Request) -> dict[str, Any]:
-        account.check_key(request.headers.get("Authorization"))
-        return self._models(request)
-
-    def _model(self, request: web.Request) -> dict[str, Any]:
-        return account.model(f"{request.match_info['author']}/{request.match_info['slug']}", self.catalog)
-
-    def _key(self, request: web.Request) -> dict[str, Any]:
-        return account.key(account.check_key(request.headers.get("Authorization")))
-
-    def _presets(self, request: web.Request) -> dict[str, Any]:
-        account.check_key(request.headers.get("Authorization"))
-        return account.presets(request.query, self.presets)
-
-    def _preset(self, request: web.Request) -> dict[str, Any]:
-        account.check_key(request.headers.get("Authorization"))
-        return account.preset(request.match_info["slug"], self.presets)
-
-    def _unknown(self, request: web.Request) -> dict[str, Any]:
-        raise ApiError(404, "Not Found")
 
     # Inference
 
     async def _infer(self, request: web.Request) -> web.StreamResponse:
+        body = (await self._record(request)).body
         account.check_key(request.headers.get("Authorization"))
-        body = request["received"].body
         if body is None:
             raise ApiError(400, "Invalid JSON in request body")
         call = read_call(request.path.removeprefix(API), body, self.catalog, self.presets)
@@ -214,7 +200,8 @@ class Sandbox:
         headers = {"X-Generation-Id": envelope.id}
         if call.body.get("stream"):
             return await send_stream(request, renderer.render_stream(call, answer, envelope), headers, rule)
-        return await send_json(request, renderer.render_json(call, answer, envelope), headers, rule)
+        whole = {"error": answer.error} if answer.error else renderer.render_json(call, answer, envelope)
+        return await send_json(request, whole, headers, rule)
 
     # Control route
 
@@ -241,11 +228,3 @@ class Sandbox:
     async def _clear_received(self, request: web.Request) -> web.Response:
         self.received.clear()
         return web.json_response({"received": 0})
-
-
-async def json_body(request: web.Request) -> Any:
-    """The parsed body, or None."""
-    try:
-        return json.loads(await request.read())
-    except ValueError:
-        return None

@@ -14,6 +14,7 @@ from openrouter_sandbox.errors import ApiError
 
 # The keys that tell the members of a union apart.
 SELECTORS = ("type", "role", "id")
+REQUIRED_SELECTORS = ("type", "role")
 UNKNOWN_KEYS = ("unevaluatedProperties", "additionalProperties")
 LONGEST_REASON = 160
 
@@ -63,7 +64,7 @@ def leaf(error: Any) -> Any:
 def is_selector(error: Any, depth: int) -> bool:
     """Whether the error only says that another member of the union was meant."""
     if error.kind.name == "required":
-        return len(error.instance_path) == depth and error.kind.property in SELECTORS
+        return len(error.instance_path) == depth and error.kind.property in REQUIRED_SELECTORS
     return len(error.instance_path) == depth + 1 and error.instance_path[-1] in SELECTORS
 
 
