@@ -41,7 +41,7 @@ TOOLS = (
     "pytest",
     "pytest-asyncio",
     "ruff",
-    "async-timeout",  # redis needs it on Python 3.11.0 to 3.11.2, and the resolver may run on a newer one
+    "async-timeout",  # for redis on Python 3.11.0 to 3.11.2: pip judges such conditions by the Python that runs it
 )
 LEFT_OUT = ("accelerate", "sentence-transformers")
 
@@ -121,9 +121,10 @@ def fingerprint() -> str:
 
 def readable_pip_error(output: str) -> str:
     """The lines of pip's output that say what went wrong."""
-    lines = [line for line in output.splitlines() if line.strip() and not line.startswith("WARNING: Location")]
+    noise = ("WARNING: Location", "ERROR: Ignored the following")
+    lines = [line for line in output.splitlines() if line.strip() and not line.startswith(noise)]
     errors = [line for line in lines if "ERROR" in line or "error:" in line]
-    return "\n".join(errors[-5:] or lines[-10:])
+    return "\n".join(line[:300] for line in errors[-5:] or lines[-10:])
 
 
 def run_pip(python: Path, *arguments: str) -> None:
@@ -197,8 +198,10 @@ def resolve(wanted: list[str], *options: str) -> list[dict[str, Any]]:
     """What pip would install for `wanted`: the `metadata` objects of its report."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.json"
-        arguments = ["install", "--dry-run", "--ignore-installed", "--report", str(report), *options, *wanted]
-        run_pip(VENV / "bin/python", *arguments)
+        # For the oldest Python that must do, whatever runs here; pip allows that for wheels and another target only.
+        oldest = ["--python-version", f"{OLDEST[0]}.{OLDEST[1]}.0", "--only-binary", ":all:", "--target", folder]
+        arguments = ["install", "--dry-run", "--ignore-installed", "--report", str(report), *oldest]
+        run_pip(VENV / "bin/python", *arguments, *options, *wanted)
         return [entry["metadata"] for entry in json.loads(report.read_text())["install"]]
 
 
