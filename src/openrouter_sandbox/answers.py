@@ -144,7 +144,7 @@ def pieces(answer: Answer) -> list[str]:
 def told_text(call: Call) -> str:
     """What arrived, as one line, or as a JSON object where the request asks for JSON."""
     facts = told_facts(call)
-    if wants_json(call.body):
+    if wants_json(call.parameters):
         return json.dumps({"message": "Hello from the OpenRouter sandbox.", **facts}, ensure_ascii=False)
     quoted = {"you_wrote", "system"}
     told = [f'{key}: "{value}"' if key in quoted else f"{key}: {value}" for key, value in facts.items()]
@@ -200,9 +200,9 @@ def clipped(text: str, longest: int) -> str:
     return line if len(line) <= longest else line[:longest] + "…"
 
 
-def wants_json(body: dict[str, Any]) -> bool:
+def wants_json(parameters: dict[str, Any]) -> bool:
     """Whether `response_format` (chat) or `text.format` (responses) asks for JSON."""
-    form = body.get("response_format") or (body.get("text") or {}).get("format") or {}
+    form = parameters.get("response_format") or (parameters.get("text") or {}).get("format") or {}
     return str(form.get("type", "")).startswith("json")
 
 

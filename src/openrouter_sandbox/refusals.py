@@ -31,8 +31,8 @@ def tokens(characters: int) -> int:
 
 def check_body(body: Body) -> None:
     """Refusals that need no catalog."""
-    if body.get("messages") == [] or body.get("input", body.get("messages")) in (None, "", []):
-        raise ApiError(400, 'Input required: specify "prompt" or "messages"')
+    if not body.get("messages") and not body.get("input"):
+        raise ApiError(400, "Invalid input at 'input': required")
     if body.get("previous_response_id") is not None:
         raise ApiError(400, "Invalid input at 'previous_response_id': the Responses API is stateless")
     reasoning = body.get("reasoning") or {}

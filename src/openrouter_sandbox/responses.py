@@ -6,6 +6,7 @@ streamed one; the top-level `output_text` stays "".
 
 from __future__ import annotations
 
+from json.encoder import encode_basestring
 from typing import Any
 
 from openrouter_sandbox.answers import Answer, pieces, shows_reasoning, usage_of
@@ -59,7 +60,7 @@ class Stream:
         head, tail = f"data: {dumps({'type': kind, **payload, 'delta': MARK})[:-1]}".split(dumps(MARK))
         first = len(self.frames)
         self.frames += [
-            f'{head}{dumps(delta)}{tail},"sequence_number":{number}}}\n\n'.encode()
+            f'{head}{encode_basestring(delta)}{tail},"sequence_number":{number}}}\n\n'.encode()
             for number, delta in enumerate(deltas, first)
         ]
 

@@ -15,6 +15,8 @@ from openrouter_sandbox.errors import ApiError
 # The keys that tell the members of a union apart.
 SELECTORS = ("type", "role", "id")
 REQUIRED_SELECTORS = ("type", "role")
+# Errors of a member that was not meant at all.
+MISMATCHES = ("type", "enum", "const")
 UNKNOWN_KEYS = ("unevaluatedProperties", "additionalProperties")
 LONGEST_REASON = 160
 
@@ -50,15 +52,15 @@ def leaf(error: Any) -> Any:
     if not branches:
         return error
     depth = len(error.instance_path)
-    meant = max(
-        (branch for branch in branches if branch),
-        key=lambda branch: (
-            not any(is_selector(item, depth) for item in branch),
-            len(most_telling(branch).instance_path),
-        ),
-    )
-    best = most_telling(meant)
-    return error if is_selector(best, depth) else best
+
+    def likelihood(branch: Iterable[Any]) -> tuple[bool, int, bool]:
+        told = most_telling(branch)
+        selected = not any(is_selector(item, depth) for item in branch)
+        return selected, len(told.instance_path), told.kind.name not in MISMATCHES
+
+    told = most_telling(max(filter(None, branches), key=likelihood))
+    vague = len(told.instance_path) == depth and told.kind.name in MISMATCHES
+    return error if vague or is_selector(told, depth) else told
 
 
 def is_selector(error: Any, depth: int) -> bool:

@@ -32,7 +32,8 @@ async def test_wrong_key(ask, key):
         ({"temprature": 1}, "temprature"),
         ({"temperature": "warm"}, "temperature"),
         ({"provider": {"sorts": "price"}}, "provider.sorts"),
-        ({"provider": {"sort": {"by": "price", "partitions": "none"}}}, "provider.sort"),
+        ({"provider": {"sort": {"by": "price", "partitions": "none"}}}, "provider.sort.partitions"),
+        ({"provider": {"sort": 5}}, "provider.sort"),
         ({"reasoning": {"effrot": "low"}}, "reasoning.effrot"),
         ({"reasoning": {"effort": "lots"}}, "reasoning.effort"),
         ({"messages": content({"type": "text", "txt": "Hi", "text": "Hi"})}, "messages[0].content[0].txt"),
@@ -112,7 +113,7 @@ async def test_body_is_not_json(ask):
     assert (await ask("/responses", [1])).status == 400
 
 
-@pytest.mark.parametrize("body", [{"input": ""}, {"input": []}, {"input": None}])
+@pytest.mark.parametrize("body", [{"input": ""}, {"input": []}, {"input": None}, {"input": [], "instructions": "x"}])
 async def test_empty_input(respond, body):
     assert (await respond(**body)).status == 400
 

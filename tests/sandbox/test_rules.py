@@ -8,7 +8,7 @@ import time
 import aiohttp
 import pytest
 
-from openrouter_sandbox import Answer, Rule
+from openrouter_sandbox import Answer, Rule, server
 
 KEY = {"Authorization": "Bearer sk-or-v1-test"}
 STREAM = {"model": "openai/gpt-4o", "input": "Hi", "stream": True}
@@ -32,7 +32,7 @@ async def read(response):
 async def closed(sandbox, within=0.25):
     """Whether no stream is open any more after at most so many seconds."""
     deadline = time.monotonic() + within
-    while sandbox.open_streams and time.monotonic() < deadline:
+    while sandbox.open_streams and time.monotonic() < deadline:  # noqa: ASYNC110 (a plain counter)
         await asyncio.sleep(0.005)
     return sandbox.open_streams == 0
 
@@ -232,3 +232,9 @@ async def test_control_route_refuses_what_it_does_not_know(session, sandbox, bod
         assert reply.status == 400
         assert (await reply.json())["error"]
     assert sandbox.rules == []
+
+
+async def test_control_route_is_for_this_computer_only(session, sandbox, monkeypatch):
+    monkeypatch.setattr(server, "LOOPBACK", ())
+    async with session.get(sandbox.base_url.removesuffix("/api/v1") + "/sandbox/received") as reply:
+        assert reply.status == 403
