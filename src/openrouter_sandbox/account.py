@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from importlib import resources
 from typing import Any
+from urllib.parse import urlencode
 
 from openrouter_sandbox.errors import ApiError
 from openrouter_sandbox.names import Preset, Row, parse_name
@@ -53,7 +54,7 @@ def models(path: str, query: Query, rows: list[Row]) -> Json:
         return {"data": found, "total_count": len(found), "links": {"next": None}}
     offset, limit = page(query, *MODELS_PAGE)
     end = offset + limit
-    following = f"{path}?offset={end}&limit={limit}" if end < len(found) else None
+    following = f"{path}?{urlencode({**query, 'offset': end, 'limit': limit})}" if end < len(found) else None
     return {"data": found[offset:end], "total_count": len(found), "links": {"next": following}}
 
 

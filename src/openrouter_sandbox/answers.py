@@ -224,10 +224,8 @@ def reasons(call: Call) -> bool:
 
 def shows_reasoning(call: Call) -> bool:
     """Whether the reasoning is part of the answer; it is paid for either way."""
-    hidden = (call.parameters.get("reasoning") or {}).get("exclude") or call.parameters.get(
-        "include_reasoning"
-    ) is False
-    return not hidden
+    excluded = (call.parameters.get("reasoning") or {}).get("exclude")
+    return not excluded and call.parameters.get("include_reasoning") is not False
 
 
 def usage_of(answer: Answer, call: Call) -> Usage:

@@ -67,6 +67,7 @@ def read_call(endpoint: str, body: Any, catalog: list[Row], presets: list[Preset
         conversation=read_conversation(body),
     )
     refusals.check_model(row, call.parameters, call.conversation)
+    refusals.check_tool_pairs(call.conversation)
     return call
 
 

@@ -26,19 +26,27 @@ STATUS_MESSAGES = {
 
 
 class ApiError(Exception):
-    """A refusal: the HTTP status is `error.code`; `availability` is the object of the errors page, or None."""
+    """A refusal: the HTTP status is `error.code`; `availability` is the object of the errors page, or None.
 
-    def __init__(self, status: int, message: str, *, availability: dict[str, Any] | None = None) -> None:
+    `raw`: what the provider said, where the refusal is the provider's.
+    """
+
+    def __init__(
+        self, status: int, message: str, *, availability: dict[str, Any] | None = None, raw: str | None = None
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.message = message
         self.availability = availability
+        self.raw = raw
 
     def body(self) -> dict[str, Any]:
-        """The JSON answer: `{"error": {"message", "code", "availability"?}}`."""
+        """The JSON answer: `{"error": {"message", "code", "availability"?, "metadata"?}}`."""
         error: dict[str, Any] = {"message": self.message, "code": self.status}
         if self.availability is not None:
             error["availability"] = self.availability
+        if self.raw is not None:
+            error["metadata"] = {"raw": self.raw}
         return {"error": error}
 
 

@@ -24,12 +24,17 @@ SYSTEM_ROLES = ("system", "developer")
 
 @dataclass(frozen=True)
 class Conversation:
-    """`characters`: all text of the request, for the token estimate. `attachments`: (modality, count) pairs."""
+    """`characters`: all text of the request, for the token estimate. `attachments`: (modality, count) pairs.
+
+    `tool_calls`, `tool_results`: the ids of the calls made and of the calls answered.
+    """
 
     last_user: str
     system: str
     attachments: tuple[tuple[str, int], ...]
     characters: int
+    tool_calls: tuple[str, ...]
+    tool_results: tuple[str, ...]
 
 
 def read_conversation(body: Item) -> Conversation:
@@ -43,6 +48,8 @@ def read_conversation(body: Item) -> Conversation:
         system="\n".join(filter(None, system)),
         attachments=tuple(sorted(kinds.items())),
         characters=sum(len(text_of(item)) for item in items) + len(body.get("instructions") or ""),
+        tool_calls=tuple(call_id for item in items for call_id in calls_in(item)),
+        tool_results=tuple(result for item in items if (result := result_in(item))),
     )
 
 
@@ -53,6 +60,18 @@ def conversation_items(body: Item) -> Iterator[Item]:
         yield {"role": "user", "content": given}
     elif isinstance(given, list):
         yield from given
+
+
+def calls_in(item: Item) -> list[str]:
+    """Ids of the function calls of a chat message, or of an item that is one."""
+    if item.get("type") == "function_call":
+        return [item["call_id"]]
+    return [call["id"] for call in item.get("tool_calls") or []]
+
+
+def result_in(item: Item) -> str | None:
+    """Id of the call that a message or item answers."""
+    return item["call_id"] if item.get("type") == "function_call_output" else item.get("tool_call_id")
 
 
 def parts(item: Item) -> list[Item]:

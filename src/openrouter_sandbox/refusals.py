@@ -44,6 +44,21 @@ def check_body(body: Body) -> None:
         raise ApiError(400, 'Conflicting values of "reasoning_effort" and "reasoning.effort"')
 
 
+def check_tool_pairs(conversation: Conversation) -> None:
+    """Every tool result answers a call before it and every call has its result, or the provider refuses.
+
+    OpenRouter passes such conversations on; the texts are OpenAI's.
+    """
+    called, answered = conversation.tool_calls, conversation.tool_results
+    for call_id in answered:
+        if call_id not in called:
+            raw = f"No tool call found for function call output with call_id {call_id}."
+            raise ApiError(400, "Provider returned error", raw=raw)
+    for call_id in called:
+        if call_id not in answered:
+            raise ApiError(400, "Provider returned error", raw=f"No tool output found for function call {call_id}.")
+
+
 def modalities(row: Row, direction: str) -> list[str]:
     """`input_modalities` or `output_modalities` of a row; one that says nothing handles text."""
     return (row.get("architecture") or {}).get(direction) or ["text"]

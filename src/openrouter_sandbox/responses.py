@@ -86,7 +86,9 @@ def render_stream(call: Call, answer: Answer, envelope: Envelope) -> list[bytes]
     if thinks:
         close_reasoning(stream, call, answer, envelope)
     for item in image_items(answer, envelope):
-        stream.add("response.output_item.added", output_index=index, item={**item, "status": "in_progress"})
+        stream.add(
+            "response.output_item.added", output_index=index, item={**item, "status": "in_progress", "result": None}
+        )
         stream.add("response.output_item.done", output_index=index, item=item)
         index += 1
     for item in call_items(answer, envelope):

@@ -23,7 +23,8 @@ class Rule:
     - `pace_seconds`: between events. `keepalive_seconds`: a comment this often during that waiting.
     - `chunk_bytes`: bytes per network write, so that events break anywhere.
     - `cut_after_events`: the connection breaks after so many events; without a stream, before the answer.
-    - `events`: written as they are instead of the answer. `hang`: after the last event nothing happens, for ever.
+    - `events`: a stream's bytes, written as they are instead of the answer.
+    - `hang`: after the last event nothing happens, for ever.
     - `answer`: what is said. `usage_form`: `choices` of chat's usage chunk: no_choices, empty_delta, repeat_finish.
     """
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import json
 import time
 from collections.abc import Callable, Mapping
@@ -219,10 +218,7 @@ class Sandbox:
         return web.json_response({"rules": 0})
 
     async def _show_received(self, request: web.Request) -> web.Response:
-        shown = [
-            {**dataclasses.asdict(dataclasses.replace(item, headers=dict(item.headers), query=dict(item.query)))}
-            for item in self.received
-        ]
+        shown = [{**vars(item), "headers": dict(item.headers), "query": dict(item.query)} for item in self.received]
         return web.json_response({"received": shown, "open_streams": self.open_streams})
 
     async def _clear_received(self, request: web.Request) -> web.Response:

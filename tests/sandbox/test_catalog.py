@@ -35,6 +35,7 @@ async def test_models_pages(ask):
     last = await ask("/models/user?offset=60&limit=1000")
     assert ids(first) + ids(rest) + ids(last) == whole
     assert last.json["links"]["next"] is None
+    assert "output_modalities=all" in (await ask("/models?limit=1&output_modalities=all")).json["links"]["next"]
     assert (await ask("/models/user?limit=1001")).status == 400
     assert (await ask("/models/user?offset=-1")).status == 400
 

@@ -206,6 +206,22 @@ async def test_too_long_a_context(respond):
     assert "maximum context length is 32768 tokens" in reply.error["message"]
 
 
+async def test_tool_results_and_calls_belong_together(chat, respond):
+    call = {"id": "c1", "type": "function", "function": {"name": "now", "arguments": "{}"}}
+    asked = {"role": "assistant", "content": None, "tool_calls": [call]}
+    result = {"role": "tool", "tool_call_id": "c1", "content": "noon"}
+    assert (await chat(messages=[USER, asked, result])).status == 200
+    for messages in ([USER, result], [USER, asked], [USER, asked, {**result, "tool_call_id": "c2"}]):
+        reply = await chat(messages=messages)
+        assert (reply.status, reply.error["message"]) == (400, "Provider returned error")
+        assert "No tool" in reply.error["metadata"]["raw"]
+    made = {"type": "function_call", "call_id": "c1", "id": "f1", "name": "now", "arguments": "{}"}
+    output = {"type": "function_call_output", "call_id": "c1", "output": "noon"}
+    assert (await respond(input=[USER, made, output])).status == 200
+    assert (await respond(input=[USER, made])).status == 400
+    assert (await respond(input=[USER, output])).status == 400
+
+
 @pytest.mark.parametrize(
     "change",
     [
