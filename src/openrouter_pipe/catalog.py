@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .model_ref import ModelRef
@@ -34,6 +34,22 @@ class Model:
         """Take the id apart once: the list of models needs it several times for each row."""
         object.__setattr__(self, "ref", ModelRef.from_api(self.id))
 
+    def as_row(self) -> dict[str, Any]:
+        """The row again, with the fields that are used: what `parse_model` reads."""
+        return {
+            "id": self.id,
+            "name": self.name,
+            "description": self.description,
+            "context_length": self.context_length,
+            "pricing": dict(self.pricing),
+            "architecture": {
+                "input_modalities": list(self.input_modalities),
+                "output_modalities": list(self.output_modalities),
+                "tokenizer": "Router" if self.is_router else None,
+            },
+            "supported_parameters": sorted(self.supported_parameters),
+        }
+
     @property
     def is_free(self) -> bool:
         """Every price that is given is zero ("-1" means "varies"), or the id says `:free`."""
@@ -56,22 +72,29 @@ class Preset:
     description: str = ""
     model_id: str | None = None
 
+    def as_row(self) -> dict[str, Any]:
+        """The row again: what `parse_preset` reads."""
+        return {"slug": self.slug, "name": self.name, "description": self.description, "model": self.model_id}
+
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """The rows of one account at one moment: `models` by id, discovered presets, and how many rows were left out."""
+    """The rows of one account at one moment: `models` by id, discovered presets, and how many rows were left out.
+
+    `knows_presets` is false until the account was asked for its presets.
+    """
 
     models: Mapping[str, Model]
     presets: tuple[Preset, ...] = ()
     left_out: int = 0
+    knows_presets: bool = False
     _lower_ids: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
-    def from_rows(cls, rows: Iterable[object], presets: Iterable[Preset] = ()) -> Catalog:
+    def from_rows(cls, rows: Iterable[object], left_out: int = 0) -> Catalog:
         """Read `GET /models` rows. Odd values become "unknown"; a row without an id or without text output is counted."""
         models: dict[str, Model] = {}
-        found = {preset.slug: preset for preset in presets}
-        left_out = 0
+        found: dict[str, Preset] = {}
         for row in rows:
             model = parse_model(row)
             if model is None:
@@ -82,7 +105,12 @@ class Catalog:
                 found.setdefault(ref.preset, Preset(ref.preset, ref.preset, model.description))
             else:
                 models.setdefault(model.id, model)
-        return cls(models, tuple(found.values()), left_out, {key.lower(): key for key in models})
+        return cls(models, tuple(found.values()), left_out, _lower_ids={key.lower(): key for key in models})
+
+    def with_presets(self, presets: Iterable[Preset]) -> Catalog:
+        """The same rows with these presets; of two with one slug the later one counts."""
+        by_slug = {preset.slug: preset for preset in presets}
+        return replace(self, presets=tuple(by_slug.values()), knows_presets=True)
 
     def describe(self, ref: ModelRef) -> Model | None:
         """The row that describes `ref`: without preset and routing tags but with its catalog tag, else the base row."""
@@ -167,11 +195,7 @@ def _positive_int(value: object) -> int | None:
 def _prices(value: object) -> dict[str, str]:
     if not isinstance(value, dict):
         return {}
-    return {
-        str(key): str(price)
-        for key, price in value.items()
-        if key not in _NOT_PRICES and _is_number(price)
-    }
+    return {str(key): str(price) for key, price in value.items() if key not in _NOT_PRICES and _is_number(price)}
 
 
 def _is_number(price: object) -> bool:

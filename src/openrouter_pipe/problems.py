@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from .catalog import one_line
+
+log = logging.getLogger("openrouter_pipe")
 
 # A text that is far too long to be meant is cut here, so that a pasted book costs a moment, not a minute.
 MAX_ENTRIES = 5_000
@@ -25,7 +28,7 @@ class Problem:
     hint: str = ""
 
     def __str__(self) -> str:
-        text = f"{self.valve}: {self.reason}: {one_line(self.entry)[:120]}" if self.entry else f"{self.valve}: {self.reason}"
+        text = ": ".join(part for part in (self.valve, self.reason, one_line(self.entry)[:120]) if part)
         return f"{text} ({self.hint})" if self.hint else text
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from .catalog import Catalog, Model, Preset
+from .errors import SettingsError
 from .model_ref import CATALOG_TAGS, DEPRECATED_TAGS, ROUTING_TAGS, ModelRef, first_dot_to_slash, is_preset_slug, is_tag
 from .problems import MAX_ENTRIES, MAX_ENTRY_LENGTH, MAX_HINTS, Problem, closest, split_entries
 from .selection import MAX_WILDCARDS, Choice, Pattern, RowIndex, Selection, choose, filter_reason
@@ -48,10 +49,20 @@ class Published:
     """What Open WebUI is shown, in order, with everything that is wrong with the valves behind it."""
 
     catalog: Catalog
+    publishing: Publishing
     entries: tuple[Entry, ...]
     problems: tuple[Problem, ...]
     left_out: Mapping[str, str]
     by_webui_id: Mapping[str, Entry]
+
+    def refuse(self, ref: ModelRef) -> None:
+        """Raise the `SettingsError` that says why `ref` is not published, naming the valve that leaves it out."""
+        if ref.preset is not None and self.publishing.wants_presets and not self.catalog.knows_presets:
+            return
+        valve, hint = self.missing_reason(ref)
+        if valve:
+            raise SettingsError(f"{ref.api_id} is not offered here: the valve {valve} leaves it out. {hint}".strip())
+        raise SettingsError(f"OpenRouter's list has no model {ref.api_id}. {hint or 'Choose another model.'}")
 
     def missing_reason(self, ref: ModelRef) -> tuple[str, str]:
         """Why `ref` is not published: the valve that leaves it out (empty: the catalog has no such model), and a hint."""
@@ -62,7 +73,7 @@ class Published:
             return "", closest(ref.base, self.catalog.models)
         if model is not None and ref.preset is None and model.ref == ref:
             return "MODEL_ID", ""
-        return "VARIANT_MODELS", f"add {ref.api_id} there"
+        return "VARIANT_MODELS", f"An admin can add {ref.api_id} there."
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +164,9 @@ class _Expansion:
             entries += behind.get(model.id, ())
         entries += alone
         by_webui_id = {entry.webui_id: entry for entry in entries}
-        return Published(self._catalog, tuple(entries), tuple(self._problems), self._left_out, by_webui_id)
+        return Published(
+            self._catalog, self._publishing, tuple(entries), tuple(self._problems), self._left_out, by_webui_id
+        )
 
     def _passes_as_row(self, model: Model) -> bool:
         valve = "" if model.id in self._choice.matched else "MODEL_ID"
@@ -281,7 +294,7 @@ class _Expansion:
         rows = [row_id for row_id in ref.row_ids if row_id in self._catalog.models]
         if ref.base and wanted.valve != "MODEL_ID" and not any(row_id in self._choice.matched for row_id in rows):
             return "MODEL_ID"
-        if rows and rows[0] in self._choice.excluded or self._choice.excludes_name(ref):
+        if (rows and rows[0] in self._choice.excluded) or self._choice.excludes_name(ref):
             return "MODEL_ID"
         if model is None:
             return self._filter(is_free=False, has_tools=True)

@@ -1,0 +1,2694 @@
+"""
+title: OpenRouter
+author: The OpenRouter pipe authors
+version: 0.1.0
+license: MIT
+description: All of OpenRouter's models, with their variants and presets, as models of their own.
+required_open_webui_version: 0.11.1
+"""
+
+# Built by scripts/bundle.py from src/openrouter_pipe/: change the modules there, then run `make bundle`.
+
+from __future__ import annotations
+import asyncio
+import contextlib
+import difflib
+import fnmatch
+import hashlib
+import hmac
+import json
+import logging
+import os
+import re
+import tempfile
+import time
+import uuid
+import weakref
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+from urllib.parse import quote
+import aiohttp
+from pydantic import BaseModel, Field, ModelWrapValidatorHandler, PrivateAttr, ValidationError
+from pydantic import model_validator
+from starlette.responses import StreamingResponse
+
+
+# ------------------------------------------------------------------------------
+# __init__.py
+#
+# The OpenRouter pipe for Open WebUI, as a package; `make bundle` merges it into the one file that admins install.
+# ------------------------------------------------------------------------------
+
+__version__ = "0.1.0"
+
+
+# ------------------------------------------------------------------------------
+# codec.py
+#
+# JSON, by orjson where it is installed (Open WebUI ships it), else by the standard library.
+# ------------------------------------------------------------------------------
+
+try:
+    import orjson
+except ImportError:  # pragma: no cover - Open WebUI ships orjson
+    orjson = None  # type: ignore[assignment]
+
+parse_json = json.loads if orjson is None else orjson.loads
+
+
+def dump_json(value: Any) -> bytes:
+    """`value` as JSON. What orjson refuses (lone surrogates, huge integers, odd keys) the standard library writes."""
+    if orjson is not None:
+        try:
+            return orjson.dumps(value)
+        except TypeError:
+            pass
+    return json.dumps(value, default=str, separators=(",", ":")).encode()
+
+
+# ------------------------------------------------------------------------------
+# sse.py
+#
+# Server-sent events: bytes in, the payload of each event out.
+#
+# Standard: https://html.spec.whatwg.org/multipage/server-sent-events.html. Only `data` matters here: OpenRouter repeats the
+# event's type inside it. Comments (`: OPENROUTER PROCESSING`) and other fields are skipped.
+# ------------------------------------------------------------------------------
+
+# An image in base64 may be some ten megabytes; more than this in one event is not an answer.
+MAX_EVENT_BYTES = 64 * 1024 * 1024
+
+
+class EventTooLongError(ValueError):
+    """One event grew past `MAX_EVENT_BYTES`."""
+
+
+class SseDecoder:
+    """An incremental decoder. However the bytes are cut, the payloads are the same; the work is linear in the input."""
+
+    def __init__(self) -> None:
+        self._line: list[bytes] = []
+        self._data: list[bytes] = []
+        self._size = 0
+        self._after_cr = False
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """The payloads of the events that `chunk` completes. Raises `EventTooLongError`."""
+        if self._after_cr and chunk.startswith(b"\n"):
+            chunk = chunk[1:]
+            self._after_cr = False
+        if b"\r" in chunk:
+            self._after_cr = chunk.endswith(b"\r")
+            chunk = chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        elif chunk:
+            self._after_cr = False
+        first, *rest = chunk.split(b"\n")
+        self._line.append(first)
+        self._size += len(first)
+        if self._size > MAX_EVENT_BYTES:
+            raise EventTooLongError
+        if not rest:
+            return []
+        payloads: list[bytes] = []
+        last = rest.pop()
+        for line in (b"".join(self._line), *rest):
+            if line.startswith(b"data:"):
+                self._data.append(line[6:] if line[5:6] == b" " else line[5:])
+                self._size += len(line)
+            elif not line:
+                if self._data:
+                    payloads.append(b"\n".join(self._data))
+                    self._data = []
+                self._size = 0
+        self._line = [last]
+        self._size += len(last)
+        return payloads
+
+    def flush(self) -> list[bytes]:
+        """The payload of an event whose closing empty line never came (some servers forget it)."""
+        return self.feed(b"\n\n")
+
+
+# ------------------------------------------------------------------------------
+# model_ref.py
+#
+# The grammar of model names.
+#
+# One name has two spellings:
+#
+#     OpenRouter (API)                     Open WebUI (after "<function id>.")
+#     openai/gpt-4o                        openai.gpt-4o
+#     openai/gpt-4o:nitro                  openai.gpt-4o:nitro
+#     openai/gpt-4o:nitro@preset/x         openai.gpt-4o:nitro:preset/x
+#     @preset/x                            preset/x
+#
+# Only the first "/" becomes ".", so dots, dates and "~" survive. A name that this would not bring back unchanged (an author
+# with a dot, a gateway's id without an author such as `gpt-4.1`) is carried verbatim behind a leading "/".
+# ------------------------------------------------------------------------------
+
+# Routing tags exist on every model and are never in /models; catalog tags are rows of their own.
+# Source: OpenRouter docs, guides/routing/model-variants/overview.
+ROUTING_TAGS = ("nitro", "floor", "exacto", "online")
+CATALOG_TAGS = ("free", "thinking", "extended", "beta", "batch")
+DEPRECATED_TAGS = ("online", "thinking", "extended")
+
+_TAG = re.compile(r"[a-z0-9-]+")
+_SLUG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_API_PRESET = "@preset/"
+_WEBUI_PRESET = ":preset/"
+_VERBATIM = "/"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRef:
+    """A model name taken apart: `base` (empty when a preset stands alone), variant tags in order, preset slug or None."""
+
+    base: str
+    variants: tuple[str, ...] = ()
+    preset: str | None = None
+
+    @classmethod
+    def from_api(cls, text: str) -> ModelRef:
+        """Read OpenRouter's spelling. Never fails: what is not a tag or a preset belongs to the base."""
+        head, preset = _split_preset(text, _API_PRESET)
+        if preset is not None and not head:
+            return cls("", (), preset)
+        return cls(*_split_tags(head), preset)
+
+    @classmethod
+    def from_webui(cls, text: str) -> ModelRef:
+        """Read Open WebUI's spelling (without the function id). OpenRouter's own spelling is understood as well."""
+        if text.startswith(_VERBATIM):
+            return cls.from_api(text[1:])
+        alone = text.removeprefix("preset/")
+        if alone != text and is_preset_slug(alone):
+            return cls("", (), alone)
+        head, preset = _split_preset(text, _WEBUI_PRESET)
+        if preset is None:
+            head, preset = _split_preset(text, _API_PRESET)
+        if preset is not None and not head:
+            return cls("", (), preset)
+        base, variants = _split_tags(head)
+        return cls(first_dot_to_slash(base), variants, preset)
+
+    @property
+    def api_id(self) -> str:
+        """The name as OpenRouter takes it, e.g. `openai/gpt-4o:nitro@preset/x`."""
+        name = ":".join((self.base, *self.variants))
+        return name if self.preset is None else f"{name}{_API_PRESET}{self.preset}"
+
+    @property
+    def webui_id(self) -> str:
+        """The name as an Open WebUI model id can carry it; `from_webui` of it is this reference again."""
+        if not self.base and self.preset is not None:
+            natural = f"preset/{self.preset}"
+        else:
+            natural = ":".join((self.base.replace("/", ".", 1), *self.variants))
+            if self.preset is not None:
+                natural = f"{natural}{_WEBUI_PRESET}{self.preset}"
+        return natural if ModelRef.from_webui(natural) == self else _VERBATIM + self.api_id
+
+    @property
+    def catalog_tag(self) -> str | None:
+        """The first tag that is a catalog row of its own (`free`, …), or None."""
+        return next((tag for tag in self.variants if tag in CATALOG_TAGS), None)
+
+    @property
+    def row_ids(self) -> tuple[str, ...]:
+        """Ids of the catalog rows that may describe this name, best first: without preset, without routing tags, the base."""
+        if not self.base:
+            return ()
+        kept = [tag for tag in self.variants if tag not in ROUTING_TAGS]
+        exact = ModelRef(self.base, self.variants).api_id
+        return tuple(dict.fromkeys((exact, ":".join((self.base, *kept)), self.base)))
+
+
+def is_tag(text: str) -> bool:
+    """Whether `text` can be a variant tag (lower case letters, digits, dashes)."""
+    return _TAG.fullmatch(text) is not None
+
+
+def is_preset_slug(text: str) -> bool:
+    """Whether `text` can be a preset's slug (letters, digits, `.`, `_`, `-`; case is kept)."""
+    return _SLUG.fullmatch(text) is not None
+
+
+def first_dot_to_slash(base: str) -> str:
+    """`openai.gpt-4.1` → `openai/gpt-4.1`; a base that has its slash first is left alone."""
+    author, dot, slug = base.partition(".")
+    return f"{author}/{slug}" if dot and author and "/" not in author else base
+
+
+def _split_preset(text: str, separator: str) -> tuple[str, str | None]:
+    head, found, slug = text.rpartition(separator)
+    return (head, slug) if found and is_preset_slug(slug) else (text, None)
+
+
+def _split_tags(text: str) -> tuple[str, tuple[str, ...]]:
+    base, *parts = text.split(":")
+    while parts and not all(map(is_tag, parts)):
+        base = f"{base}:{parts.pop(0)}"
+    return (base, tuple(parts)) if base else (text, ())
+
+
+# ------------------------------------------------------------------------------
+# messages.py
+#
+# Open WebUI's messages → what each endpoint takes.
+# ------------------------------------------------------------------------------
+
+_SYSTEM_ROLES = ("system", "developer")
+_KNOWN_ROLES = (*_SYSTEM_ROLES, "user", "assistant")
+
+
+def chat_messages(messages: object) -> list[dict[str, Any]]:
+    """The messages for `/chat/completions`: the known fields; an odd role becomes `user`, so that its text is kept."""
+    kept: list[dict[str, Any]] = []
+    for role, message in _iter_messages(messages):
+        content = message.get("content")
+        kept.append({"role": role, "content": _parts_of(content) or _text_of(content)})
+    return kept
+
+
+def responses_input(messages: object) -> tuple[str, list[dict[str, Any]]]:
+    """The messages for `/responses`: `instructions` (the system messages at the start) and the input items."""
+    instructions: list[str] = []
+    items: list[dict[str, Any]] = []
+    for role, message in _iter_messages(messages):
+        content = message.get("content")
+        if role in _SYSTEM_ROLES and not items:
+            instructions.append(_text_of(content))
+        elif role == "assistant":
+            if text := _text_of(content):
+                items.append({"type": "message", "role": "assistant", "content": text})
+        else:
+            items.append({"type": "message", "role": role, "content": _input_parts(content)})
+    return "\n\n".join(text for text in instructions if text), items
+
+
+def has_cache_control(messages: object) -> bool:
+    """Whether a message part carries its own `cache_control`, which only `/chat/completions` understands."""
+    return any(
+        "cache_control" in part for _, message in _iter_messages(messages) for part in _parts_of(message.get("content"))
+    )
+
+
+def _iter_messages(messages: object) -> Iterable[tuple[str, Mapping[str, Any]]]:
+    for message in messages if isinstance(messages, list) else ():
+        if isinstance(message, dict):
+            role = message.get("role")
+            yield (role if role in _KNOWN_ROLES else "user"), message
+
+
+def _input_parts(content: object) -> list[dict[str, Any]]:
+    if not isinstance(content, list):
+        return [{"type": "input_text", "text": _text_of(content)}]
+    parts = []
+    for part in _parts_of(content):
+        convert = _PARTS.get(str(part.get("type")))
+        if convert is not None:
+            parts.append(convert(part))
+    return parts
+
+
+def _text_part(part: Mapping[str, Any]) -> dict[str, Any]:
+    return {"type": "input_text", "text": _text_of(part.get("text"))}
+
+
+def _image_part(part: Mapping[str, Any]) -> dict[str, Any]:
+    image = _mapping_or_url(part.get("image_url"))
+    # `detail` is required here, optional in /chat/completions.
+    return {"type": "input_image", "image_url": image.get("url"), "detail": image.get("detail") or "auto"}
+
+
+def _file_part(part: Mapping[str, Any]) -> dict[str, Any]:
+    file = part.get("file")
+    known = ("filename", "file_data", "file_url", "file_id")
+    return {"type": "input_file", **{key: file[key] for key in known if isinstance(file, dict) and key in file}}
+
+
+def _audio_part(part: Mapping[str, Any]) -> dict[str, Any]:
+    return {"type": "input_audio", "input_audio": part.get("input_audio")}
+
+
+def _video_part(part: Mapping[str, Any]) -> dict[str, Any]:
+    return {"type": "input_video", "video_url": _mapping_or_url(part.get("video_url")).get("url")}
+
+
+# Type of a part in Open WebUI and /chat/completions → the same part for /responses.
+_PARTS: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
+    "text": _text_part,
+    "image_url": _image_part,
+    "file": _file_part,
+    "input_audio": _audio_part,
+    "video_url": _video_part,
+}
+
+
+def _mapping_or_url(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {"url": value}
+
+
+def _text_of(content: object) -> str:
+    """The text of a message's content, which is text, a list of parts, or nothing."""
+    if isinstance(content, str):
+        return content
+    texts = [part["text"] for part in _parts_of(content) if isinstance(part.get("text"), str)]
+    return "\n\n".join(texts)
+
+
+def _parts_of(content: object) -> list[dict[str, Any]]:
+    return [part for part in content if isinstance(part, dict)] if isinstance(content, list) else []
+
+
+# ------------------------------------------------------------------------------
+# webui.py
+#
+# The only room that knows Open WebUI. Everything is looked up when needed: without the host the pipe still imports.
+# ------------------------------------------------------------------------------
+
+def data_directory() -> Path | None:
+    """The folder for the pipe's files inside Open WebUI's data directory; None outside of Open WebUI."""
+    try:
+        from open_webui.env import DATA_DIR
+    except ImportError:
+        return None
+    return Path(DATA_DIR) / "openrouter_pipe"
+
+
+def host_secret() -> str:
+    """Open WebUI's own secret, which keys pseudonyms; empty outside of Open WebUI."""
+    try:
+        from open_webui.env import WEBUI_SECRET_KEY
+    except ImportError:
+        return ""
+    return str(WEBUI_SECRET_KEY or "")
+
+
+# ------------------------------------------------------------------------------
+# deltas.py
+#
+# What an answer is made of, whatever the endpoint: a stream of `Delta`s, neighbours merged.
+# ------------------------------------------------------------------------------
+
+@dataclass(slots=True)
+class Delta:
+    """A piece of the answer. In one delta the reasoning comes before the text."""
+
+    reasoning: str = ""
+    text: str = ""
+
+
+class AnswerReader:
+    """Collects what upstream events add to one answer. Endpoints differ in `_read_event` only.
+
+    Fed with event payloads; `take()` gives what has come since the last call, so that everything that arrived in one
+    network read leaves as one piece.
+    """
+
+    def __init__(self) -> None:
+        self.finish_reason: str | None = None
+        self.usage: dict[str, Any] | None = None
+        self.error: Mapping[str, Any] | None = None
+        self.done = False
+        self._deltas: list[Delta] = []
+
+    @property
+    def ended(self) -> bool:
+        """Whether upstream said that the answer is complete (or that it failed)."""
+        return self.done or self.finish_reason is not None or self.error is not None
+
+    def feed(self, payload: bytes) -> None:
+        """Read one event. What is not JSON, or not of a known shape, adds nothing."""
+        if payload == b"[DONE]":
+            self.done = True
+            return
+        try:
+            event = parse_json(payload)
+        except ValueError:
+            return
+        if isinstance(event, dict):
+            self._read_event(event)
+
+    def take(self) -> list[Delta]:
+        """The deltas since the last call."""
+        deltas, self._deltas = self._deltas, []
+        return deltas
+
+    def read_whole(self, answer: Mapping[str, Any]) -> None:
+        """Read an answer that did not come as a stream."""
+        raise NotImplementedError
+
+    def _read_event(self, event: dict[str, Any]) -> None:
+        raise NotImplementedError
+
+    def _add_text(self, text: object) -> None:
+        if isinstance(text, str) and text:
+            self._last().text += text
+
+    def _add_reasoning(self, text: object) -> None:
+        if isinstance(text, str) and text:
+            last = self._last()
+            if last.text:
+                last = Delta()
+                self._deltas.append(last)
+            last.reasoning += text
+
+    def _last(self) -> Delta:
+        if not self._deltas:
+            self._deltas.append(Delta())
+        return self._deltas[-1]
+
+
+# ------------------------------------------------------------------------------
+# catalog.py
+#
+# The catalog: what OpenRouter's `GET /models` says, as immutable rows.
+# ------------------------------------------------------------------------------
+
+# Open WebUI refuses model ids with white space and ids over 256 characters; some room is left for the function id.
+_CARRIABLE_ID = re.compile(r"[^\s\x00-\x1f\x7f]{1,200}")
+# Keys of `pricing` that are not a price.
+_NOT_PRICES = ("discount", "overrides")
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """One row of the catalog. Unknown is `None` or empty; prices are US dollars per token or unit, as decimal text."""
+
+    id: str
+    name: str
+    description: str = ""
+    context_length: int | None = None
+    pricing: Mapping[str, str] = field(default_factory=dict)
+    input_modalities: tuple[str, ...] = ()
+    output_modalities: tuple[str, ...] = ()
+    supported_parameters: frozenset[str] = frozenset()
+    is_router: bool = False
+    ref: ModelRef = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Take the id apart once: the list of models needs it several times for each row."""
+        object.__setattr__(self, "ref", ModelRef.from_api(self.id))
+
+    def as_row(self) -> dict[str, Any]:
+        """The row again, with the fields that are used: what `parse_model` reads."""
+        return {
+            "id": self.id,
+            "name": self.name,
+            "description": self.description,
+            "context_length": self.context_length,
+            "pricing": dict(self.pricing),
+            "architecture": {
+                "input_modalities": list(self.input_modalities),
+                "output_modalities": list(self.output_modalities),
+                "tokenizer": "Router" if self.is_router else None,
+            },
+            "supported_parameters": sorted(self.supported_parameters),
+        }
+
+    @property
+    def is_free(self) -> bool:
+        """Every price that is given is zero ("-1" means "varies"), or the id says `:free`."""
+        if "free" in self.ref.variants:
+            return True
+        return bool(self.pricing) and all(_is_zero(price) for price in self.pricing.values())
+
+    @property
+    def has_tools(self) -> bool:
+        """Whether the model takes tools; a router or alias that lists nothing passes them on."""
+        return "tools" in self.supported_parameters or (self.is_router and not self.supported_parameters)
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """A preset of the account: its slug, its own name and description, and the id of the model it names (if any)."""
+
+    slug: str
+    name: str
+    description: str = ""
+    model_id: str | None = None
+
+    def as_row(self) -> dict[str, Any]:
+        """The row again: what `parse_preset` reads."""
+        return {"slug": self.slug, "name": self.name, "description": self.description, "model": self.model_id}
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """The rows of one account at one moment: `models` by id, discovered presets, and how many rows were left out.
+
+    `knows_presets` is false until the account was asked for its presets.
+    """
+
+    models: Mapping[str, Model]
+    presets: tuple[Preset, ...] = ()
+    left_out: int = 0
+    knows_presets: bool = False
+    _lower_ids: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
+
+    @classmethod
+    def from_rows(cls, rows: Iterable[object], left_out: int = 0) -> Catalog:
+        """Read `GET /models` rows. Odd values become "unknown"; a row without an id or without text output is counted."""
+        models: dict[str, Model] = {}
+        found: dict[str, Preset] = {}
+        for row in rows:
+            model = parse_model(row)
+            if model is None:
+                left_out += 1
+                continue
+            ref = model.ref
+            if not ref.base and ref.preset is not None:
+                found.setdefault(ref.preset, Preset(ref.preset, ref.preset, model.description))
+            else:
+                models.setdefault(model.id, model)
+        return cls(models, tuple(found.values()), left_out, _lower_ids={key.lower(): key for key in models})
+
+    def with_presets(self, presets: Iterable[Preset]) -> Catalog:
+        """The same rows with these presets; of two with one slug the later one counts."""
+        by_slug = {preset.slug: preset for preset in presets}
+        return replace(self, presets=tuple(by_slug.values()), knows_presets=True)
+
+    def describe(self, ref: ModelRef) -> Model | None:
+        """The row that describes `ref`: without preset and routing tags but with its catalog tag, else the base row."""
+        for row_id in ref.row_ids:
+            model = self.models.get(row_id)
+            if model is not None:
+                return model
+        return None
+
+    def find_base(self, text: str) -> str | None:
+        """The id of the row that a person means by `text`, in any case; None when there is none."""
+        return self._lower_ids.get(text.lower())
+
+
+def parse_model(row: object) -> Model | None:
+    """One row of `GET /models`; None when it has no usable id or is known to produce no text."""
+    if not isinstance(row, dict):
+        return None
+    model_id = row.get("id")
+    if not isinstance(model_id, str) or not _CARRIABLE_ID.fullmatch(model_id):
+        return None
+    architecture = row.get("architecture")
+    if not isinstance(architecture, dict):
+        architecture = {}
+    output_modalities = _texts(architecture.get("output_modalities"))
+    if output_modalities and "text" not in output_modalities:
+        return None
+    return Model(
+        id=model_id,
+        name=one_line(row.get("name")) or model_id,
+        description=_text(row.get("description")),
+        context_length=_positive_int(row.get("context_length")),
+        pricing=_prices(row.get("pricing")),
+        input_modalities=_texts(architecture.get("input_modalities")),
+        output_modalities=output_modalities,
+        supported_parameters=frozenset(_texts(row.get("supported_parameters"))),
+        is_router=architecture.get("tokenizer") == "Router" or model_id.startswith(("openrouter/", "~")),
+    )
+
+
+def parse_preset(row: object) -> Preset | None:
+    """One row of `GET /presets` (or the body of `GET /presets/{slug}`); None when it has no slug or is not active."""
+    if not isinstance(row, dict):
+        return None
+    slug = row.get("slug")
+    if not isinstance(slug, str) or ModelRef.from_api(f"@preset/{slug}").preset != slug:
+        return None
+    if row.get("status", "active") not in ("active", None):
+        return None
+    version = row.get("designated_version")
+    config = version.get("config") if isinstance(version, dict) else row
+    return Preset(slug, one_line(row.get("name")) or slug, _text(row.get("description")), _first_model(config))
+
+
+def one_line(value: object) -> str:
+    """`value` as one line of printable text (names go into lists and logs); empty when it is not text."""
+    if not isinstance(value, str):
+        return ""
+    return " ".join("".join(char if char.isprintable() else " " for char in value[:500]).split())
+
+
+def _first_model(config: object) -> str | None:
+    if not isinstance(config, dict):
+        return None
+    models = config.get("models")
+    candidates: list[Any] = [config.get("model"), *(models if isinstance(models, list) else ())]
+    return next((model for model in candidates if isinstance(model, str) and model), None)
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    return tuple(item for item in value if isinstance(item, str)) if isinstance(value, list) else ()
+
+
+def _positive_int(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
+
+
+def _prices(value: object) -> dict[str, str]:
+    if not isinstance(value, dict):
+        return {}
+    return {str(key): str(price) for key, price in value.items() if key not in _NOT_PRICES and _is_number(price)}
+
+
+def _is_number(price: object) -> bool:
+    if not isinstance(price, (str, int, float)) or isinstance(price, bool):
+        return False
+    try:
+        float(price)
+    except (ValueError, OverflowError):
+        return False
+    return True
+
+
+def _is_zero(price: str) -> bool:
+    return float(price) == 0
+
+
+# ------------------------------------------------------------------------------
+# chat_stream.py
+#
+# Answers of `/chat/completions`, streamed or whole, read into deltas.
+# ------------------------------------------------------------------------------
+
+class ChatReader(AnswerReader):
+    """Reads `chat.completion.chunk` events; a whole `chat.completion` reads as one chunk with a `message`."""
+
+    def read_whole(self, answer: Mapping[str, Any]) -> None:
+        """Read a `chat.completion` object."""
+        self._read_event(answer)
+
+    def _read_event(self, event: Mapping[str, Any]) -> None:
+        if isinstance(usage := event.get("usage"), dict):
+            self.usage = usage
+        if error := event.get("error"):
+            # Mid-stream errors come beside `choices` with finish_reason "error" (or null, as recorded).
+            self.error = error if isinstance(error, dict) else {"message": str(error)}
+            return
+        choices = event.get("choices")
+        choice = choices[0] if isinstance(choices, list) and choices else None
+        if not isinstance(choice, dict):
+            return
+        message = choice.get("delta") or choice.get("message")
+        if isinstance(message, dict):
+            # `reasoning` repeats what `reasoning_content` says where both are given.
+            self._add_reasoning(message.get("reasoning") or message.get("reasoning_content"))
+            self._add_text(_content_text(message.get("content")))
+            self._add_text(message.get("refusal"))
+        if isinstance(reason := choice.get("finish_reason"), str):
+            self.finish_reason = reason
+
+
+def _content_text(content: object) -> object:
+    """`content` is text; some providers send a list of parts."""
+    if isinstance(content, list):
+        return "".join(part["text"] for part in content if isinstance(part, dict) and isinstance(part.get("text"), str))
+    return content
+
+
+# ------------------------------------------------------------------------------
+# chunks.py
+#
+# What leaves the pipe: `chat.completion.chunk` events, or one `chat.completion`.
+# ------------------------------------------------------------------------------
+
+DONE = b"data: [DONE]\n\n"
+
+
+class ChunkWriter:
+    """Writes one answer under one id. Each call gives exactly one complete event, as Open WebUI reads them one by one."""
+
+    def __init__(self, model_id: str) -> None:
+        self._envelope = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": model_id}
+
+    def delta(self, delta: Delta) -> bytes:
+        """The event for one delta."""
+        message: dict[str, Any] = {}
+        if delta.reasoning:
+            message["reasoning_content"] = delta.reasoning
+        if delta.text:
+            message["content"] = delta.text
+        return self._event([{"index": 0, "delta": message, "finish_reason": None}])
+
+    def finish(self, reason: str) -> bytes:
+        """The event that ends the answer."""
+        return self._event([{"index": 0, "delta": {}, "finish_reason": reason}])
+
+    def usage(self, usage: Mapping[str, Any]) -> bytes:
+        """The usage event. Once for each upstream call: Open WebUI adds them up."""
+        return self._event([], usage=usage)
+
+    def completion(self, deltas: Iterable[Delta], reason: str, usage: Mapping[str, Any] | None) -> dict[str, Any]:
+        """The answer as one `chat.completion` object."""
+        parts = list(deltas)
+        message = {"role": "assistant", "content": "".join(part.text for part in parts)}
+        if reasoning := "".join(part.reasoning for part in parts):
+            message["reasoning_content"] = reasoning
+        answer = {
+            **self._envelope,
+            "object": "chat.completion",
+            "choices": [{"index": 0, "message": message, "finish_reason": reason}],
+        }
+        return {**answer, "usage": dict(usage)} if usage else answer
+
+    def _event(self, choices: list[dict[str, Any]], **more: object) -> bytes:
+        return b"data: %b\n\n" % dump_json(
+            {**self._envelope, "object": "chat.completion.chunk", "choices": choices, **more}
+        )
+
+
+def error_body(message: str) -> dict[str, Any]:
+    """An error as Open WebUI shows it: without `choices`, or it would be overlooked."""
+    return {"error": {"message": message}}
+
+
+def error_event(message: str) -> bytes:
+    """An error as one event of a stream."""
+    return b"data: %b\n\n" % dump_json(error_body(message))
+
+
+# ------------------------------------------------------------------------------
+# responses_stream.py
+#
+# Answers of `/responses`, streamed or whole, read into deltas.
+# ------------------------------------------------------------------------------
+
+# `/responses` name → chat name. Source: OpenRouter's OpenAPI document, Usage and ChatUsage.
+_USAGE_NAMES = {
+    "input_tokens": "prompt_tokens",
+    "output_tokens": "completion_tokens",
+    "input_tokens_details": "prompt_tokens_details",
+    "output_tokens_details": "completion_tokens_details",
+    "upstream_inference_input_cost": "upstream_inference_prompt_cost",
+    "upstream_inference_output_cost": "upstream_inference_completions_cost",
+}
+_INCOMPLETE_REASONS = {"max_output_tokens": "length", "content_filter": "content_filter"}
+
+
+class ResponsesReader(AnswerReader):
+    """Reads `/responses` events. The `output` of the closing event decides; what of it was not streamed is added."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._streamed: dict[object, str] = {}
+
+    def read_whole(self, answer: Mapping[str, Any]) -> None:
+        """Read a whole response object."""
+        self._close({"response": answer})
+
+    def _read_event(self, event: dict[str, Any]) -> None:
+        handler = self._handlers.get(str(event.get("type")))
+        if handler is not None:
+            handler(self, event)
+        elif "type" not in event and event.get("error"):
+            self._fail(event)
+
+    def _text(self, event: Mapping[str, Any]) -> None:
+        self._streamed[event.get("output_index")] = "text"
+        self._add_text(event.get("delta"))
+
+    def _reasoning(self, event: Mapping[str, Any]) -> None:
+        # A model may stream its reasoning and a summary of it: the first kind to come is shown, for each item.
+        kind = str(event.get("type"))
+        if self._streamed.setdefault(event.get("output_index"), kind) == kind:
+            self._add_reasoning(event.get("delta"))
+
+    def _summary_part(self, event: Mapping[str, Any]) -> None:
+        if event.get("summary_index") and event.get("output_index") in self._streamed:
+            self._add_reasoning("\n\n")
+
+    def _close(self, event: Mapping[str, Any]) -> None:
+        response = event.get("response")
+        if not isinstance(response, dict):
+            return
+        if isinstance(usage := response.get("usage"), dict):
+            self.usage = chat_usage(usage)
+        if error := response.get("error"):
+            self._fail({"error": error})
+            return
+        output = response.get("output")
+        for index, item in enumerate(output if isinstance(output, list) else ()):
+            if isinstance(item, dict) and index not in self._streamed:
+                self._read_item(item)
+        details = response.get("incomplete_details")
+        reason = details.get("reason") if isinstance(details, dict) else None
+        self.finish_reason = _INCOMPLETE_REASONS.get(str(reason), "stop")
+
+    def _read_item(self, item: Mapping[str, Any]) -> None:
+        """Add an output item that no event has streamed."""
+        if item.get("type") == "message":
+            for part in _parts(item, "content"):
+                self._add_text(part.get("text") or part.get("refusal"))
+        elif item.get("type") == "reasoning":
+            parts = _parts(item, "content") or _parts(item, "summary")
+            self._add_reasoning("\n\n".join(text for part in parts if isinstance(text := part.get("text"), str)))
+
+    def _fail(self, event: Mapping[str, Any]) -> None:
+        response = event.get("response")
+        error = (response.get("error") if isinstance(response, dict) else None) or event.get("error") or event
+        self.error = error if isinstance(error, dict) else {"message": str(error)}
+
+    _handlers: ClassVar[dict[str, Callable[[ResponsesReader, Mapping[str, Any]], None]]] = {
+        "response.output_text.delta": _text,
+        "response.refusal.delta": _text,
+        "response.reasoning_text.delta": _reasoning,
+        "response.reasoning_summary_text.delta": _reasoning,
+        "response.reasoning_summary_part.added": _summary_part,
+        "response.completed": _close,
+        "response.incomplete": _close,
+        "response.failed": _fail,
+        "response.error": _fail,
+        "error": _fail,
+    }
+
+
+def chat_usage(usage: Mapping[str, Any]) -> dict[str, Any]:
+    """A `/responses` usage object under the names that `/chat/completions` uses."""
+    return {
+        _USAGE_NAMES.get(key, key): chat_usage(value) if isinstance(value, dict) else value
+        for key, value in usage.items()
+    }
+
+
+def _parts(item: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
+    parts = item.get(key)
+    return [part for part in parts if isinstance(part, dict)] if isinstance(parts, list) else []
+
+
+# ------------------------------------------------------------------------------
+# errors.py
+#
+# What goes wrong, and the one line that a person reads.
+#
+# PipeError                   its text is the line
+# ├── SettingsError           a valve stands in the way
+# ├── ConnectionFailedError   nothing came back: unreachable host, time-out
+# ├── UpstreamError           OpenRouter or a provider refused, with a `Failure`
+# └── BrokenAnswerError       the answer stopped before its end, or had nothing in it
+# ------------------------------------------------------------------------------
+
+_MAX_LENGTH = 500
+_SECRETS = re.compile(r"\bsk-[\w-]{6,}|\bBearer\s+\S+", re.IGNORECASE)
+_MAX_BODY = 1_000_000
+
+
+class PipeError(Exception):
+    """An error whose text is the line that a person reads: what happened, who said it, what to do."""
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(plain(sentence))
+
+
+class SettingsError(PipeError):
+    """A valve stands in the way of the chat."""
+
+
+class ConnectionFailedError(PipeError):
+    """The upstream could not be reached, or stayed silent for too long."""
+
+
+class BrokenAnswerError(PipeError):
+    """The answer stopped before its end, or there was none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An error as the upstream told it. `status` is the HTTP status or the error's own code; 0 when neither is a number."""
+
+    status: int = 0
+    message: str = ""
+    reason: str = ""
+    provider: str = ""
+    availability: str = ""
+    fallback_models: tuple[str, ...] = ()
+
+
+class UpstreamError(PipeError):
+    """OpenRouter or a provider refused, before the answer or in the middle of it."""
+
+    def __init__(self, failure: Failure, model_id: str) -> None:
+        super().__init__(sentence(failure, model_id))
+        self.failure = failure
+
+
+# Status → (what happened, what to do). `{who}` is the provider or OpenRouter, `{model}` the model asked for.
+_SENTENCES: dict[int, tuple[str, str]] = {
+    400: ("{who} did not accept the request for {model}", ""),
+    401: ("{who} did not accept the API key", "Check the valve API_KEY."),
+    402: ("The OpenRouter account or key has no credit left", "Add credits or raise the key's limit on openrouter.ai."),
+    403: ("{who} refused the request for {model}", ""),
+    404: ("{who} has no endpoint for {model}", "Choose another model, or check privacy and routing settings."),
+    408: ("{who} took too long", "Try again."),
+    413: ("The conversation is too large for {model}", "Start a new chat or remove files."),
+    422: ("{who} could not process the request for {model}", ""),
+    429: ("{who} is rate-limiting {model}", "Try again in a moment, or choose another model."),
+    500: ("{who} had an internal error", "Try again."),
+    502: ("{who} gave no valid answer for {model}", "Try again, or choose another model."),
+    503: ("No provider is available for {model}", "Try again later, or choose another model."),
+    504: ("{who} took too long for {model}", "Try again, or choose another model."),
+    524: ("{who} took too long for {model}", "Try again, or choose another model."),
+    529: ("{who} is overloaded", "Try again in a moment, or choose another model."),
+}
+_OTHER = ("{who} reported an error for {model}", "")
+
+
+def read_failure(status: int, body: object) -> Failure:
+    """The error in a response body (bytes), an event or an `error` object, in any of the shapes that occur.
+
+    Source: OpenRouter docs, api_reference/errors-and-debugging. `code` may be a number or text, `metadata.raw` JSON or text.
+    """
+    if isinstance(body, (bytes, bytearray)):
+        body = _parse_body(bytes(body[:_MAX_BODY]))
+    error = body.get("error", body) if isinstance(body, dict) else body
+    if not isinstance(error, dict):
+        return Failure(status, message=one_line(error))
+    metadata = _mapping(error.get("metadata"))
+    availability = _mapping(error.get("availability"))
+    message = one_line(error.get("message"))
+    reason = _raw_reason(metadata.get("raw")) or _moderation_reasons(metadata)
+    code = error.get("code", availability.get("http_status"))
+    return Failure(
+        status=status if status >= 400 else _status_of(code),
+        message=message,
+        reason="" if reason == message else reason,
+        provider=one_line(metadata.get("provider_name")),
+        availability=one_line(availability.get("code") or availability.get("error_type")),
+        fallback_models=tuple(model for model in _list(availability.get("fallback_models")) if isinstance(model, str)),
+    )
+
+
+def sentence(failure: Failure, model_id: str) -> str:
+    """The line for a failure: what happened, who said it, why, and what to do."""
+    happened, advice = _SENTENCES.get(failure.status, _OTHER)
+    if failure.availability == "model_not_found":
+        happened, advice = "{who} does not know the model {model}", "Choose another model."
+    said = ": ".join(part for part in (failure.message, failure.reason) if part)
+    if failure.fallback_models:
+        advice = f"Try {' or '.join(failure.fallback_models[:3])}."
+    line = happened.format(who=failure.provider or "OpenRouter", model=model_id)
+    if failure.status and failure.status not in _SENTENCES:
+        line = f"{line} ({failure.status})"
+    line = f"{line}: {said.rstrip('.')}." if said else f"{line}."
+    # What was said is the part that may be long: the advice has to survive the cut.
+    room = _MAX_LENGTH - len(advice) - 1
+    line = line if len(line) <= room else f"{line[: room - 1]}…"
+    return f"{line} {advice}".strip()
+
+
+def plain(text: str) -> str:
+    """One line of at most 500 characters, without anything that looks like a key."""
+    line = " ".join(_SECRETS.sub("…", text).split())
+    return line if len(line) <= _MAX_LENGTH else f"{line[: _MAX_LENGTH - 1]}…"
+
+
+def _parse_body(body: bytes) -> object:
+    try:
+        return parse_json(body)
+    except ValueError:
+        text = body[:2000].decode("utf-8", "replace")
+        if "<" in text and ">" in text:
+            title = re.search(r"<title>(.*?)</title>", text, re.IGNORECASE | re.DOTALL)
+            return f"a web page instead of an answer{f' ({title[1]})' if title else ''}"
+        return text
+
+
+def _raw_reason(raw: object) -> str:
+    """The provider's own reason: `metadata.raw` is text, often JSON with the message somewhere inside."""
+    if isinstance(raw, str):
+        try:
+            raw = parse_json(raw)
+        except ValueError:
+            return one_line(raw)
+    while isinstance(raw, dict):
+        inner = raw.get("error") or raw.get("message") or raw.get("detail")
+        if inner is None or inner is raw:
+            return ""
+        raw = inner
+    return one_line(raw)
+
+
+def _moderation_reasons(metadata: Mapping[str, Any]) -> str:
+    return ", ".join(reason for reason in _list(metadata.get("reasons")) if isinstance(reason, str))
+
+
+def _status_of(code: object) -> int:
+    try:
+        return int(str(code)[:6])
+    except ValueError:
+        return {"rate_limit_exceeded": 429, "server_error": 500, "invalid_api_key": 401}.get(str(code), 0)
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+# ------------------------------------------------------------------------------
+# problems.py
+#
+# What is wrong with a setting or an entry of one: collected as data, logged once, shown to the admin.
+# ------------------------------------------------------------------------------
+
+log = logging.getLogger("openrouter_pipe")
+
+# A text that is far too long to be meant is cut here, so that a pasted book costs a moment, not a minute.
+MAX_ENTRIES = 5_000
+MAX_ENTRY_LENGTH = 256
+MAX_HINTS = 50
+_MAX_HINT_CANDIDATES = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing an admin should know: the valve, the entry as written, the reason, and what to do about it."""
+
+    valve: str
+    entry: str
+    reason: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        text = ": ".join(part for part in (self.valve, self.reason, one_line(self.entry)[:120]) if part)
+        return f"{text} ({self.hint})" if self.hint else text
+
+
+def split_entries(valve: str, text: str) -> tuple[list[str], list[Problem]]:
+    """The distinct entries of a list valve, in order, and a problem when there were too many.
+
+    Entries stand between commas, semicolons or line ends; `#` starts a comment to the end of the line; spaces do not count.
+    """
+    entries: dict[str, None] = {}
+    for entry in _iter_entries(text):
+        if len(entries) >= MAX_ENTRIES:
+            return list(entries), [Problem(valve, "", f"only the first {MAX_ENTRIES} entries count")]
+        entries.setdefault(entry)
+    return list(entries), []
+
+
+def closest(entry: str, candidates: Iterable[str]) -> str:
+    """`did you mean a, b?` for up to three of `candidates` that look like `entry`; empty when none does."""
+    wanted = entry.lower()
+    author = wanted.partition("/")[0]
+    # Ids of the same author first: they are the likely ones, and the number compared is limited.
+    pool = sorted(candidates, key=lambda candidate: not candidate.lower().startswith(author))[:_MAX_HINT_CANDIDATES]
+    by_lower = {candidate.lower(): candidate for candidate in pool}
+    found = difflib.get_close_matches(wanted, by_lower, n=3, cutoff=0.6)
+    return f"did you mean {', '.join(by_lower[name] for name in found)}?" if found else ""
+
+
+def _iter_entries(text: str) -> Iterator[str]:
+    for line in text.replace("\r", "\n").split("\n"):
+        for part in line.partition("#")[0].replace(";", ",").split(","):
+            entry = "".join(part.split())
+            if entry:
+                yield entry
+
+
+# ------------------------------------------------------------------------------
+# selection.py
+#
+# Which catalog rows are published: the `MODEL_ID` patterns and the two filters.
+# ------------------------------------------------------------------------------
+
+# Matching a wildcard costs a look at every row: nobody writes this many, and garbage must not cost seconds.
+MAX_WILDCARDS = 200
+_EVERYTHING = "*"
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """One entry of `MODEL_ID`: as written, and its lower-case text without the `!`."""
+
+    entry: str
+    text: str
+
+    @property
+    def excludes(self) -> bool:
+        """Whether the entry takes models away."""
+        return self.entry.startswith("!")
+
+    @property
+    def has_wildcard(self) -> bool:
+        """Whether the text holds `*` or `?`."""
+        return "*" in self.text or "?" in self.text
+
+    @property
+    def regex(self) -> str:
+        """The pattern for `re`. fnmatch's translation cannot backtrack without end; only "[" has to lose its meaning."""
+        return fnmatch.translate(self.text.replace("[", "[[]"))
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """`MODEL_ID`, read: patterns for catalog rows, entries that name virtual models, problems of the text itself."""
+
+    patterns: tuple[Pattern, ...]
+    virtual_entries: tuple[str, ...]
+    problems: tuple[Problem, ...]
+
+    @classmethod
+    def parse(cls, text: str) -> Selection:
+        """Read the valve. Empty, `auto` and `*` select everything, and so do only excludes."""
+        entries, problems = split_entries("MODEL_ID", text)
+        if [entry.lower() for entry in entries] == ["auto"]:
+            entries = [_EVERYTHING]
+        patterns: list[Pattern] = []
+        virtual: list[str] = []
+        wildcards = 0
+        for entry in entries:
+            pattern = Pattern(entry, entry.lstrip("!").lower())
+            wildcards += pattern.has_wildcard
+            if len(entry) > MAX_ENTRY_LENGTH:
+                problems.append(Problem("MODEL_ID", entry, "too long to be a model id"))
+            elif not pattern.excludes and _names_virtual_model(pattern.text):
+                virtual.append(entry)
+            elif pattern.text and wildcards <= MAX_WILDCARDS:
+                patterns.append(pattern)
+        if wildcards > MAX_WILDCARDS:
+            problems.append(Problem("MODEL_ID", "", f"only the first {MAX_WILDCARDS} entries with wildcards count"))
+        if all(entry.startswith("!") for entry in entries):
+            patterns.append(Pattern(_EVERYTHING, _EVERYTHING))
+        return cls(tuple(patterns), tuple(virtual), tuple(problems))
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What `MODEL_ID` says of one catalog: ids it matches and does not exclude, and a test for names of virtual models."""
+
+    matched: frozenset[str]
+    excluded: frozenset[str]
+    problems: tuple[Problem, ...]
+    _exclude_names: frozenset[str]
+    _exclude_regex: re.Pattern[str] | None
+
+    def excludes_name(self, ref: ModelRef) -> bool:
+        """Whether a `!` pattern excludes a virtual model by its own name."""
+        regex = self._exclude_regex
+        return any(
+            spelling in self._exclude_names or (regex is not None and regex.fullmatch(spelling) is not None)
+            for spelling in _spellings(ref)
+        )
+
+
+class RowIndex:
+    """The ids of the catalog's rows by each spelling that a pattern is matched against."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._ids: dict[str, list[str]] = {}
+        for model in catalog.models.values():
+            for spelling in _spellings(model.ref):
+                self._ids.setdefault(spelling, []).append(model.id)
+
+    def match(self, pattern: Pattern) -> set[str]:
+        """The ids of the rows that `pattern` matches."""
+        if not pattern.has_wildcard:
+            return set(self._ids.get(pattern.text, ()))
+        if pattern.text == _EVERYTHING:
+            return set().union(*self._ids.values())
+        fullmatch = re.compile(pattern.regex).fullmatch
+        return set().union(*(ids for spelling, ids in self._ids.items() if fullmatch(spelling)))
+
+
+def choose(catalog: Catalog, selection: Selection, index: RowIndex) -> Choice:
+    """Apply `MODEL_ID` to the catalog. Batch rows cannot be called in a chat: they need to be named exactly."""
+    batch = {model.id for model in catalog.models.values() if model.ref.catalog_tag == "batch"}
+    included: set[str] = set()
+    excluded: set[str] = set()
+    problems = list(selection.problems)
+    for pattern in selection.patterns:
+        matches = index.match(pattern)
+        if pattern.excludes:
+            excluded |= matches
+        else:
+            included |= (matches - batch) if pattern.has_wildcard else matches
+        if not matches and catalog.models and not _names_virtual_model(pattern.text):
+            hint = closest(pattern.text.lstrip("!"), catalog.models) if len(problems) < MAX_HINTS else ""
+            problems.append(Problem("MODEL_ID", pattern.entry, "matches no model", hint))
+    excludes = [pattern for pattern in selection.patterns if pattern.excludes]
+    wildcards = [pattern.regex for pattern in excludes if pattern.has_wildcard]
+    return Choice(
+        frozenset(included - excluded),
+        frozenset(excluded),
+        tuple(problems),
+        frozenset(pattern.text for pattern in excludes if not pattern.has_wildcard),
+        re.compile("|".join(wildcards)) if wildcards else None,
+    )
+
+
+def filter_reason(is_free: bool, has_tools: bool, free_filter: str, tools_filter: str) -> str:
+    """The name of the filter valve (`all` | `only` | `exclude`) that leaves such a model out, or an empty text."""
+    for valve, wanted, value in (
+        ("FREE_MODEL_FILTER", free_filter, is_free),
+        ("TOOL_CALLING_FILTER", tools_filter, has_tools),
+    ):
+        if (wanted == "only" and not value) or (wanted == "exclude" and value):
+            return valve
+    return ""
+
+
+def _names_virtual_model(text: str) -> bool:
+    """Whether an entry has a preset or a routing tag, which no catalog row has."""
+    tags = text.split(":")[1:]
+    return "@" in text or any(tag in ROUTING_TAGS or tag.startswith("preset/") for tag in tags)
+
+
+def _spellings(ref: ModelRef) -> tuple[str, ...]:
+    """The lower-case forms that a pattern is matched against: `openai/gpt-4o`, `openai.gpt-4o`, `gpt-4o`."""
+    name = ref.api_id.lower()
+    author, slash, slug = name.partition("/")
+    return (name, f"{author}.{slug}", slug) if slash else (name,)
+
+
+# ------------------------------------------------------------------------------
+# virtual_models.py
+#
+# `VARIANT_MODELS` and the published list: catalog rows, the virtual models behind them, and why others are missing.
+# ------------------------------------------------------------------------------
+
+_ANY_PRESET = "*"
+
+
+@dataclass(frozen=True, slots=True)
+class Publishing:
+    """The valves that decide what is published; equal values give the same list."""
+
+    model_id: str = "*"
+    variant_models: str = ""
+    free_filter: str = "all"
+    tools_filter: str = "all"
+
+    @property
+    def wants_presets(self) -> bool:
+        """Whether a wildcard asks for the presets of the account."""
+        return "preset/*" in "".join(f"{self.model_id}\n{self.variant_models}".split(" "))
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One published model: its reference, its name, and the row that describes it (None: nothing is known of it)."""
+
+    ref: ModelRef
+    name: str
+    model: Model | None
+    description: str
+    webui_id: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Spell the id once."""
+        object.__setattr__(self, "webui_id", self.ref.webui_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What Open WebUI is shown, in order, with everything that is wrong with the valves behind it."""
+
+    catalog: Catalog
+    publishing: Publishing
+    entries: tuple[Entry, ...]
+    problems: tuple[Problem, ...]
+    left_out: Mapping[str, str]
+    by_webui_id: Mapping[str, Entry]
+
+    def refuse(self, ref: ModelRef) -> None:
+        """Raise the `SettingsError` that says why `ref` is not published, naming the valve that leaves it out."""
+        if ref.preset is not None and self.publishing.wants_presets and not self.catalog.knows_presets:
+            return
+        valve, hint = self.missing_reason(ref)
+        if valve:
+            raise SettingsError(f"{ref.api_id} is not offered here: the valve {valve} leaves it out. {hint}".strip())
+        raise SettingsError(f"OpenRouter's list has no model {ref.api_id}. {hint or 'Choose another model.'}")
+
+    def missing_reason(self, ref: ModelRef) -> tuple[str, str]:
+        """Why `ref` is not published: the valve that leaves it out (empty: the catalog has no such model), and a hint."""
+        if valve := self.left_out.get(ref.api_id):
+            return valve, ""
+        model = self.catalog.describe(ref)
+        if ref.base and model is None:
+            return "", closest(ref.base, self.catalog.models)
+        if model is not None and ref.preset is None and model.ref == ref:
+            return "MODEL_ID", ""
+        return "VARIANT_MODELS", f"An admin can add {ref.api_id} there."
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """An entry of the valve, read: a base or a pattern for it, its tags with the catalog tag first, a slug or `*`."""
+
+    valve: str
+    entry: str
+    base: str
+    tags: tuple[str, ...]
+    preset: str | None
+
+    @property
+    def catalog_tag(self) -> str | None:
+        return self.tags[0] if self.tags and self.tags[0] in CATALOG_TAGS else None
+
+    @property
+    def has_wildcard(self) -> bool:
+        return "*" in self.base or "?" in self.base
+
+
+def publish(catalog: Catalog, publishing: Publishing) -> Published:
+    """The list for these valves: rows by name, each followed by its virtual models, presets alone at the end."""
+    selection = Selection.parse(publishing.model_id)
+    index = RowIndex(catalog)
+    choice = choose(catalog, selection, index)
+    written, problems = split_entries("VARIANT_MODELS", publishing.variant_models)
+    work = _Expansion(catalog, index, choice, publishing, [*choice.problems, *problems])
+    for entry in selection.virtual_entries:
+        work.add("MODEL_ID", entry)
+    for entry in written:
+        work.add("VARIANT_MODELS", entry)
+    return work.result()
+
+
+def display_name(ref: ModelRef, model: Model | None, preset_name: str | None) -> str:
+    """The describing row's name plus what that row does not already carry."""
+    carried = model.ref.variants if model else ()
+    words = [model.name if model else ref.base]
+    words += [tag[:1].upper() + tag[1:] for tag in ref.variants if tag not in carried]
+    if ref.preset is not None:
+        words.append(f"Preset: {preset_name or ref.preset}")
+    return " ".join(word for word in words if word)
+
+
+class _Expansion:
+    """Turns entries into published models, one by one, so that a bad entry costs no other."""
+
+    def __init__(
+        self, catalog: Catalog, index: RowIndex, choice: Choice, publishing: Publishing, problems: list[Problem]
+    ) -> None:
+        self._catalog = catalog
+        self._index = index
+        self._wildcards = 0
+        self._full = False
+        self._choice = choice
+        self._publishing = publishing
+        self._problems = problems
+        self._presets = {preset.slug: preset for preset in catalog.presets}
+        self._left_out: dict[str, str] = {}
+        self._rows = {model.id: model for model in catalog.models.values() if self._passes_as_row(model)}
+        self._virtual: dict[str, tuple[str, Entry]] = {}
+
+    def add(self, valve: str, entry: str) -> None:
+        """Expand one entry of `VARIANT_MODELS` (or one of `MODEL_ID` that names a virtual model)."""
+        wanted = _read_entry(valve, entry)
+        if isinstance(wanted, Problem):
+            self._problems.append(wanted)
+        elif not wanted.base:
+            for preset in self._presets_of(wanted):
+                self._publish(wanted, ModelRef("", (), preset.slug), preset, anchor="")
+        elif wanted.has_wildcard:
+            self._add_wildcard(wanted)
+        else:
+            self._add_named(wanted)
+
+    def result(self) -> Published:
+        """The list, sorted."""
+        behind: dict[str, list[Entry]] = {}
+        for anchor, entry in self._virtual.values():
+            behind.setdefault(anchor, []).append(entry)
+        alone = behind.pop("", [])
+        anchors = {**self._rows, **{row_id: self._catalog.models[row_id] for row_id in behind}}
+        entries: list[Entry] = []
+        for model in sorted(anchors.values(), key=lambda row: (row.name.casefold(), row.id)):
+            if model.id in self._rows:
+                entries.append(Entry(model.ref, model.name, model, model.description))
+            entries += behind.get(model.id, ())
+        entries += alone
+        by_webui_id = {entry.webui_id: entry for entry in entries}
+        return Published(
+            self._catalog, self._publishing, tuple(entries), tuple(self._problems), self._left_out, by_webui_id
+        )
+
+    def _passes_as_row(self, model: Model) -> bool:
+        valve = "" if model.id in self._choice.matched else "MODEL_ID"
+        valve = valve or self._filter(model.is_free, model.has_tools)
+        if valve:
+            self._left_out[model.id] = valve
+        return not valve
+
+    def _filter(self, is_free: bool, has_tools: bool) -> str:
+        return filter_reason(is_free, has_tools, self._publishing.free_filter, self._publishing.tools_filter)
+
+    def _report(self, wanted: _Wanted, reason: str, hint: str | Callable[[], str] = "") -> None:
+        if callable(hint):
+            hint = hint() if len(self._problems) < MAX_HINTS else ""
+        self._problems.append(Problem(wanted.valve, wanted.entry, reason, hint))
+
+    def _add_named(self, wanted: _Wanted) -> None:
+        base = self._find_base(wanted)
+        if base is None:
+            if self._catalog.models:
+                self._report(wanted, "Variant model base not found", lambda: closest(wanted.base, self._catalog.models))
+            return
+        self._note_doubtful_tags(wanted, base)
+        for ref, preset in self._refs(wanted, base):
+            self._publish(wanted, ref, preset, self._anchor(ref))
+
+    def _add_wildcard(self, wanted: _Wanted) -> None:
+        self._wildcards += 1
+        if self._wildcards > MAX_WILDCARDS:
+            if self._wildcards == MAX_WILDCARDS + 1:
+                self._report(wanted, f"only the first {MAX_WILDCARDS} entries with wildcards count")
+            return
+        within = self._index.match(Pattern(wanted.entry, wanted.base.lower()))
+        if wanted.valve == "VARIANT_MODELS":
+            within &= self._choice.matched
+        bases = [
+            base for row_id in self._catalog.models if row_id in within and (base := self._base_for(row_id, wanted))
+        ]
+        if not bases and self._catalog.models:
+            self._report(wanted, "matches no selected model")
+        elif bases:
+            self._note_doubtful_tags(wanted, "")
+        for base in dict.fromkeys(bases):
+            for ref, preset in self._refs(wanted, base):
+                self._publish(wanted, ref, preset, self._anchor(ref))
+
+    def _base_for(self, row_id: str, wanted: _Wanted) -> str | None:
+        """What a wildcard's tags are put on for this row; None when the row has no such catalog variant."""
+        row = self._catalog.models[row_id].ref
+        if wanted.catalog_tag is None:
+            return row_id
+        has_row = f"{row.base}:{wanted.catalog_tag}" in self._catalog.models
+        return row.base if has_row and row.catalog_tag in (None, wanted.catalog_tag) else None
+
+    def _find_base(self, wanted: _Wanted) -> str | None:
+        """The id, as the catalog spells it, of the row that the tags are put on."""
+        for spelling in (wanted.base, first_dot_to_slash(wanted.base)):
+            if wanted.catalog_tag:
+                row_id = self._catalog.find_base(f"{spelling}:{wanted.catalog_tag}")
+                if row_id is not None:
+                    return ModelRef.from_api(row_id).base
+            base = self._catalog.find_base(spelling)
+            if base is not None:
+                return base
+        return None
+
+    def _refs(self, wanted: _Wanted, base: str) -> Iterator[tuple[ModelRef, Preset | None]]:
+        on = ModelRef.from_api(base)
+        variants = (*on.variants, *(tag for tag in wanted.tags if tag not in on.variants))
+        if wanted.preset is None:
+            yield ModelRef(on.base, variants), None
+        else:
+            for preset in self._presets_of(wanted):
+                yield ModelRef(on.base, variants, preset.slug), preset
+
+    def _presets_of(self, wanted: _Wanted) -> list[Preset]:
+        """The presets an entry asks for: all that were discovered, or the written one under its slug."""
+        if wanted.preset == _ANY_PRESET:
+            return list(self._presets.values())
+        slug = wanted.preset or ""
+        known = self._presets.get(slug)
+        return [Preset(slug, slug, known.description if known else "", known.model_id if known else None)]
+
+    def _anchor(self, ref: ModelRef) -> str:
+        """The row that a virtual model follows in the list: a published one if there is one."""
+        rows = [row_id for row_id in ref.row_ids if row_id in self._catalog.models]
+        return next((row_id for row_id in rows if row_id in self._rows), rows[0])
+
+    def _note_doubtful_tags(self, wanted: _Wanted, base: str) -> None:
+        """Report tags that OpenRouter may refuse; the entry is published all the same."""
+        for tag in wanted.tags:
+            if tag in CATALOG_TAGS:
+                if base and f"{base}:{tag}" not in self._catalog.models:
+                    deprecated = f":{tag} is deprecated" if tag in DEPRECATED_TAGS else "OpenRouter may refuse it"
+                    self._report(wanted, f"the catalog has no {base}:{tag}", deprecated)
+            elif tag not in ROUTING_TAGS:
+                self._report(wanted, f"unknown variant :{tag}", f"OpenRouter has :{', :'.join(ROUTING_TAGS)}")
+            elif tag in DEPRECATED_TAGS:
+                self._report(wanted, f"variant :{tag} is deprecated")
+
+    def _publish(self, wanted: _Wanted, ref: ModelRef, preset: Preset | None, anchor: str) -> None:
+        api_id = ref.api_id
+        if api_id in self._rows or api_id in self._virtual:
+            return
+        model = self._catalog.describe(ref)
+        if model is None and preset is not None and preset.model_id:
+            model = self._catalog.describe(ModelRef.from_api(preset.model_id))
+        valve = self._reason_to_leave_out(wanted, ref, model)
+        if valve:
+            self._left_out[api_id] = valve
+            if not wanted.has_wildcard and wanted.preset != _ANY_PRESET:
+                self._report(wanted, f"left out by {valve}")
+            return
+        if len(self._virtual) >= MAX_ENTRIES:
+            if not self._full:
+                self._full = True
+                self._report(wanted, f"only the first {MAX_ENTRIES} virtual models are listed")
+            return
+        description = (preset.description if preset else "") or (model.description if model else "")
+        name = display_name(ref, model if ref.base else None, preset.name if preset else None)
+        self._virtual[api_id] = (anchor, Entry(ref, name, model, description))
+
+    def _reason_to_leave_out(self, wanted: _Wanted, ref: ModelRef, model: Model | None) -> str:
+        """The valve that leaves a virtual model out, or an empty text."""
+        rows = [row_id for row_id in ref.row_ids if row_id in self._catalog.models]
+        if ref.base and wanted.valve != "MODEL_ID" and not any(row_id in self._choice.matched for row_id in rows):
+            return "MODEL_ID"
+        if (rows and rows[0] in self._choice.excluded) or self._choice.excludes_name(ref):
+            return "MODEL_ID"
+        if model is None:
+            return self._filter(is_free=False, has_tools=True)
+        return self._filter(model.is_free or "free" in ref.variants, model.has_tools)
+
+
+def _read_entry(valve: str, entry: str) -> _Wanted | Problem:
+    """Take an entry apart; a `Problem` when it cannot mean anything."""
+    if len(entry) > MAX_ENTRY_LENGTH:
+        return Problem(valve, entry, "too long to be a model id")
+    head, preset = _split_preset_entry(entry)
+    if isinstance(preset, Problem):
+        return Problem(valve, entry, preset.reason, preset.hint)
+    base, *written = head.split(":")
+    tags = tuple(dict.fromkeys(tag.lower() for tag in written))
+    if not all(map(is_tag, tags)):
+        return Problem(valve, entry, "a variant is written model:variant, in letters, digits and dashes")
+    if not base and (tags or preset is None):
+        return Problem(valve, entry, "no model is named")
+    if not tags and preset is None:
+        return Problem(valve, entry, "no variant and no preset (missing colon?)", _missing_colon_hint(base))
+    of_catalog = tuple(tag for tag in tags if tag in CATALOG_TAGS)
+    if len(of_catalog) > 1:
+        return Problem(valve, entry, f"one model cannot be both :{' and :'.join(of_catalog)}")
+    if "batch" in tags:
+        return Problem(valve, entry, "batch models cannot be called in a chat")
+    return _Wanted(valve, entry, base, of_catalog + tuple(tag for tag in tags if tag not in of_catalog), preset)
+
+
+def _split_preset_entry(entry: str) -> tuple[str, str | Problem | None]:
+    """`model@preset/slug` (or Open WebUI's `model:preset/slug`) → the model and the slug; no slug: None."""
+    head, found, tail = entry.partition("@")
+    if not found:
+        head, found, slug = entry.partition(":preset/")
+        tail = f"preset/{slug}"
+    if not found:
+        return entry, None
+    slug = tail.removeprefix("preset/")
+    if slug == tail:
+        return head, Problem("", "", "a preset is written @preset/slug", f"{head}@preset/{tail}")
+    if slug != _ANY_PRESET and not is_preset_slug(slug):
+        return head, Problem("", "", "not the slug of a preset", "letters, digits, dots, dashes and underscores")
+    return head, slug
+
+
+def _missing_colon_hint(base: str) -> str:
+    known = (*ROUTING_TAGS, *CATALOG_TAGS)
+    tag = next((tag for tag in known if base.lower().endswith(f"-{tag}")), None)
+    return f"{base[: -len(tag) - 1]}:{tag}" if tag else f"e.g. {base}:nitro"
+
+
+# ------------------------------------------------------------------------------
+# settings.py
+#
+# The valves an admin sets, and the frozen `Settings` that one request runs with.
+# ------------------------------------------------------------------------------
+
+_DEFAULT_BASE_URL = "https://openrouter.ai/api/v1"
+_URL = re.compile(r"https?://[^\s/?#]+[^\s?#]*", re.IGNORECASE)
+_KEY = re.compile(r"[\x21-\x7e]{1,1000}")
+_HEADER_TEXT = re.compile(r"[\x20-\x7e]{1,500}")
+_LONGEST_WAIT_SECONDS = 86_400
+
+Filter = Literal["all", "only", "exclude"]
+
+
+class Valves(BaseModel):
+    """The admin's settings. A value that does not fit counts as its default and is reported: a chat must go on."""
+
+    # --- Connection
+    API_KEY: str = Field(
+        default_factory=lambda: os.environ.get("OPENROUTER_API_KEY", ""),
+        description="Your OpenRouter key, e.g. `sk-or-v1-…` (https://openrouter.ai/settings/keys). "
+        "Default: the environment variable `OPENROUTER_API_KEY`.",
+        json_schema_extra={"input": {"type": "password"}},
+    )
+    BASE_URL: str = Field(
+        default_factory=lambda: os.environ.get("OPENROUTER_API_BASE_URL", "") or _DEFAULT_BASE_URL,
+        description=f"Address of the API. Default: `OPENROUTER_API_BASE_URL`, else `{_DEFAULT_BASE_URL}`. "
+        "E.g. `https://eu.openrouter.ai/api/v1`, or a gateway that speaks the same language.",
+    )
+    CONNECT_TIMEOUT_SECONDS: int = Field(10, description="How long to wait for a connection, e.g. `10`.")
+    READ_TIMEOUT_SECONDS: int = Field(
+        300, description="The longest silence in an answer before it counts as broken off, e.g. `300`."
+    )
+    HTTP_REFERER: str = Field(
+        "https://openwebui.com/",
+        description="The site that OpenRouter's rankings credit, e.g. `https://chat.example.com/`.",
+    )
+    APP_TITLE: str = Field("Open WebUI", description="The name that OpenRouter's activity page shows, e.g. `Our chat`.")
+
+    # --- Catalog
+    MODEL_ID: str = Field(
+        "*",
+        description="Which models to list: ids and patterns, separated by commas or new lines, `!` excludes. "
+        "E.g. `openai/*, anthropic/*, *:free, !*preview*`. `*` means all.",
+    )
+    VARIANT_MODELS: str = Field(
+        "",
+        description="Variants and presets to list as models of their own, e.g. `openai/gpt-4o:nitro, "
+        "anthropic/*:floor, openai/gpt-4o@preset/email-copywriter, @preset/*`.",
+    )
+    FREE_MODEL_FILTER: Filter = Field("all", description="List `all` models, `only` free ones, or `exclude` free ones.")
+    TOOL_CALLING_FILTER: Filter = Field(
+        "all", description="List `all` models, `only` those that can call tools, or `exclude` those."
+    )
+    MODEL_CATALOG_REFRESH_SECONDS: int = Field(
+        3600,
+        description="How old the list of models may grow before it is fetched again in the background, e.g. `3600`.",
+    )
+    NAME_PREFIX: str = Field("", description="Text in front of every model's name, e.g. `OR: `.")
+
+    # --- Requests
+    ENDPOINT: Literal["auto", "responses", "chat_completions"] = Field(
+        "auto",
+        description="Which of OpenRouter's endpoints to use. `auto`: `/responses`, and `/chat/completions` for "
+        "what only that can do. A fixed endpoint leaves out what it cannot carry.",
+    )
+    PROVIDER_SORT: Literal["default", "price", "throughput", "latency"] = Field(
+        "default", description="How OpenRouter orders the providers of a model, e.g. `price`: the cheapest first."
+    )
+    PROVIDER_ORDER: str = Field("", description="Providers to try first, in order, e.g. `anthropic, amazon-bedrock`.")
+    PROVIDER_ONLY: str = Field("", description="The only providers allowed, e.g. `azure, google-vertex`.")
+    PROVIDER_IGNORE: str = Field("", description="Providers never to use, e.g. `deepinfra`.")
+    ALLOW_FALLBACKS: bool = Field(True, description="Let OpenRouter try another provider when the first one fails.")
+    REQUIRE_PARAMETERS: bool = Field(
+        False, description="Use only providers that support every parameter of the request, e.g. a JSON schema."
+    )
+    FALLBACK_MODELS: str = Field(
+        "", description="Models that answer when the chosen one cannot, in order, e.g. `openai/gpt-4o-mini`."
+    )
+    DATA_COLLECTION: Literal["default", "allow", "deny"] = Field(
+        "default",
+        description="`deny`: only providers that do not store or train on what is sent. Cannot be overridden.",
+    )
+    PROMPT_CACHING: bool = Field(
+        True, description="Cache the conversation for Anthropic models (others do it themselves)."
+    )
+    CONTEXT_COMPRESSION: Literal["default", "on", "off"] = Field(
+        "default",
+        description="Shorten the middle of a conversation that is too long. `default`: OpenRouter's own rule.",
+    )
+    SEND_USER_ID: bool = Field(
+        False,
+        description="Send a pseudonym of the user (never the name or the id), so that OpenRouter can tell users apart.",
+    )
+
+    # --- Display
+    STREAM_INTERVAL_MS: int = Field(
+        25,
+        description="The least time between two updates of a streamed answer, in milliseconds. `0`: every one at once.",
+    )
+
+    _rejected: dict[str, str] = PrivateAttr(default_factory=dict)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _replace_unusable(cls, data: object, handler: ModelWrapValidatorHandler[Valves]) -> Valves:
+        # Open WebUI builds the valves before every list and every chat; if that raised, the pipe would be dead.
+        try:
+            return handler(data)
+        except ValidationError as error:
+            if not isinstance(data, dict):
+                raise
+            rejected = {str(detail["loc"][0]): str(detail["msg"]) for detail in error.errors() if detail["loc"]}
+            valves = handler({key: value for key, value in data.items() if key not in rejected})
+            valves._rejected.update(rejected)
+            return valves
+
+    def problems(self) -> tuple[Problem, ...]:
+        """What was wrong with the stored values."""
+        return tuple(
+            Problem(valve, "", f"the stored value does not fit ({why})", "the default is used")
+            for valve, why in self._rejected.items()
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything one list or one chat needs to know of the valves, cleaned and immutable. Times are in seconds."""
+
+    api_key: str
+    base_url: str
+    connect_timeout: int
+    read_timeout: int
+    http_referer: str
+    app_title: str
+    publishing: Publishing
+    refresh_seconds: int
+    name_prefix: str
+    endpoint: str
+    provider: Mapping[str, Any]
+    privacy: Mapping[str, Any]
+    fallback_models: tuple[str, ...]
+    prompt_caching: bool
+    context_compression: str
+    send_user_id: bool
+    stream_interval: float
+    problems: tuple[Problem, ...]
+
+    @classmethod
+    def from_valves(cls, valves: Valves) -> Settings:
+        """Read the valves. Never raises: what cannot be used is left out and reported in `problems`."""
+        problems = list(valves.problems())
+        return cls(
+            api_key=_api_key(valves.API_KEY, problems),
+            base_url=_base_url(valves.BASE_URL, problems),
+            connect_timeout=_between(1, valves.CONNECT_TIMEOUT_SECONDS),
+            read_timeout=_between(1, valves.READ_TIMEOUT_SECONDS),
+            http_referer=_header("HTTP_REFERER", valves.HTTP_REFERER, problems),
+            app_title=_header("APP_TITLE", valves.APP_TITLE, problems),
+            publishing=Publishing(
+                valves.MODEL_ID, valves.VARIANT_MODELS, valves.FREE_MODEL_FILTER, valves.TOOL_CALLING_FILTER
+            ),
+            refresh_seconds=_between(60, valves.MODEL_CATALOG_REFRESH_SECONDS),
+            name_prefix="".join(char for char in valves.NAME_PREFIX[:100] if char.isprintable()),
+            endpoint=valves.ENDPOINT,
+            provider=_provider(valves),
+            privacy={"data_collection": "deny"} if valves.DATA_COLLECTION == "deny" else {},
+            fallback_models=_words("FALLBACK_MODELS", valves.FALLBACK_MODELS),
+            prompt_caching=valves.PROMPT_CACHING,
+            context_compression=valves.CONTEXT_COMPRESSION,
+            send_user_id=valves.SEND_USER_ID,
+            stream_interval=_between(0, valves.STREAM_INTERVAL_MS, 10_000) / 1000,
+            problems=tuple(problems),
+        )
+
+
+def _api_key(text: str, problems: list[Problem]) -> str:
+    key = text.strip()
+    if key and not _KEY.fullmatch(key):
+        problems.append(Problem("API_KEY", "", "it holds characters that no key has", "paste the key again"))
+        return ""
+    return key
+
+
+def _base_url(text: str, problems: list[Problem]) -> str:
+    url = text.strip().rstrip("/")
+    if url and "://" not in url[:20]:
+        url = f"https://{url}"
+    if not url:
+        return _DEFAULT_BASE_URL
+    if len(url) > 500 or not url.isprintable() or not _URL.fullmatch(url):
+        problems.append(Problem("BASE_URL", url[:60], "not the address of an API", f"e.g. {_DEFAULT_BASE_URL}"))
+        return ""
+    return url
+
+
+def _header(valve: str, text: str, problems: list[Problem]) -> str:
+    value = text.strip()
+    if value and not _HEADER_TEXT.fullmatch(value):
+        problems.append(Problem(valve, value[:60], "only plain ASCII letters and signs can be sent"))
+        return ""
+    return value
+
+
+def _provider(valves: Valves) -> dict[str, Any]:
+    """The `provider` object of the valves; what is at its default is not in it."""
+    lists = {"order": valves.PROVIDER_ORDER, "only": valves.PROVIDER_ONLY, "ignore": valves.PROVIDER_IGNORE}
+    provider: dict[str, Any] = {key: list(words) for key, text in lists.items() if (words := _words(key, text))}
+    if valves.PROVIDER_SORT != "default":
+        provider["sort"] = valves.PROVIDER_SORT
+    if not valves.ALLOW_FALLBACKS:
+        provider["allow_fallbacks"] = False
+    if valves.REQUIRE_PARAMETERS:
+        provider["require_parameters"] = True
+    if valves.DATA_COLLECTION != "default":
+        provider["data_collection"] = valves.DATA_COLLECTION
+    return provider
+
+
+def _words(valve: str, text: str) -> tuple[str, ...]:
+    return tuple(word for word in split_entries(valve, text[:20_000])[0] if word.isprintable())
+
+
+def _between(least: int, value: int, most: int = _LONGEST_WAIT_SECONDS) -> int:
+    return max(least, min(value, most))
+
+
+# ------------------------------------------------------------------------------
+# requests.py
+#
+# One chat's request: which endpoint, and the JSON body. Tables say which parameter goes where.
+# ------------------------------------------------------------------------------
+
+Endpoint = Literal["responses", "chat_completions"]
+ENDPOINT_PATHS: dict[Endpoint, str] = {"responses": "/responses", "chat_completions": "/chat/completions"}
+_FIXED_ENDPOINTS: dict[str, Endpoint] = {"responses": "responses", "chat_completions": "chat_completions"}
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """Where one request field goes. Empty: that endpoint has no such field. `a.b` is field `b` of object `a`."""
+
+    name: str
+    chat: str
+    responses: str
+    # The entry of a row's `supported_parameters` that says the model takes it; empty: it does not depend on the model.
+    needs: str = ""
+
+
+def _same(*names: str) -> tuple[Parameter, ...]:
+    return tuple(Parameter(name, name, name) for name in names)
+
+
+# Source: OpenRouter's OpenAPI document, ChatRequest and ResponsesRequest; what is not listed here is Open WebUI's or Ollama's
+# own and is not sent. Fields with no place on /responses send an `auto` request to /chat/completions.
+PARAMETERS: tuple[Parameter, ...] = (
+    *(Parameter(name, name, name, name) for name in ("temperature", "top_p", "top_k", "frequency_penalty")),
+    *(Parameter(name, name, name, name) for name in ("presence_penalty", "top_logprobs")),
+    *(Parameter(name, name, "", name) for name in ("min_p", "top_a", "repetition_penalty", "seed", "logit_bias")),
+    *(Parameter(name, name, "", name) for name in ("logprobs", "prediction", "stop", "web_search_options")),
+    Parameter("verbosity", "verbosity", "text.verbosity", "verbosity"),
+    *_same(
+        "provider", "models", "route", "plugins", "service_tier", "trace", "cache_control", "metadata", "session_id"
+    ),
+    *_same("user", "modalities", "image_config", "prompt_cache_key", "prompt_cache_options", "stop_server_tools_when"),
+    Parameter("transforms", "transforms", ""),
+    Parameter("audio", "audio", ""),
+    Parameter("usage", "usage", "-"),
+    Parameter("safety_identifier", "-", "safety_identifier"),
+    Parameter("truncation", "-", "truncation"),
+)
+# "-" marks a field that an endpoint does not have and does not need: it is dropped there without a switch.
+_NOT_NEEDED = "-"
+_LENGTHS = ("max_tokens", "max_completion_tokens")
+
+
+@dataclass(frozen=True, slots=True)
+class ChatContext:
+    """Who asks, and in which chat; empty when unknown. `secret` keys the pseudonyms."""
+
+    chat_id: str = ""
+    user_id: str = ""
+    secret: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamRequest:
+    """A request ready to be sent, and the names of the fields that were left out of it."""
+
+    endpoint: Endpoint
+    body: dict[str, Any]
+    left_out: tuple[str, ...]
+
+
+def build_request(
+    body: Mapping[str, Any], ref: ModelRef, model: Model | None, settings: Settings, context: ChatContext
+) -> UpstreamRequest:
+    """The request for one chat. `body` is what Open WebUI hands over and stays as it is; `model` None means unknown."""
+    asked, unsupported = _asked_parameters(body, model)
+    preset = preset_field(body.get("preset"))
+    endpoint = _endpoint(settings.endpoint, asked, preset, body.get("messages"))
+    if preset and endpoint == "responses" and ref.preset is None:
+        ref, preset = ModelRef(ref.base, ref.variants, preset), ""
+    with_preset = bool(preset or ref.preset)
+    asked |= _added_by_valves(asked, ref, settings, context, with_preset, has_cache_control(body.get("messages")))
+    request: dict[str, Any] = {"model": ref.api_id, "stream": bool(body.get("stream"))}
+    left_out = [*unsupported, *_place(request, asked, endpoint)]
+    _place_length(request, body, model, endpoint, left_out)
+    if endpoint == "responses":
+        instructions, request["input"] = responses_input(body.get("messages"))
+        if instructions:
+            request["instructions"] = instructions
+    else:
+        request["messages"] = chat_messages(body.get("messages"))
+        if preset:
+            request["preset"] = f"@preset/{preset}"
+    return UpstreamRequest(endpoint, request, tuple(left_out))
+
+
+def preset_field(value: object) -> str:
+    """The slug in a `preset` field (`slug` or `@preset/slug`); empty when there is none."""
+    slug = value.strip().removeprefix("@preset/") if isinstance(value, str) else ""
+    return slug if is_preset_slug(slug) else ""
+
+
+def pseudonym(secret: str, text: str) -> str:
+    """A stable stand-in for an id that cannot be traced back to it (HMAC-SHA256, 32 hex digits)."""
+    return hmac.new(secret.encode(), text.encode("utf-8", "replace"), hashlib.sha256).hexdigest()[:32]
+
+
+def _asked_parameters(body: Mapping[str, Any], model: Model | None) -> tuple[dict[str, Any], list[str]]:
+    """The parameters of the request that the model takes, and the names of those it does not."""
+    supported = model.supported_parameters if model else frozenset()
+    asked: dict[str, Any] = {}
+    unsupported: list[str] = []
+    for parameter in PARAMETERS:
+        value = body.get(parameter.name)
+        convert = _CONVERTERS.get(parameter.name)
+        if convert is not None and value is not None:
+            value = convert(value)
+        if value is None:
+            continue
+        if parameter.needs and supported and parameter.needs not in supported:
+            unsupported.append(parameter.name)
+        else:
+            asked[parameter.name] = value
+    return asked, unsupported
+
+
+def _endpoint(wanted: str, asked: Mapping[str, Any], preset: str, messages: object) -> Endpoint:
+    fixed = _FIXED_ENDPOINTS.get(wanted)
+    if fixed is not None:
+        return fixed
+    only_chat = any(not parameter.responses and parameter.name in asked for parameter in PARAMETERS)
+    modalities = asked.get("modalities")
+    audio = isinstance(modalities, list) and "audio" in modalities
+    return "chat_completions" if only_chat or preset or audio or has_cache_control(messages) else "responses"
+
+
+def _place(request: dict[str, Any], asked: Mapping[str, Any], endpoint: Endpoint) -> list[str]:
+    """Put the parameters where the endpoint has them; the names of those it has no place for."""
+    nowhere = []
+    for parameter in PARAMETERS:
+        if parameter.name not in asked:
+            continue
+        place = parameter.responses if endpoint == "responses" else parameter.chat
+        if not place or place == _NOT_NEEDED:
+            nowhere.append(parameter.name)
+            continue
+        outer, dot, inner = place.partition(".")
+        if dot:
+            request.setdefault(outer, {})[inner] = asked[parameter.name]
+        else:
+            request[outer] = asked[parameter.name]
+    return nowhere
+
+
+def _place_length(
+    request: dict[str, Any], body: Mapping[str, Any], model: Model | None, endpoint: Endpoint, left_out: list[str]
+) -> None:
+    """`max_tokens` and `max_completion_tokens` are one thing: the name that the row lists is sent."""
+    given = next((name for name in reversed(_LENGTHS) if body.get(name) is not None), None)
+    if given is None:
+        return
+    supported = model.supported_parameters if model else frozenset()
+    name = next((name for name in (given, *_LENGTHS) if not supported or name in supported), None)
+    if name is None:
+        left_out.append(given)
+    else:
+        request["max_output_tokens" if endpoint == "responses" else name] = body[given]
+
+
+def _added_by_valves(
+    asked: Mapping[str, Any],
+    ref: ModelRef,
+    settings: Settings,
+    context: ChatContext,
+    with_preset: bool,
+    has_breakpoints: bool,
+) -> dict[str, Any]:
+    """What the valves add. A preset's own settings would be overridden, so with one only privacy and identity are sent."""
+    added: dict[str, Any] = {}
+    own = asked.get("provider")
+    provider = {
+        **({} if with_preset else settings.provider),
+        **(own if isinstance(own, dict) else {}),
+        **settings.privacy,
+    }
+    if provider:
+        added["provider"] = provider
+    if context.chat_id and "session_id" not in asked:
+        added["session_id"] = pseudonym(context.secret, context.chat_id)
+    if settings.send_user_id and context.user_id and "user" not in asked:
+        added["user"] = pseudonym(context.secret, context.user_id)
+    if with_preset:
+        return added
+    if settings.fallback_models and "models" not in asked:
+        added["models"] = list(dict.fromkeys((ref.api_id, *settings.fallback_models)))
+    anthropic = ref.base.startswith(("anthropic/", "~anthropic/"))
+    if settings.prompt_caching and anthropic and not has_breakpoints and "cache_control" not in asked:
+        added["cache_control"] = {"type": "ephemeral"}
+    if settings.context_compression != "default":
+        plugin = {"id": "context-compression", "enabled": settings.context_compression == "on"}
+        plugins = asked.get("plugins")
+        plugins = plugins if isinstance(plugins, list) else []
+        if not any(isinstance(other, dict) and other.get("id") == plugin["id"] for other in plugins):
+            added["plugins"] = [*plugins, plugin]
+    return added
+
+
+def _logit_bias(value: object) -> dict[str, float] | None:
+    """Open WebUI hands it over as text, `50256:-100, 198:5`."""
+    if isinstance(value, dict):
+        return value
+    bias: dict[str, float] = {}
+    for pair in value.split(",") if isinstance(value, str) else ():
+        token, _, number = pair.partition(":")
+        try:
+            bias[str(int(token))] = max(-100.0, min(float(number), 100.0))
+        except ValueError:
+            return None
+    return bias or None
+
+
+def _stop(value: object) -> object:
+    """An empty stop text or list would be refused."""
+    return value or None
+
+
+_CONVERTERS: dict[str, Callable[[object], object]] = {"logit_bias": _logit_bias, "stop": _stop}
+
+
+# ------------------------------------------------------------------------------
+# transport.py
+#
+# HTTP: one shared session, time limits, and nothing left open when the pipe is dropped.
+# ------------------------------------------------------------------------------
+
+# A connection that has been idle for longer may have been closed by the other side.
+_KEEPALIVE_SECONDS = 60
+_MAX_JSON_BYTES = 64 * 1024 * 1024
+
+
+class Transport:
+    """Sends requests. One session for all chats, made on first use, closed by itself when its owner is dropped."""
+
+    def __init__(self) -> None:
+        self._session: aiohttp.ClientSession | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def get_json(self, settings: Settings, path: str, timeout_seconds: float) -> object:
+        """The body of a GET, parsed. Raises `PipeError`; for a status of 400 or more that is an `UpstreamError`."""
+        timeout = aiohttp.ClientTimeout(total=timeout_seconds)
+        async with self._request(settings, "GET", path, timeout) as response:
+            body = await read_body(response, settings)
+            if response.status >= 400:
+                raise UpstreamError(read_failure(response.status, body), path)
+            try:
+                return parse_json(body)
+            except ValueError:
+                raise SettingsError(_not_an_api(settings)) from None
+
+    @asynccontextmanager
+    async def post(
+        self, settings: Settings, path: str, body: Mapping[str, Any], model_id: str
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Send a chat's request; inside the block its answer can be read. Raises `PipeError` for a refusal.
+
+        Leaving the block early closes the connection, so that the upstream stops working (and billing).
+        """
+        timeout = aiohttp.ClientTimeout(
+            total=None, sock_connect=settings.connect_timeout, sock_read=settings.read_timeout
+        )
+        async with self._request(settings, "POST", path, timeout, dump_json(body)) as response:
+            if response.status >= 400:
+                raise UpstreamError(read_failure(response.status, await read_body(response, settings)), model_id)
+            yield response
+
+    @asynccontextmanager
+    async def _request(
+        self, settings: Settings, method: str, path: str, limits: aiohttp.ClientTimeout, data: bytes | None = None
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        if not settings.base_url:
+            raise SettingsError("The valve BASE_URL does not hold the address of an API. An admin can correct it.")
+        url = settings.base_url + path
+        try:
+            response = await self._open_session().request(
+                method, url, data=data, headers=_headers(settings), timeout=limits, allow_redirects=False
+            )
+        except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
+            raise connection_failed(error, settings) from None
+        try:
+            yield response
+        finally:
+            # Closing is what stops the upstream; an answer read to its end has given its connection back already.
+            response.close()
+
+    def _open_session(self) -> aiohttp.ClientSession:
+        loop = asyncio.get_running_loop()
+        session = self._session
+        if session is None or session.closed or self._loop is not loop:
+            # trust_env: companies reach the internet through a proxy, as Open WebUI's own connections do.
+            session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_SECONDS, ttl_dns_cache=300),
+                trust_env=True,
+                auto_decompress=True,
+            )
+            weakref.finalize(self, _close_session, session, loop)
+            self._session, self._loop = session, loop
+        return session
+
+
+def connection_failed(error: BaseException, settings: Settings) -> PipeError:
+    """The error for a connection that could not be made or fell silent."""
+    host = settings.base_url.partition("://")[2].partition("/")[0].rpartition("@")[2]
+    if isinstance(error, aiohttp.ConnectionTimeoutError):
+        return ConnectionFailedError(f"{host} did not answer within {settings.connect_timeout} s. Try again.")
+    if isinstance(error, asyncio.TimeoutError):
+        return ConnectionFailedError(
+            f"{host} was silent for {settings.read_timeout} s, so the request was ended. Try again."
+        )
+    if isinstance(error, aiohttp.InvalidURL):
+        return SettingsError("The valve BASE_URL does not hold the address of an API. An admin can correct it.")
+    return ConnectionFailedError(
+        f"{host} cannot be reached ({_cause(error)}). Check the network and the valve BASE_URL."
+    )
+
+
+def _cause(error: BaseException) -> str:
+    inner = getattr(error, "os_error", None) or error
+    return getattr(inner, "strerror", None) or str(inner) or type(error).__name__
+
+
+def _not_an_api(settings: Settings) -> str:
+    return f"{settings.base_url} does not answer like OpenRouter (no JSON came back). Check the valve BASE_URL."
+
+
+async def read_body(response: aiohttp.ClientResponse, settings: Settings) -> bytes:
+    """The whole body, unless it is absurdly long or breaks off."""
+    body = bytearray()
+    try:
+        async for chunk in response.content.iter_any():
+            body += chunk
+            if len(body) > _MAX_JSON_BYTES:
+                raise SettingsError(_not_an_api(settings))
+    except (TimeoutError, aiohttp.ClientError, OSError) as error:
+        if response.status < 400:
+            raise connection_failed(error, settings) from None
+    return bytes(body)
+
+
+def _headers(settings: Settings) -> dict[str, str]:
+    headers = {
+        "Content-Type": "application/json",
+        "HTTP-Referer": settings.http_referer,
+        "X-OpenRouter-Title": settings.app_title,
+        "X-Title": settings.app_title,
+        "X-OpenRouter-Metadata": "enabled",
+        "Authorization": f"Bearer {settings.api_key}" if settings.api_key else "",
+    }
+    return {name: value for name, value in headers.items() if value}
+
+
+def _close_session(session: aiohttp.ClientSession, loop: asyncio.AbstractEventLoop) -> None:
+    """Close the session of a pipe that was dropped; nobody can await it, and aiohttp complains about unclosed ones."""
+    if loop.is_running():
+        loop.call_soon_threadsafe(lambda: loop.create_task(session.close()))
+        return
+    # The loop is gone, its sockets with it; only the bookkeeping is left, which aiohttp offers no public call for.
+    connector = session.connector
+    session.detach()
+    if connector is not None:
+        connector._close()
+
+
+# ------------------------------------------------------------------------------
+# answer.py
+#
+# One chat's answer: sends the request, reads what comes back, and writes it for Open WebUI.
+# ------------------------------------------------------------------------------
+
+_READERS: dict[Endpoint, type[AnswerReader]] = {"responses": ResponsesReader, "chat_completions": ChatReader}
+# After the end was announced, the connection can be used again once the last bytes are read; they are not waited for longer.
+_DRAIN_SECONDS = 0.1
+_EMPTY = {
+    "length": "{model} used up its token limit before it wrote any text. Raise max_tokens or ask for less reasoning.",
+    "content_filter": "The provider's content filter withheld the answer of {model}. Rephrase the message.",
+}
+_EMPTY_OTHERWISE = "{model} sent an empty answer. Try again, or choose another model."
+
+
+class Answer:
+    """The answer to one request. Use `events` or `completion`, once. `model_id` is Open WebUI's name of the model."""
+
+    def __init__(self, transport: Transport, settings: Settings, request: UpstreamRequest, model_id: str) -> None:
+        self._transport = transport
+        self._settings = settings
+        self._request = request
+        self._api_id = str(request.body["model"])
+        self._writer = ChunkWriter(model_id)
+        self._reader = _READERS[request.endpoint]()
+
+    async def events(self) -> AsyncGenerator[bytes, None]:
+        """The answer as server-sent events. An error is the last event before `[DONE]`; what was shown before stays."""
+        try:
+            async with aclosing(self._batches()) as batches:
+                async for deltas in batches:
+                    for delta in deltas:
+                        yield self._writer.delta(delta)
+            yield self._writer.finish(self._reader.finish_reason or "stop")
+        except PipeError as error:
+            yield error_event(str(error))
+        if self._reader.usage:
+            yield self._writer.usage(self._reader.usage)
+        yield DONE
+
+    async def completion(self) -> dict[str, Any]:
+        """The answer as one `chat.completion` object, or as an `error` object."""
+        deltas: list[Delta] = []
+        try:
+            async with aclosing(self._batches()) as batches:
+                async for batch in batches:
+                    deltas += batch
+        except PipeError as error:
+            return error_body(str(error))
+        return self._writer.completion(deltas, self._reader.finish_reason or "stop", self._reader.usage)
+
+    async def _batches(self) -> AsyncGenerator[list[Delta], None]:
+        """The deltas of each network read. Raises `PipeError` when the answer fails, breaks off or has nothing in it."""
+        path = ENDPOINT_PATHS[self._request.endpoint]
+        shown = False
+        async with (
+            self._transport.post(self._settings, path, self._request.body, self._api_id) as response,
+            aclosing(self._read(response)) as batches,
+        ):
+            async for deltas in batches:
+                shown = True
+                yield deltas
+        if self._reader.error is not None:
+            raise UpstreamError(read_failure(0, {"error": self._reader.error}), self._api_id)
+        if not self._reader.ended:
+            raise BrokenAnswerError(f"The answer of {self._api_id} broke off before its end. Try again.")
+        if not shown:
+            template = _EMPTY.get(str(self._reader.finish_reason), _EMPTY_OTHERWISE)
+            raise BrokenAnswerError(template.format(model=self._api_id))
+
+    async def _read(self, response: aiohttp.ClientResponse) -> AsyncGenerator[list[Delta], None]:
+        if response.content_type == "text/event-stream":
+            async with aclosing(self._read_stream(response)) as batches:
+                async for deltas in batches:
+                    yield deltas
+            return
+        self._reader.read_whole(await self._whole(response))
+        if deltas := self._reader.take():
+            yield deltas
+
+    async def _read_stream(self, response: aiohttp.ClientResponse) -> AsyncGenerator[list[Delta], None]:
+        decoder = SseDecoder()
+        clock = asyncio.get_running_loop().time
+        interval = self._settings.stream_interval
+        try:
+            while not self._reader.done and (chunk := await response.content.readany()):
+                for payload in decoder.feed(chunk):
+                    self._reader.feed(payload)
+                if deltas := self._reader.take():
+                    began = clock()
+                    yield deltas
+                    # What arrives meanwhile waits in the buffer and leaves as one piece.
+                    if interval and not self._reader.ended:
+                        await asyncio.sleep(max(0.0, interval - (clock() - began)))
+            for payload in decoder.flush():
+                self._reader.feed(payload)
+        except EventTooLongError:
+            raise BrokenAnswerError(f"The answer of {self._api_id} holds a piece that is too large to show.") from None
+        except TimeoutError as error:
+            raise connection_failed(error, self._settings) from None
+        except (aiohttp.ClientError, OSError):
+            # The reader knows whether the end had come already; if not, that is the error.
+            return
+        if deltas := self._reader.take():
+            yield deltas
+        await _drain(response)
+
+    async def _whole(self, response: aiohttp.ClientResponse) -> Mapping[str, Any]:
+        """The body of an answer that is not a stream."""
+        body = await read_body(response, self._settings)
+        try:
+            answer = parse_json(body)
+        except ValueError:
+            answer = None
+        if not isinstance(answer, dict) or not {"choices", "output", "error"} & answer.keys():
+            raise UpstreamError(read_failure(0, body), self._api_id)
+        if answer.get("error"):
+            raise UpstreamError(read_failure(0, answer), self._api_id)
+        return answer
+
+
+async def _drain(response: aiohttp.ClientResponse) -> None:
+    with contextlib.suppress(asyncio.TimeoutError, aiohttp.ClientError, OSError):
+        async with asyncio.timeout(_DRAIN_SECONDS):
+            while not response.content.at_eof():
+                await response.content.readany()
+
+
+# ------------------------------------------------------------------------------
+# catalog_store.py
+#
+# The cached catalog: memory, then disk, then the network. A stale copy beats a failure, and nobody waits for a refresh.
+# ------------------------------------------------------------------------------
+
+_FORMAT = 1
+_FIRST_FETCH_SECONDS = 5.0
+_REFRESH_SECONDS = 60.0
+_FIRST_PAUSE_SECONDS = 5.0
+_LONGEST_PAUSE_SECONDS = 600.0
+_PRESETS_PER_PAGE = 100
+_MAX_PRESET_PAGES = 20
+_PRESETS_AT_ONCE = 4
+# Statuses of a gateway that has no such path; 401 and 403 mean that the key may not.
+_NO_SUCH_PATH = (404, 405, 501)
+
+
+class CatalogStore:
+    """Keeps the catalog of the account in use; a change of `API_KEY` or `BASE_URL` is another account."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+        self._account: _Account | None = None
+
+    async def catalog_for_list(self, settings: Settings, directory: Path | None) -> Catalog | None:
+        """The catalog for the model list. Waits for the network, 5 s at most, only when nothing at all is known."""
+        catalog = await self.catalog_for_chat(settings, directory)
+        account = self._account
+        if catalog is None and account is not None and account.rows.task is not None:
+            await asyncio.wait({account.rows.task}, timeout=_FIRST_FETCH_SECONDS)
+            catalog = account.catalog
+        return catalog
+
+    async def catalog_for_chat(self, settings: Settings, directory: Path | None) -> Catalog | None:
+        """The catalog from memory or disk, None when unknown. A refresh that is due starts in the background."""
+        if not settings.api_key or not settings.base_url:
+            return None
+        key = hashlib.sha256(f"{settings.base_url}\0{settings.api_key}".encode()).hexdigest()[:16]
+        account = self._account
+        if account is None or account.key != key:
+            path = directory / f"catalog-{key}.json" if directory else None
+            account = self._account = _Account(key, path)
+        await account.read_disk()
+        account.refresh(self._transport, settings)
+        return account.catalog
+
+    def problems(self) -> list[Problem]:
+        """Why the catalog or the presets could not be fetched, as of now."""
+        account = self._account
+        jobs = (account.rows, account.presets) if account else ()
+        return [job.problem for job in jobs if job.problem is not None]
+
+
+class _Job:
+    """One thing to fetch: never twice at once, and with growing pauses after failures."""
+
+    def __init__(self) -> None:
+        self.task: asyncio.Task[None] | None = None
+        self.problem: Problem | None = None
+        self._failures = 0
+        self._next_try = 0.0
+
+    def start(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Run `work` in the background, unless it runs already or failed a moment ago."""
+        if self.task is None and time.monotonic() >= self._next_try:
+            self.task = asyncio.get_running_loop().create_task(self._run(work))
+
+    async def _run(self, work: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await work()
+            self._failures, self.problem = 0, None
+        except PipeError as error:
+            self._fail(str(error))
+        except Exception as error:  # noqa: BLE001 - nobody awaits this task: a surprise must not end refreshing for good
+            log.exception("Refreshing the catalog failed")
+            self._fail(f"refreshing the catalog failed ({type(error).__name__})")
+        finally:
+            self.task = None
+
+    def _fail(self, reason: str) -> None:
+        pause = min(_FIRST_PAUSE_SECONDS * 2**self._failures, _LONGEST_PAUSE_SECONDS)
+        self._failures = min(self._failures + 1, 20)
+        self._next_try = time.monotonic() + pause
+        self.problem = Problem("", "", reason)
+
+
+class _Account:
+    """What is known of one account: its rows and presets, when they were fetched (Unix time, 0 = never)."""
+
+    def __init__(self, key: str, path: Path | None) -> None:
+        self.key = key
+        self.catalog: Catalog | None = None
+        self.rows = _Job()
+        self.presets = _Job()
+        self._path = path
+        self._rows_at = 0.0
+        self._presets_at = 0.0
+        self._disk: asyncio.Task[None] | None = None
+
+    async def read_disk(self) -> None:
+        """Take the copy on disk, once; concurrent callers wait for the same read."""
+        if self._disk is None:
+            self._disk = asyncio.get_running_loop().create_task(self._read_copy())
+        if not self._disk.done():
+            await asyncio.wait({self._disk})
+
+    def refresh(self, transport: Transport, settings: Settings) -> None:
+        """Start what is due."""
+        if self.catalog is None or _is_stale(self._rows_at, settings):
+            self.rows.start(lambda: self._fetch_rows(transport, settings))
+        if settings.publishing.wants_presets and _is_stale(self._presets_at, settings):
+            self.presets.start(lambda: self._fetch_presets(transport, settings))
+
+    async def _read_copy(self) -> None:
+        if self._path is None:
+            return
+        stored = await asyncio.to_thread(_read_file, self._path)
+        if stored is not None:
+            self.catalog, self._rows_at, self._presets_at = stored
+
+    async def _fetch_rows(self, transport: Transport, settings: Settings) -> None:
+        rows = await _get_rows(transport, settings, _FIRST_FETCH_SECONDS if self.catalog is None else _REFRESH_SECONDS)
+        catalog = await asyncio.to_thread(Catalog.from_rows, rows)
+        if not catalog.models:
+            raise SettingsError(f"{settings.base_url} lists no models that can chat.")
+        if self.catalog is not None and self.catalog.knows_presets:
+            catalog = catalog.with_presets((*catalog.presets, *self.catalog.presets))
+        self.catalog, self._rows_at = catalog, time.time()
+        await self._save()
+
+    async def _fetch_presets(self, transport: Transport, settings: Settings) -> None:
+        presets = await _get_presets(transport, settings)
+        if self.rows.task is not None:
+            await asyncio.wait({self.rows.task})
+        if self.catalog is not None:
+            self.catalog, self._presets_at = self.catalog.with_presets((*self.catalog.presets, *presets)), time.time()
+            await self._save()
+
+    async def _save(self) -> None:
+        if self._path is not None and self.catalog is not None:
+            await asyncio.to_thread(_write_file, self._path, self.catalog, self._rows_at, self._presets_at)
+
+
+def _is_stale(fetched_at: float, settings: Settings) -> bool:
+    # A time in the future means that the clock was set back since: fetch again rather than never.
+    return not 0 <= time.time() - fetched_at < settings.refresh_seconds
+
+
+async def _get_rows(transport: Transport, settings: Settings, seconds: float) -> list[Any]:
+    """The rows that this key may use; where that list is not known, all rows."""
+    try:
+        answer = await transport.get_json(settings, "/models/user", seconds)
+    except UpstreamError as error:
+        if error.failure.status not in (404, 405):
+            raise
+        answer = await transport.get_json(settings, "/models", seconds)
+    rows = answer.get("data") if isinstance(answer, dict) else answer
+    if not isinstance(rows, list):
+        raise SettingsError(f"{settings.base_url} did not send a list of models. Check the valve BASE_URL.")
+    return rows
+
+
+async def _get_presets(transport: Transport, settings: Settings) -> list[Preset]:
+    """The active presets of the account, each with the model it names. A gateway without presets has none.
+
+    Shapes: OpenRouter answers `{"data": […], "total_count": n}`, others `{"presets": […]}` or a bare list.
+    """
+    rows: list[Any] = []
+    try:
+        for _ in range(_MAX_PRESET_PAGES):
+            path = f"/presets?offset={len(rows)}&limit={_PRESETS_PER_PAGE}"
+            answer = await transport.get_json(settings, path, _REFRESH_SECONDS)
+            page = (answer.get("data") or answer.get("presets")) if isinstance(answer, dict) else answer
+            page = page if isinstance(page, list) else []
+            new = [row for row in page if row not in rows]
+            rows += new
+            total = answer.get("total_count") if isinstance(answer, dict) else None
+            # A gateway that does not page sends the same list again: nothing new is the end as well.
+            if not new or not isinstance(total, int) or len(rows) >= total:
+                break
+    except UpstreamError as error:
+        if error.failure.status not in _NO_SUCH_PATH:
+            raise
+    active = [preset for preset in map(parse_preset, rows) if preset is not None]
+    gate = asyncio.Semaphore(_PRESETS_AT_ONCE)
+    return await asyncio.gather(*(_with_model(transport, settings, gate, preset) for preset in active))
+
+
+async def _with_model(transport: Transport, settings: Settings, gate: asyncio.Semaphore, preset: Preset) -> Preset:
+    """The preset with the model that its own page names; unchanged where there is no such page."""
+    if preset.model_id:
+        return preset
+    async with gate:
+        try:
+            answer = await transport.get_json(settings, f"/presets/{quote(preset.slug)}", _REFRESH_SECONDS)
+        except PipeError:
+            return preset
+    row = (answer.get("data") or answer.get("preset") or answer) if isinstance(answer, dict) else None
+    return parse_preset(row) or preset
+
+
+def _read_file(path: Path) -> tuple[Catalog, float, float] | None:
+    """The stored catalog with its two times; None when there is no good copy."""
+    try:
+        stored = parse_json(path.read_bytes())
+        if stored["format"] != _FORMAT:
+            return None
+        presets = [preset for preset in map(parse_preset, stored["presets"]) if preset is not None]
+        catalog = Catalog.from_rows(stored["rows"], int(stored["left_out"]))
+        if stored["presets_at"]:
+            catalog = catalog.with_presets(presets)
+        return (catalog, float(stored["rows_at"]), float(stored["presets_at"])) if catalog.models else None
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        log.warning("The stored catalog cannot be used: %s", type(error).__name__)
+        return None
+
+
+def _write_file(path: Path, catalog: Catalog, rows_at: float, presets_at: float) -> None:
+    """Replace the stored catalog in one step; readable by its user only."""
+    content = dump_json(
+        {
+            "format": _FORMAT,
+            "rows_at": rows_at,
+            "presets_at": presets_at,
+            "left_out": catalog.left_out,
+            "rows": [model.as_row() for model in catalog.models.values()],
+            "presets": [preset.as_row() for preset in catalog.presets],
+        }
+    )
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".tmp")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+            Path(name).replace(path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                Path(name).unlink()
+            raise
+    except OSError as error:
+        log.warning("The catalog cannot be stored in %s: %s", path.parent, error.strerror)
+
+
+# ------------------------------------------------------------------------------
+# pipe.py
+#
+# `class Pipe`: what Open WebUI calls. Wiring only.
+# ------------------------------------------------------------------------------
+
+_MAX_LOGGED_PROBLEMS = 50
+
+
+class Pipe:
+    """OpenRouter in Open WebUI. One instance serves all chats of a worker at once, so it holds nothing of a single one."""
+
+    Valves = Valves
+
+    def __init__(self) -> None:
+        self.valves = Valves()
+        self._transport = Transport()
+        self._store = CatalogStore(self._transport)
+        self._published: Published | None = None
+        self._list: tuple[Published, str, list[dict[str, str]]] | None = None
+        self._logged: set[str] = set()
+
+    async def pipes(self) -> list[dict[str, str]]:
+        """The models that Open WebUI lists: `id` (without the function id) and `name`. Never raises."""
+        try:
+            settings = Settings.from_valves(self.valves)
+            catalog = await self._store.catalog_for_list(settings, data_directory())
+            if catalog is None:
+                self._log_once((*settings.problems, *_why_nothing(settings), *self._store.problems()))
+                return []
+            published = await self._publish(catalog, settings.publishing)
+            self._log_once((*settings.problems, *published.problems, *self._store.problems()))
+            return self._entries(published, settings.name_prefix)
+        except Exception:  # noqa: BLE001
+            # Open WebUI awaits every pipe's list in turn: whatever happens here must not cost the others theirs.
+            log.exception("The list of models could not be made")
+            return []
+
+    async def pipe(
+        self,
+        body: dict[str, Any],
+        __user__: Mapping[str, Any] | None = None,
+        __chat_id__: str | None = None,
+    ) -> StreamingResponse | dict[str, Any]:
+        """Answer one chat: a stream of `chat.completion.chunk` events, or one `chat.completion` object."""
+        streaming = bool(body.get("stream"))
+        try:
+            answer = await self._answer(body, __user__ or {}, __chat_id__ or "")
+        except PipeError as error:
+            if streaming:
+                return StreamingResponse(iter((error_event(str(error)), DONE)), media_type="text/event-stream")
+            return error_body(str(error))
+        if streaming:
+            return StreamingResponse(answer.events(), media_type="text/event-stream")
+        return await answer.completion()
+
+    async def _answer(self, body: Mapping[str, Any], user: Mapping[str, Any], chat_id: str) -> Answer:
+        settings = Settings.from_valves(self.valves)
+        if not settings.api_key:
+            raise SettingsError("No OpenRouter key is set. An admin can set the valve API_KEY of this function.")
+        model_id = str(body.get("model"))
+        ref, published = await self._resolve(model_id.partition(".")[2], settings)
+        entry = published.by_webui_id.get(ref.webui_id) if published else None
+        context = ChatContext(chat_id, str(user.get("id") or ""), host_secret() or settings.api_key)
+        request = build_request(body, ref, entry.model if entry else None, settings, context)
+        log.debug(
+            "endpoint: %s, api_model_id: %s, left out: %s",
+            request.endpoint,
+            ref.api_id,
+            ", ".join(request.left_out) or "-",
+        )
+        return Answer(self._transport, settings, request, model_id)
+
+    async def _resolve(self, webui_id: str, settings: Settings) -> tuple[ModelRef, Published | None]:
+        """The model meant by an id. The published list decides where it is known; the id alone is enough where it is not."""
+        ref = ModelRef.from_webui(webui_id)
+        if not ref.base and ref.preset is None:
+            raise SettingsError("No model is chosen. Choose one in the model selector.")
+        catalog = await self._store.catalog_for_chat(settings, data_directory())
+        if catalog is None:
+            return ref, None
+        published = await self._publish(catalog, settings.publishing)
+        entry = published.by_webui_id.get(webui_id) or published.by_webui_id.get(ref.webui_id)
+        if entry is None:
+            published.refuse(ref)
+        return entry.ref if entry else ref, published
+
+    async def _publish(self, catalog: Catalog, publishing: Publishing) -> Published:
+        """The published list for these valves, made anew (in a thread, it can be long) when something has changed."""
+        published = self._published
+        if published is None or published.catalog is not catalog or published.publishing != publishing:
+            published = self._published = await asyncio.to_thread(publish, catalog, publishing)
+        return published
+
+    def _entries(self, published: Published, prefix: str) -> list[dict[str, str]]:
+        if self._list is None or self._list[0] is not published or self._list[1] != prefix:
+            entries = [{"id": entry.webui_id, "name": prefix + entry.name} for entry in published.entries]
+            self._list = (published, prefix, entries)
+        return self._list[2]
+
+    def _log_once(self, problems: Iterable[Problem]) -> None:
+        for problem in problems:
+            text = str(problem)
+            if text not in self._logged and len(self._logged) < _MAX_LOGGED_PROBLEMS:
+                self._logged.add(text)
+                log.warning("%s", text)
+
+
+def _why_nothing(settings: Settings) -> tuple[Problem, ...]:
+    return () if settings.api_key else (Problem("API_KEY", "", "no key is set, so no models are listed"),)

@@ -1,0 +1,43 @@
+"""Answers of `/chat/completions`, streamed or whole, read into deltas."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from .deltas import AnswerReader
+
+
+class ChatReader(AnswerReader):
+    """Reads `chat.completion.chunk` events; a whole `chat.completion` reads as one chunk with a `message`."""
+
+    def read_whole(self, answer: Mapping[str, Any]) -> None:
+        """Read a `chat.completion` object."""
+        self._read_event(answer)
+
+    def _read_event(self, event: Mapping[str, Any]) -> None:
+        if isinstance(usage := event.get("usage"), dict):
+            self.usage = usage
+        if error := event.get("error"):
+            # Mid-stream errors come beside `choices` with finish_reason "error" (or null, as recorded).
+            self.error = error if isinstance(error, dict) else {"message": str(error)}
+            return
+        choices = event.get("choices")
+        choice = choices[0] if isinstance(choices, list) and choices else None
+        if not isinstance(choice, dict):
+            return
+        message = choice.get("delta") or choice.get("message")
+        if isinstance(message, dict):
+            # `reasoning` repeats what `reasoning_content` says where both are given.
+            self._add_reasoning(message.get("reasoning") or message.get("reasoning_content"))
+            self._add_text(_content_text(message.get("content")))
+            self._add_text(message.get("refusal"))
+        if isinstance(reason := choice.get("finish_reason"), str):
+            self.finish_reason = reason
+
+
+def _content_text(content: object) -> object:
+    """`content` is text; some providers send a list of parts."""
+    if isinstance(content, list):
+        return "".join(part["text"] for part in content if isinstance(part, dict) and isinstance(part.get("text"), str))
+    return content

@@ -1,0 +1,65 @@
+"""What leaves the pipe: `chat.completion.chunk` events, or one `chat.completion`."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from .codec import dump_json
+from .deltas import Delta
+
+DONE = b"data: [DONE]\n\n"
+
+
+class ChunkWriter:
+    """Writes one answer under one id. Each call gives exactly one complete event, as Open WebUI reads them one by one."""
+
+    def __init__(self, model_id: str) -> None:
+        self._envelope = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": model_id}
+
+    def delta(self, delta: Delta) -> bytes:
+        """The event for one delta."""
+        message: dict[str, Any] = {}
+        if delta.reasoning:
+            message["reasoning_content"] = delta.reasoning
+        if delta.text:
+            message["content"] = delta.text
+        return self._event([{"index": 0, "delta": message, "finish_reason": None}])
+
+    def finish(self, reason: str) -> bytes:
+        """The event that ends the answer."""
+        return self._event([{"index": 0, "delta": {}, "finish_reason": reason}])
+
+    def usage(self, usage: Mapping[str, Any]) -> bytes:
+        """The usage event. Once for each upstream call: Open WebUI adds them up."""
+        return self._event([], usage=usage)
+
+    def completion(self, deltas: Iterable[Delta], reason: str, usage: Mapping[str, Any] | None) -> dict[str, Any]:
+        """The answer as one `chat.completion` object."""
+        parts = list(deltas)
+        message = {"role": "assistant", "content": "".join(part.text for part in parts)}
+        if reasoning := "".join(part.reasoning for part in parts):
+            message["reasoning_content"] = reasoning
+        answer = {
+            **self._envelope,
+            "object": "chat.completion",
+            "choices": [{"index": 0, "message": message, "finish_reason": reason}],
+        }
+        return {**answer, "usage": dict(usage)} if usage else answer
+
+    def _event(self, choices: list[dict[str, Any]], **more: object) -> bytes:
+        return b"data: %b\n\n" % dump_json(
+            {**self._envelope, "object": "chat.completion.chunk", "choices": choices, **more}
+        )
+
+
+def error_body(message: str) -> dict[str, Any]:
+    """An error as Open WebUI shows it: without `choices`, or it would be overlooked."""
+    return {"error": {"message": message}}
+
+
+def error_event(message: str) -> bytes:
+    """An error as one event of a stream."""
+    return b"data: %b\n\n" % dump_json(error_body(message))

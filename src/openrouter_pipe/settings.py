@@ -1,0 +1,235 @@
+"""The valves an admin sets, and the frozen `Settings` that one request runs with."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field, ModelWrapValidatorHandler, PrivateAttr, ValidationError, model_validator
+
+from .problems import Problem, split_entries
+from .virtual_models import Publishing
+
+_DEFAULT_BASE_URL = "https://openrouter.ai/api/v1"
+_URL = re.compile(r"https?://[^\s/?#]+[^\s?#]*", re.IGNORECASE)
+_KEY = re.compile(r"[\x21-\x7e]{1,1000}")
+_HEADER_TEXT = re.compile(r"[\x20-\x7e]{1,500}")
+_LONGEST_WAIT_SECONDS = 86_400
+
+Filter = Literal["all", "only", "exclude"]
+
+
+class Valves(BaseModel):
+    """The admin's settings. A value that does not fit counts as its default and is reported: a chat must go on."""
+
+    # --- Connection
+    API_KEY: str = Field(
+        default_factory=lambda: os.environ.get("OPENROUTER_API_KEY", ""),
+        description="Your OpenRouter key, e.g. `sk-or-v1-…` (https://openrouter.ai/settings/keys). "
+        "Default: the environment variable `OPENROUTER_API_KEY`.",
+        json_schema_extra={"input": {"type": "password"}},
+    )
+    BASE_URL: str = Field(
+        default_factory=lambda: os.environ.get("OPENROUTER_API_BASE_URL", "") or _DEFAULT_BASE_URL,
+        description=f"Address of the API. Default: `OPENROUTER_API_BASE_URL`, else `{_DEFAULT_BASE_URL}`. "
+        "E.g. `https://eu.openrouter.ai/api/v1`, or a gateway that speaks the same language.",
+    )
+    CONNECT_TIMEOUT_SECONDS: int = Field(10, description="How long to wait for a connection, e.g. `10`.")
+    READ_TIMEOUT_SECONDS: int = Field(
+        300, description="The longest silence in an answer before it counts as broken off, e.g. `300`."
+    )
+    HTTP_REFERER: str = Field(
+        "https://openwebui.com/",
+        description="The site that OpenRouter's rankings credit, e.g. `https://chat.example.com/`.",
+    )
+    APP_TITLE: str = Field("Open WebUI", description="The name that OpenRouter's activity page shows, e.g. `Our chat`.")
+
+    # --- Catalog
+    MODEL_ID: str = Field(
+        "*",
+        description="Which models to list: ids and patterns, separated by commas or new lines, `!` excludes. "
+        "E.g. `openai/*, anthropic/*, *:free, !*preview*`. `*` means all.",
+    )
+    VARIANT_MODELS: str = Field(
+        "",
+        description="Variants and presets to list as models of their own, e.g. `openai/gpt-4o:nitro, "
+        "anthropic/*:floor, openai/gpt-4o@preset/email-copywriter, @preset/*`.",
+    )
+    FREE_MODEL_FILTER: Filter = Field("all", description="List `all` models, `only` free ones, or `exclude` free ones.")
+    TOOL_CALLING_FILTER: Filter = Field(
+        "all", description="List `all` models, `only` those that can call tools, or `exclude` those."
+    )
+    MODEL_CATALOG_REFRESH_SECONDS: int = Field(
+        3600,
+        description="How old the list of models may grow before it is fetched again in the background, e.g. `3600`.",
+    )
+    NAME_PREFIX: str = Field("", description="Text in front of every model's name, e.g. `OR: `.")
+
+    # --- Requests
+    ENDPOINT: Literal["auto", "responses", "chat_completions"] = Field(
+        "auto",
+        description="Which of OpenRouter's endpoints to use. `auto`: `/responses`, and `/chat/completions` for "
+        "what only that can do. A fixed endpoint leaves out what it cannot carry.",
+    )
+    PROVIDER_SORT: Literal["default", "price", "throughput", "latency"] = Field(
+        "default", description="How OpenRouter orders the providers of a model, e.g. `price`: the cheapest first."
+    )
+    PROVIDER_ORDER: str = Field("", description="Providers to try first, in order, e.g. `anthropic, amazon-bedrock`.")
+    PROVIDER_ONLY: str = Field("", description="The only providers allowed, e.g. `azure, google-vertex`.")
+    PROVIDER_IGNORE: str = Field("", description="Providers never to use, e.g. `deepinfra`.")
+    ALLOW_FALLBACKS: bool = Field(True, description="Let OpenRouter try another provider when the first one fails.")
+    REQUIRE_PARAMETERS: bool = Field(
+        False, description="Use only providers that support every parameter of the request, e.g. a JSON schema."
+    )
+    FALLBACK_MODELS: str = Field(
+        "", description="Models that answer when the chosen one cannot, in order, e.g. `openai/gpt-4o-mini`."
+    )
+    DATA_COLLECTION: Literal["default", "allow", "deny"] = Field(
+        "default",
+        description="`deny`: only providers that do not store or train on what is sent. Cannot be overridden.",
+    )
+    PROMPT_CACHING: bool = Field(
+        True, description="Cache the conversation for Anthropic models (others do it themselves)."
+    )
+    CONTEXT_COMPRESSION: Literal["default", "on", "off"] = Field(
+        "default",
+        description="Shorten the middle of a conversation that is too long. `default`: OpenRouter's own rule.",
+    )
+    SEND_USER_ID: bool = Field(
+        False,
+        description="Send a pseudonym of the user (never the name or the id), so that OpenRouter can tell users apart.",
+    )
+
+    # --- Display
+    STREAM_INTERVAL_MS: int = Field(
+        25,
+        description="The least time between two updates of a streamed answer, in milliseconds. `0`: every one at once.",
+    )
+
+    _rejected: dict[str, str] = PrivateAttr(default_factory=dict)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _replace_unusable(cls, data: object, handler: ModelWrapValidatorHandler[Valves]) -> Valves:
+        # Open WebUI builds the valves before every list and every chat; if that raised, the pipe would be dead.
+        try:
+            return handler(data)
+        except ValidationError as error:
+            if not isinstance(data, dict):
+                raise
+            rejected = {str(detail["loc"][0]): str(detail["msg"]) for detail in error.errors() if detail["loc"]}
+            valves = handler({key: value for key, value in data.items() if key not in rejected})
+            valves._rejected.update(rejected)
+            return valves
+
+    def problems(self) -> tuple[Problem, ...]:
+        """What was wrong with the stored values."""
+        return tuple(
+            Problem(valve, "", f"the stored value does not fit ({why})", "the default is used")
+            for valve, why in self._rejected.items()
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything one list or one chat needs to know of the valves, cleaned and immutable. Times are in seconds."""
+
+    api_key: str
+    base_url: str
+    connect_timeout: int
+    read_timeout: int
+    http_referer: str
+    app_title: str
+    publishing: Publishing
+    refresh_seconds: int
+    name_prefix: str
+    endpoint: str
+    provider: Mapping[str, Any]
+    privacy: Mapping[str, Any]
+    fallback_models: tuple[str, ...]
+    prompt_caching: bool
+    context_compression: str
+    send_user_id: bool
+    stream_interval: float
+    problems: tuple[Problem, ...]
+
+    @classmethod
+    def from_valves(cls, valves: Valves) -> Settings:
+        """Read the valves. Never raises: what cannot be used is left out and reported in `problems`."""
+        problems = list(valves.problems())
+        return cls(
+            api_key=_api_key(valves.API_KEY, problems),
+            base_url=_base_url(valves.BASE_URL, problems),
+            connect_timeout=_between(1, valves.CONNECT_TIMEOUT_SECONDS),
+            read_timeout=_between(1, valves.READ_TIMEOUT_SECONDS),
+            http_referer=_header("HTTP_REFERER", valves.HTTP_REFERER, problems),
+            app_title=_header("APP_TITLE", valves.APP_TITLE, problems),
+            publishing=Publishing(
+                valves.MODEL_ID, valves.VARIANT_MODELS, valves.FREE_MODEL_FILTER, valves.TOOL_CALLING_FILTER
+            ),
+            refresh_seconds=_between(60, valves.MODEL_CATALOG_REFRESH_SECONDS),
+            name_prefix="".join(char for char in valves.NAME_PREFIX[:100] if char.isprintable()),
+            endpoint=valves.ENDPOINT,
+            provider=_provider(valves),
+            privacy={"data_collection": "deny"} if valves.DATA_COLLECTION == "deny" else {},
+            fallback_models=_words("FALLBACK_MODELS", valves.FALLBACK_MODELS),
+            prompt_caching=valves.PROMPT_CACHING,
+            context_compression=valves.CONTEXT_COMPRESSION,
+            send_user_id=valves.SEND_USER_ID,
+            stream_interval=_between(0, valves.STREAM_INTERVAL_MS, 10_000) / 1000,
+            problems=tuple(problems),
+        )
+
+
+def _api_key(text: str, problems: list[Problem]) -> str:
+    key = text.strip()
+    if key and not _KEY.fullmatch(key):
+        problems.append(Problem("API_KEY", "", "it holds characters that no key has", "paste the key again"))
+        return ""
+    return key
+
+
+def _base_url(text: str, problems: list[Problem]) -> str:
+    url = text.strip().rstrip("/")
+    if url and "://" not in url[:20]:
+        url = f"https://{url}"
+    if not url:
+        return _DEFAULT_BASE_URL
+    if len(url) > 500 or not url.isprintable() or not _URL.fullmatch(url):
+        problems.append(Problem("BASE_URL", url[:60], "not the address of an API", f"e.g. {_DEFAULT_BASE_URL}"))
+        return ""
+    return url
+
+
+def _header(valve: str, text: str, problems: list[Problem]) -> str:
+    value = text.strip()
+    if value and not _HEADER_TEXT.fullmatch(value):
+        problems.append(Problem(valve, value[:60], "only plain ASCII letters and signs can be sent"))
+        return ""
+    return value
+
+
+def _provider(valves: Valves) -> dict[str, Any]:
+    """The `provider` object of the valves; what is at its default is not in it."""
+    lists = {"order": valves.PROVIDER_ORDER, "only": valves.PROVIDER_ONLY, "ignore": valves.PROVIDER_IGNORE}
+    provider: dict[str, Any] = {key: list(words) for key, text in lists.items() if (words := _words(key, text))}
+    if valves.PROVIDER_SORT != "default":
+        provider["sort"] = valves.PROVIDER_SORT
+    if not valves.ALLOW_FALLBACKS:
+        provider["allow_fallbacks"] = False
+    if valves.REQUIRE_PARAMETERS:
+        provider["require_parameters"] = True
+    if valves.DATA_COLLECTION != "default":
+        provider["data_collection"] = valves.DATA_COLLECTION
+    return provider
+
+
+def _words(valve: str, text: str) -> tuple[str, ...]:
+    return tuple(word for word in split_entries(valve, text[:20_000])[0] if word.isprintable())
+
+
+def _between(least: int, value: int, most: int = _LONGEST_WAIT_SECONDS) -> int:
+    return max(least, min(value, most))

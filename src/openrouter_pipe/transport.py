@@ -1,0 +1,151 @@
+"""HTTP: one shared session, time limits, and nothing left open when the pipe is dropped."""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+
+from .codec import dump_json, parse_json
+from .errors import ConnectionFailedError, PipeError, SettingsError, UpstreamError, read_failure
+from .settings import Settings
+
+# A connection that has been idle for longer may have been closed by the other side.
+_KEEPALIVE_SECONDS = 60
+_MAX_JSON_BYTES = 64 * 1024 * 1024
+
+
+class Transport:
+    """Sends requests. One session for all chats, made on first use, closed by itself when its owner is dropped."""
+
+    def __init__(self) -> None:
+        self._session: aiohttp.ClientSession | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def get_json(self, settings: Settings, path: str, timeout_seconds: float) -> object:
+        """The body of a GET, parsed. Raises `PipeError`; for a status of 400 or more that is an `UpstreamError`."""
+        timeout = aiohttp.ClientTimeout(total=timeout_seconds)
+        async with self._request(settings, "GET", path, timeout) as response:
+            body = await read_body(response, settings)
+            if response.status >= 400:
+                raise UpstreamError(read_failure(response.status, body), path)
+            try:
+                return parse_json(body)
+            except ValueError:
+                raise SettingsError(_not_an_api(settings)) from None
+
+    @asynccontextmanager
+    async def post(
+        self, settings: Settings, path: str, body: Mapping[str, Any], model_id: str
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Send a chat's request; inside the block its answer can be read. Raises `PipeError` for a refusal.
+
+        Leaving the block early closes the connection, so that the upstream stops working (and billing).
+        """
+        timeout = aiohttp.ClientTimeout(
+            total=None, sock_connect=settings.connect_timeout, sock_read=settings.read_timeout
+        )
+        async with self._request(settings, "POST", path, timeout, dump_json(body)) as response:
+            if response.status >= 400:
+                raise UpstreamError(read_failure(response.status, await read_body(response, settings)), model_id)
+            yield response
+
+    @asynccontextmanager
+    async def _request(
+        self, settings: Settings, method: str, path: str, limits: aiohttp.ClientTimeout, data: bytes | None = None
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        if not settings.base_url:
+            raise SettingsError("The valve BASE_URL does not hold the address of an API. An admin can correct it.")
+        url = settings.base_url + path
+        try:
+            response = await self._open_session().request(
+                method, url, data=data, headers=_headers(settings), timeout=limits, allow_redirects=False
+            )
+        except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
+            raise connection_failed(error, settings) from None
+        try:
+            yield response
+        finally:
+            # Closing is what stops the upstream; an answer read to its end has given its connection back already.
+            response.close()
+
+    def _open_session(self) -> aiohttp.ClientSession:
+        loop = asyncio.get_running_loop()
+        session = self._session
+        if session is None or session.closed or self._loop is not loop:
+            # trust_env: companies reach the internet through a proxy, as Open WebUI's own connections do.
+            session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_SECONDS, ttl_dns_cache=300),
+                trust_env=True,
+                auto_decompress=True,
+            )
+            weakref.finalize(self, _close_session, session, loop)
+            self._session, self._loop = session, loop
+        return session
+
+
+def connection_failed(error: BaseException, settings: Settings) -> PipeError:
+    """The error for a connection that could not be made or fell silent."""
+    host = settings.base_url.partition("://")[2].partition("/")[0].rpartition("@")[2]
+    if isinstance(error, aiohttp.ConnectionTimeoutError):
+        return ConnectionFailedError(f"{host} did not answer within {settings.connect_timeout} s. Try again.")
+    if isinstance(error, asyncio.TimeoutError):
+        return ConnectionFailedError(
+            f"{host} was silent for {settings.read_timeout} s, so the request was ended. Try again."
+        )
+    if isinstance(error, aiohttp.InvalidURL):
+        return SettingsError("The valve BASE_URL does not hold the address of an API. An admin can correct it.")
+    return ConnectionFailedError(
+        f"{host} cannot be reached ({_cause(error)}). Check the network and the valve BASE_URL."
+    )
+
+
+def _cause(error: BaseException) -> str:
+    inner = getattr(error, "os_error", None) or error
+    return getattr(inner, "strerror", None) or str(inner) or type(error).__name__
+
+
+def _not_an_api(settings: Settings) -> str:
+    return f"{settings.base_url} does not answer like OpenRouter (no JSON came back). Check the valve BASE_URL."
+
+
+async def read_body(response: aiohttp.ClientResponse, settings: Settings) -> bytes:
+    """The whole body, unless it is absurdly long or breaks off."""
+    body = bytearray()
+    try:
+        async for chunk in response.content.iter_any():
+            body += chunk
+            if len(body) > _MAX_JSON_BYTES:
+                raise SettingsError(_not_an_api(settings))
+    except (TimeoutError, aiohttp.ClientError, OSError) as error:
+        if response.status < 400:
+            raise connection_failed(error, settings) from None
+    return bytes(body)
+
+
+def _headers(settings: Settings) -> dict[str, str]:
+    headers = {
+        "Content-Type": "application/json",
+        "HTTP-Referer": settings.http_referer,
+        "X-OpenRouter-Title": settings.app_title,
+        "X-Title": settings.app_title,
+        "X-OpenRouter-Metadata": "enabled",
+        "Authorization": f"Bearer {settings.api_key}" if settings.api_key else "",
+    }
+    return {name: value for name, value in headers.items() if value}
+
+
+def _close_session(session: aiohttp.ClientSession, loop: asyncio.AbstractEventLoop) -> None:
+    """Close the session of a pipe that was dropped; nobody can await it, and aiohttp complains about unclosed ones."""
+    if loop.is_running():
+        loop.call_soon_threadsafe(lambda: loop.create_task(session.close()))
+        return
+    # The loop is gone, its sockets with it; only the bookkeeping is left, which aiohttp offers no public call for.
+    connector = session.connector
+    session.detach()
+    if connector is not None:
+        connector._close()
