@@ -145,6 +145,9 @@ class Sandbox:
             return await handler(request)
         except ApiError as error:
             return web.json_response(error.body(), status=error.status)
+        except ConnectionResetError:
+            # The connection is gone, so this handler is about to be cancelled; raising would only log a traceback.
+            return await asyncio.Future()
 
     async def _record(self, request: web.Request) -> Received:
         try:

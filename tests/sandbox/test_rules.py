@@ -107,12 +107,13 @@ async def test_comments_while_waiting(session, sandbox):
 
 
 @pytest.mark.parametrize("count", [0, 3, 7])
-async def test_a_cut_stream(session, sandbox, count):
+async def test_a_cut_stream(session, sandbox, count, caplog):
     sandbox.rules.append(Rule(cut_after_events=count, answer=Answer(deltas=50)))
     async with post(session, sandbox) as response:
         got, proper = await read(response)
     assert (got.count(b"data: "), proper) == (count, False)
     assert await closed(sandbox)
+    assert caplog.records == []
 
 
 async def test_a_long_stream_is_cut_after_everything_before_arrived(session, sandbox):
@@ -158,7 +159,7 @@ async def test_events_as_they_are(session, sandbox):
     ],
     ids=lambda rule: ",".join(key for key, value in vars(rule).items() if value and key != "usage_form"),
 )
-async def test_a_disconnect_is_noticed(session, sandbox, rule):
+async def test_a_disconnect_is_noticed(session, sandbox, rule, caplog):
     sandbox.rules.append(rule)
 
     async def ask():
@@ -171,6 +172,7 @@ async def test_a_disconnect_is_noticed(session, sandbox, rule):
     assert sandbox.open_streams == 1
     asking.cancel()
     assert await closed(sandbox)
+    assert caplog.records == []
 
 
 async def test_connections_are_reused(session, sandbox):
