@@ -20,6 +20,7 @@ import json
 import logging
 import os
 import re
+import sys
 import tempfile
 import time
 import uuid
@@ -367,25 +368,21 @@ def _parts_of(content: object) -> list[dict[str, Any]]:
 # ------------------------------------------------------------------------------
 # webui.py
 #
-# The only room that knows Open WebUI. Everything is looked up when needed: without the host the pipe still imports.
+# The only room that knows Open WebUI.
+#
+# Its modules are looked up among those already loaded, never imported: inside Open WebUI they are there, and outside of it
+# (tests, tools) importing `open_webui.env` would end the process when no secret is configured.
 # ------------------------------------------------------------------------------
 
 def data_directory() -> Path | None:
     """The folder for the pipe's files inside Open WebUI's data directory; None outside of Open WebUI."""
-    try:
-        from open_webui.env import DATA_DIR
-    except ImportError:
-        return None
-    return Path(DATA_DIR) / "openrouter_pipe"
+    directory = getattr(sys.modules.get("open_webui.env"), "DATA_DIR", None)
+    return Path(directory) / "openrouter_pipe" if directory else None
 
 
 def host_secret() -> str:
     """Open WebUI's own secret, which keys pseudonyms; empty outside of Open WebUI."""
-    try:
-        from open_webui.env import WEBUI_SECRET_KEY
-    except ImportError:
-        return ""
-    return str(WEBUI_SECRET_KEY or "")
+    return str(getattr(sys.modules.get("open_webui.env"), "WEBUI_SECRET_KEY", None) or "")
 
 
 # ------------------------------------------------------------------------------
@@ -2195,15 +2192,17 @@ def _headers(settings: Settings) -> dict[str, str]:
 
 
 def _close_session(session: aiohttp.ClientSession, loop: asyncio.AbstractEventLoop) -> None:
-    """Close the session of a pipe that was dropped; nobody can await it, and aiohttp complains about unclosed ones."""
-    if loop.is_running():
-        loop.call_soon_threadsafe(lambda: loop.create_task(session.close()))
-        return
-    # The loop is gone, its sockets with it; only the bookkeeping is left, which aiohttp offers no public call for.
+    """Close the session of a pipe that was dropped: at once, since nobody can await it, and from whichever thread."""
     connector = session.connector
     session.detach()
-    if connector is not None:
-        connector._close()
+    if connector is None:
+        return
+    # aiohttp's public close() is a coroutine; this is the part of it that closes the sockets.
+    close = connector._close
+    if loop.is_running() and asyncio._get_running_loop() is not loop:
+        loop.call_soon_threadsafe(close)
+    else:
+        close()
 
 
 # ------------------------------------------------------------------------------

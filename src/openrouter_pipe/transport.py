@@ -140,12 +140,14 @@ def _headers(settings: Settings) -> dict[str, str]:
 
 
 def _close_session(session: aiohttp.ClientSession, loop: asyncio.AbstractEventLoop) -> None:
-    """Close the session of a pipe that was dropped; nobody can await it, and aiohttp complains about unclosed ones."""
-    if loop.is_running():
-        loop.call_soon_threadsafe(lambda: loop.create_task(session.close()))
-        return
-    # The loop is gone, its sockets with it; only the bookkeeping is left, which aiohttp offers no public call for.
+    """Close the session of a pipe that was dropped: at once, since nobody can await it, and from whichever thread."""
     connector = session.connector
     session.detach()
-    if connector is not None:
-        connector._close()
+    if connector is None:
+        return
+    # aiohttp's public close() is a coroutine; this is the part of it that closes the sockets.
+    close = connector._close
+    if loop.is_running() and asyncio._get_running_loop() is not loop:
+        loop.call_soon_threadsafe(close)
+    else:
+        close()
