@@ -125,8 +125,15 @@ def install(webui: OpenWebUI, settings: dict[str, str]) -> list[str]:
     webui.set_valves(FUNCTION_ID, settings)
     listed = [str(model["id"]) for model in webui.models() if str(model["id"]).startswith(f"{FUNCTION_ID}.")]
     if MODEL not in listed:
-        raise DemoError(f"{MODEL} is not among the {len(listed)} models of the pipe: see {webui.log_path}")
+        said = pipe_warning(webui.log_path.read_text(errors="replace"))
+        raise DemoError(f"{MODEL} is not among the {len(listed)} models of the pipe. {said}(see {webui.log_path})")
     return listed
+
+
+def pipe_warning(log: str) -> str:
+    """The last thing that the pipe complained about in Open WebUI's log, or nothing."""
+    said = re.findall(r"\| (?:WARNING|ERROR) +\| function_\S+ - (.+)", log)
+    return f"It says: {said[-1].strip()} " if said else ""
 
 
 def run(port: int | None, data: Path, key: str, *, once: bool) -> None:

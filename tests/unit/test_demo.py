@@ -154,6 +154,17 @@ def test_the_key_is_never_printed(
     assert error_line(built, capsys) == "demo: 401 for [key]"
 
 
+def test_what_the_pipe_complained_about_last_is_found_in_the_log() -> None:
+    log = (
+        "2026-01-01 | WARNING  | open_webui.main:x:1 - not the pipe\n"
+        "2026-01-01 | WARNING  | function_openrouter_pipe_7d6d:_log:2 - first\n"
+        "2026-01-01 | WARNING  | function_openrouter_pipe_7d6d:_log:2 - openrouter.ai cannot be reached.\n"
+        "2026-01-01 | INFO     | function_openrouter_pipe_7d6d:_log:2 - nothing\n"
+    )
+    assert demo.pipe_warning(log) == "It says: openrouter.ai cannot be reached. "
+    assert demo.pipe_warning("") == ""
+
+
 # --- processes
 
 
