@@ -8,7 +8,7 @@ ARGS ?=
 # The Python that .venv is made from; found by itself when it is not given.
 PYTHON ?=
 RUN := .venv/bin/python
-CODE := src scripts tests benchmarks
+CODE := $(wildcard src scripts tests benchmarks)
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
