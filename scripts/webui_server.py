@@ -140,7 +140,7 @@ class OpenWebUI:
             self._process = subprocess.Popen(
                 [self._python, *COMMAND, str(self.port)],
                 cwd=self.data_dir,  # it looks for a `.env` where it runs
-                env=self._environment(),
+                env=self.environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -178,7 +178,7 @@ class OpenWebUI:
         """Stop it."""
         self.stop()
 
-    def _environment(self) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
         """The whole environment of the server."""
         key_file = self.data_dir / "secret_key"
         if not key_file.exists():

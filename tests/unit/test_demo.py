@@ -209,8 +209,8 @@ def test_stopping_ends_children_that_ignore_sigterm(tmp_path: Path) -> None:
 
 
 def test_the_secret_key_stays_the_same_and_is_private(tmp_path: Path) -> None:
-    first = webui_server.OpenWebUI(tmp_path)._environment()
-    second = webui_server.OpenWebUI(tmp_path)._environment()
+    first = webui_server.OpenWebUI(tmp_path).environment()
+    second = webui_server.OpenWebUI(tmp_path).environment()
     assert first["WEBUI_SECRET_KEY"] == second["WEBUI_SECRET_KEY"]
     assert (tmp_path / "secret_key").stat().st_mode & 0o077 == 0
 
