@@ -1,0 +1,17 @@
+"""Waiting in tests: poll with a limit, never sleep for a guess."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def eventually(look: Callable[[], T], limit_seconds: float = 10.0) -> T:
+    """The first true result of `look`, called again and again; its last result when the limit is over."""
+    deadline = time.monotonic() + limit_seconds
+    while not (result := look()) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return result
