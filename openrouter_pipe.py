@@ -76,7 +76,7 @@ def dump_json(value: Any) -> bytes:
 # Server-sent events: bytes in, the payload of each event out.
 #
 # Standard: https://html.spec.whatwg.org/multipage/server-sent-events.html. Only `data` matters here: OpenRouter repeats the
-# event's type inside it. Comments (`: OPENROUTER PROCESSING`) and other fields are skipped.
+# event's type inside it. Comments (`: OPENROUTER PROCESSING`), other fields and events without any data are skipped.
 # ------------------------------------------------------------------------------
 
 # An image in base64 may be some ten megabytes; more than this in one event is not an answer.
@@ -92,45 +92,46 @@ class SseDecoder:
 
     def __init__(self) -> None:
         self._line: list[bytes] = []
+        self._line_size = 0
         self._data: list[bytes] = []
-        self._size = 0
+        self._data_size = 0
         self._after_cr = False
 
     def feed(self, chunk: bytes) -> list[bytes]:
         """The payloads of the events that `chunk` completes. Raises `EventTooLongError`."""
-        if self._after_cr and chunk.startswith(b"\n"):
-            chunk = chunk[1:]
+        if self._after_cr and chunk:
+            chunk = chunk.removeprefix(b"\n")
             self._after_cr = False
         if b"\r" in chunk:
             self._after_cr = chunk.endswith(b"\r")
             chunk = chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-        elif chunk:
-            self._after_cr = False
         first, *rest = chunk.split(b"\n")
         self._line.append(first)
-        self._size += len(first)
-        if self._size > MAX_EVENT_BYTES:
-            raise EventTooLongError
-        if not rest:
-            return []
+        self._line_size += len(first)
         payloads: list[bytes] = []
-        last = rest.pop()
-        for line in (b"".join(self._line), *rest):
-            if line.startswith(b"data:"):
-                self._data.append(line[6:] if line[5:6] == b" " else line[5:])
-                self._size += len(line)
-            elif not line:
-                if self._data:
-                    payloads.append(b"\n".join(self._data))
-                    self._data = []
-                self._size = 0
-        self._line = [last]
-        self._size += len(last)
+        if rest:
+            last = rest.pop()
+            for line in (b"".join(self._line), *rest):
+                self._read_line(line, payloads)
+            self._line, self._line_size = [last], len(last)
+        if self._line_size + self._data_size > MAX_EVENT_BYTES:
+            raise EventTooLongError
         return payloads
 
     def flush(self) -> list[bytes]:
         """The payload of an event whose closing empty line never came (some servers forget it)."""
         return self.feed(b"\n\n")
+
+    def _read_line(self, line: bytes, payloads: list[bytes]) -> None:
+        if line.startswith(b"data:"):
+            self._data.append(line[6:] if line[5:6] == b" " else line[5:])
+            self._data_size += len(line)
+            if self._data_size > MAX_EVENT_BYTES:
+                raise EventTooLongError
+        elif not line and self._data:
+            if payload := b"\n".join(self._data):
+                payloads.append(payload)
+            self._data, self._data_size = [], 0
 
 
 # ------------------------------------------------------------------------------
