@@ -1,0 +1,392 @@
+"""The model list against a sandbox over HTTP: memory, disk, network, and an upstream that misbehaves."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import stat
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from openrouter_pipe import catalog_store, pipe
+from openrouter_sandbox import Rule, Sandbox
+
+KEY = "sk-or-v1-test"
+
+
+@pytest.fixture(autouse=True)
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the pipe keeps its files in these tests."""
+    folder = tmp_path / "data"
+    monkeypatch.setattr(pipe, "data_directory", lambda: folder)
+    return folder
+
+
+def new_pipe(sandbox: Sandbox, **valves: Any) -> pipe.Pipe:
+    made = pipe.Pipe()
+    made.valves = pipe.Pipe.Valves(**{"API_KEY": KEY, "BASE_URL": sandbox.base_url, **valves})
+    return made
+
+
+async def ids(made: pipe.Pipe) -> list[str]:
+    return [entry["id"] for entry in await made.pipes()]
+
+
+async def until(look: Any, limit_seconds: float = 5.0) -> Any:
+    """Poll an async `look` until it is true or the limit is over."""
+    deadline = time.monotonic() + limit_seconds
+    while not (result := await look()) and time.monotonic() < deadline:
+        await asyncio.sleep(0.01)
+    return result
+
+
+def raw(body: Any) -> bytes:
+    return body if isinstance(body, bytes) else json.dumps(body).encode()
+
+
+def gets(sandbox: Sandbox, path: str) -> int:
+    return sum(request.path.endswith(path) for request in sandbox.received)
+
+
+ROW = {"id": "openai/gpt-4o", "name": "OpenAI: GPT-4o"}
+BODIES: dict[str, tuple[Any, list[str]]] = {
+    "rows": ({"data": [ROW]}, ["openai.gpt-4o"]),
+    "a bare list": ([ROW], ["openai.gpt-4o"]),
+    "odd rows among good ones": ({"data": [None, 1, {}, {"id": ""}, {"id": 5}, {"id": "a b"}, ROW]}, ["openai.gpt-4o"]),
+    "the same row twice": ({"data": [ROW, ROW]}, ["openai.gpt-4o"]),
+    "no rows": ({"data": []}, []),
+    "no data": ({}, []),
+    "data is an object": ({"data": {"id": "x"}}, []),
+    "null": (b"null", []),
+    "a number": (b"7", []),
+    "empty": (b"", []),
+    "HTML": (b"<html><title>Welcome</title></html>", []),
+    "truncated JSON": (json.dumps({"data": [ROW]}).encode()[:-3], []),
+    "not UTF-8": (b'{"data": [{"id": "\xff\xfe"}]}', []),
+    "deeply nested": (b"[" * 100_000, []),
+}
+
+
+@pytest.mark.parametrize("name", BODIES)
+async def test_whatever_the_upstream_lists(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    body, expected = BODIES[name]
+    async with Sandbox() as sandbox:
+        sandbox.rules.append(Rule(path="/models", status=200, body=raw(body)))
+        assert await ids(new_pipe(sandbox)) == expected
+    if not expected:
+        assert len(caplog.records) == 1, "the problem is reported, once"
+        assert sandbox.base_url in caplog.text or "models" in caplog.text
+
+
+async def test_twenty_thousand_rows_are_listed() -> None:
+    rows = [{"id": f"author-{number % 50}/model-{number}", "name": f"Model {number}"} for number in range(20_000)]
+    async with Sandbox(catalog=rows) as sandbox:
+        assert len(set(await ids(new_pipe(sandbox, VARIANT_MODELS="author-7/*:nitro")))) == 20_400
+
+
+@pytest.mark.parametrize("status", [404, 405])
+async def test_without_a_list_for_the_key_the_whole_list_is_used(status: int) -> None:
+    async with Sandbox() as sandbox:
+        sandbox.rules.append(Rule(path="/models/user", status=status))
+        assert "openai.gpt-4o" in await ids(new_pipe(sandbox))
+
+
+@pytest.mark.parametrize(("status", "said"), [(401, "API_KEY"), (500, "internal error"), (503, "available")])
+async def test_a_refusal_is_reported_and_not_asked_for_again_at_once(
+    status: int, said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with Sandbox() as sandbox:
+        sandbox.rules.append(Rule(path="/models", status=status))
+        made = new_pipe(sandbox)
+        for _ in range(5):
+            assert await ids(made) == []
+        assert gets(sandbox, "/models/user") == 1
+    assert said in caplog.text
+    assert KEY not in caplog.text
+
+
+async def test_an_unreachable_upstream_is_reported(caplog: pytest.LogCaptureFixture) -> None:
+    async with Sandbox() as sandbox:
+        made = new_pipe(sandbox)
+    assert await ids(made) == []
+    assert "cannot be reached" in caplog.text
+
+
+async def test_the_first_list_waits_for_a_slow_upstream_only_so_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(catalog_store, "_FIRST_FETCH_SECONDS", 0.2)
+    async with Sandbox() as sandbox:
+        sandbox.rules.append(Rule(path="/models", delay_seconds=30))
+        began = time.monotonic()
+        assert await ids(new_pipe(sandbox)) == []
+        assert time.monotonic() - began < 2
+
+
+async def test_many_lists_at_once_fetch_once() -> None:
+    async with Sandbox() as sandbox:
+        made = new_pipe(sandbox)
+        lists = await asyncio.gather(*(ids(made) for _ in range(30)))
+        assert all(found == lists[0] for found in lists)
+        assert lists[0]
+        assert gets(sandbox, "/models/user") == 1
+
+
+async def test_no_key_asks_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    async with Sandbox() as sandbox:
+        assert await ids(new_pipe(sandbox, API_KEY="")) == []
+        assert sandbox.received == []
+    assert "API_KEY" in caplog.text
+
+
+async def test_another_key_is_another_catalog(data: Path) -> None:
+    async with Sandbox() as sandbox:
+        made = new_pipe(sandbox)
+        assert "openai.gpt-4o" in await ids(made)
+        sandbox.catalog[:] = [ROW | {"id": "only/this"}]
+        assert "openai.gpt-4o" in await ids(made), "from memory"
+        made.valves = pipe.Pipe.Valves(API_KEY=f"{KEY}-2", BASE_URL=sandbox.base_url)
+        assert await ids(made) == ["only.this"]
+    assert len(list(data.iterdir())) == 2
+
+
+# --- The copy on disk
+
+
+async def test_the_copy_on_disk_answers_while_the_upstream_is_down(data: Path) -> None:
+    async with Sandbox() as sandbox:
+        before = await ids(new_pipe(sandbox))
+        await until_stored(data)
+        sandbox.rules.append(Rule(path="/models", status=500))
+        assert await ids(new_pipe(sandbox)) == before
+        assert gets(sandbox, "/models/user") == 1, "a fresh copy is not fetched again"
+
+
+async def test_a_stale_copy_answers_at_once_and_is_refreshed_behind(data: Path) -> None:
+    async with Sandbox() as sandbox:
+        assert "openai.gpt-4o" in await ids(new_pipe(sandbox))
+        file = await until_stored(data)
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"rows_at": time.time() - 10_000}))
+        sandbox.catalog[:] = [ROW | {"id": "only/this"}]
+        sandbox.rules.append(Rule(path="/models", delay_seconds=0.3))
+        made = new_pipe(sandbox)
+        assert "openai.gpt-4o" in await ids(made)
+
+        async def refreshed() -> bool:
+            return await ids(made) == ["only.this"]
+
+        assert await until(refreshed)
+
+
+async def test_a_refresh_that_fails_keeps_the_stale_copy(data: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async with Sandbox() as sandbox:
+        before = await ids(new_pipe(sandbox))
+        file = await until_stored(data)
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"rows_at": 5}))
+        sandbox.rules.append(Rule(path="/models", status=200, body={"data": []}))
+        made = new_pipe(sandbox)
+        assert await ids(made) == before
+
+        async def reported() -> bool:
+            assert await ids(made) == before
+            return "lists no models" in caplog.text
+
+        assert await until(reported)
+
+
+async def test_the_copy_is_private_and_without_the_key(data: Path) -> None:
+    async with Sandbox() as sandbox:
+        await ids(new_pipe(sandbox))
+        file = await until_stored(data)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert KEY not in file.read_text()
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", "null", '{"format": 0}', '{"format": 1}', '{"format": 1, "rows": 3}', "\0"]
+)
+async def test_a_copy_that_cannot_be_used_is_fetched_anew(data: Path, content: str) -> None:
+    async with Sandbox() as sandbox:
+        before = await ids(new_pipe(sandbox))
+        (await until_stored(data)).write_text(content)
+        assert await ids(new_pipe(sandbox)) == before
+        assert gets(sandbox, "/models/user") == 2
+
+
+async def test_a_folder_that_cannot_be_written_costs_only_the_copy(
+    data: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    data.write_text("a file where the folder should be")
+    async with Sandbox() as sandbox:
+        assert "openai.gpt-4o" in await ids(new_pipe(sandbox))
+
+        async def reported() -> bool:
+            return "cannot be stored" in caplog.text
+
+        assert await until(reported)
+
+
+async def until_stored(data: Path) -> Path:
+    async def stored() -> list[Path]:
+        return list(data.glob("*.json")) if data.is_dir() else []
+
+    (file,) = await until(stored)
+    assert isinstance(file, Path)
+    return file
+
+
+# --- Chats and the catalog
+
+
+def question(model: str) -> dict[str, Any]:
+    return {"model": f"any_name.{model}", "messages": [{"role": "user", "content": "Hi"}]}
+
+
+async def test_a_workers_first_chat_does_not_wait_for_the_catalog() -> None:
+    async with Sandbox() as sandbox:
+        sandbox.rules.append(Rule(path="/models", delay_seconds=30))
+        began = time.monotonic()
+        answer = await new_pipe(sandbox).pipe(question("openai.gpt-4o:nitro:preset/email-copywriter"))
+        assert time.monotonic() - began < 2
+        assert isinstance(answer, dict)
+        assert "preset: email-copywriter (applied)" in answer["choices"][0]["message"]["content"]
+        assert sandbox.received[-1].body["model"] == "openai/gpt-4o:nitro@preset/email-copywriter"
+
+
+@pytest.mark.parametrize(
+    ("valves", "model", "valve"),
+    [
+        ({}, "openai.gpt-4o:nitro", "VARIANT_MODELS"),
+        ({}, "preset/support", "VARIANT_MODELS"),
+        ({"MODEL_ID": "anthropic/*"}, "openai.gpt-4o", "MODEL_ID"),
+        ({"MODEL_ID": "anthropic/*", "VARIANT_MODELS": "openai/gpt-4o:nitro"}, "openai.gpt-4o:nitro", "MODEL_ID"),
+        ({"FREE_MODEL_FILTER": "only"}, "openai.gpt-4o", "FREE_MODEL_FILTER"),
+        ({"TOOL_CALLING_FILTER": "exclude"}, "openai.gpt-4o", "TOOL_CALLING_FILTER"),
+    ],
+)
+async def test_what_is_not_published_cannot_be_called(valves: dict[str, str], model: str, valve: str) -> None:
+    async with Sandbox() as sandbox:
+        made = new_pipe(sandbox, **valves)
+        assert model not in await ids(made)
+        answer = await made.pipe(question(model))
+        assert isinstance(answer, dict)
+        assert valve in answer["error"]["message"]
+        assert not any(request.path.endswith("/responses") for request in sandbox.received)
+
+
+# --- Presets of the account
+
+
+async def preset_ids(made: pipe.Pipe) -> list[str]:
+    return [model_id for model_id in await ids(made) if model_id.startswith("preset/")]
+
+
+def preset_row(slug: str, **more: Any) -> dict[str, Any]:
+    return {"slug": slug, "name": slug, "status": "active", **more}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"data": [preset_row("one"), preset_row("two", status="disabled"), None, {}, {"slug": "no/slug"}]},
+        {"presets": [preset_row("one"), preset_row("two", status="archived")]},
+        [preset_row("one")],
+        [{"slug": "one"}],
+    ],
+)
+async def test_the_shapes_of_a_preset_list(body: Any) -> None:
+    async with Sandbox() as sandbox:
+        sandbox.rules.append(Rule(path="/presets/", status=404))
+        sandbox.rules.append(Rule(path="/presets", status=200, body=raw(body)))
+        made = new_pipe(sandbox, VARIANT_MODELS="@preset/*")
+        assert await until(lambda: preset_ids(made)) == ["preset/one"]
+
+
+async def test_all_pages_are_read() -> None:
+    async with Sandbox() as sandbox:
+        sandbox.presets[:] = [preset_row(f"p-{number:03}", designated_version=None) for number in range(230)]
+        made = new_pipe(sandbox, VARIANT_MODELS="@preset/*")
+        assert len(await until(lambda: preset_ids(made))) == 230
+
+
+async def test_a_preset_is_described_by_the_model_it_names() -> None:
+    async with Sandbox() as sandbox:
+        made = new_pipe(sandbox, VARIANT_MODELS="@preset/*", FREE_MODEL_FILTER="only")
+        sandbox.presets[:] = [
+            preset_row("free-one", designated_version={"config": {"model": "deepseek/deepseek-r1:free"}}),
+            preset_row("paid-one", designated_version={"config": {"model": "openai/gpt-4o"}}),
+        ]
+        assert await until(lambda: preset_ids(made)) == ["preset/free-one"]
+
+
+@pytest.mark.parametrize("status", [404, 405, 501])
+async def test_a_gateway_without_presets_is_quiet(status: int, caplog: pytest.LogCaptureFixture) -> None:
+    async with Sandbox() as sandbox:
+        sandbox.rules.append(Rule(path="/presets", status=status))
+        made = new_pipe(sandbox, VARIANT_MODELS="@preset/*, @preset/written")
+
+        async def asked() -> bool:
+            return "preset/written" in await ids(made) and gets(sandbox, "/presets") == 1
+
+        assert await until(asked)
+        assert await preset_ids(made) == ["preset/written"]
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize("status", [401, 403])
+async def test_a_key_that_may_not_list_presets_is_one_problem(status: int, caplog: pytest.LogCaptureFixture) -> None:
+    async with Sandbox() as sandbox:
+        sandbox.rules.append(Rule(path="/presets", status=status))
+        made = new_pipe(sandbox, VARIANT_MODELS="@preset/*, openai/gpt-4o@preset/*, @preset/written")
+
+        async def reported() -> bool:
+            assert "preset/written" in await ids(made)
+            return bool(caplog.records)
+
+        assert await until(reported)
+        await ids(made)
+    assert len(caplog.records) == 1
+
+
+async def test_slow_presets_do_not_hold_up_the_list() -> None:
+    async with Sandbox() as sandbox:
+        sandbox.rules.append(Rule(path="/presets", delay_seconds=30))
+        began = time.monotonic()
+        assert "openai.gpt-4o" in await ids(new_pipe(sandbox, VARIANT_MODELS="@preset/*"))
+        assert time.monotonic() - began < 2
+
+
+async def test_presets_survive_a_restart(data: Path) -> None:
+    async with Sandbox() as sandbox:
+        made = new_pipe(sandbox, VARIANT_MODELS="@preset/*")
+        found = await until(lambda: preset_ids(made))
+        file = await until_stored(data)
+
+        async def stored() -> bool:
+            return bool(json.loads(file.read_text())["presets"])
+
+        assert await until(stored)
+        sandbox.rules.append(Rule(path="", status=500))
+        assert await preset_ids(new_pipe(sandbox, VARIANT_MODELS="@preset/*")) == found
+
+
+async def test_nothing_asks_for_presets_when_no_wildcard_does() -> None:
+    async with Sandbox() as sandbox:
+        await ids(new_pipe(sandbox, VARIANT_MODELS="@preset/support, openai/gpt-4o@preset/x"))
+        assert gets(sandbox, "/presets") == 0
+
+
+async def test_a_dropped_pipe_leaves_nothing_open(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, logger="asyncio")
+    async with Sandbox() as sandbox:
+        made = new_pipe(sandbox)
+        await ids(made)
+        del made
+
+        async def closed() -> bool:
+            return len(asyncio.all_tasks()) >= 1 and sandbox.connections == 1
+
+        assert await until(closed)
+    assert "Unclosed" not in caplog.text
