@@ -18,14 +18,15 @@ class ChatReader(AnswerReader):
     def _read_event(self, event: Mapping[str, Any]) -> None:
         if isinstance(usage := event.get("usage"), dict):
             self.usage = usage
-        if error := event.get("error"):
-            # Mid-stream errors come beside `choices` with finish_reason "error" (or null, as recorded).
-            self.error = error if isinstance(error, dict) else {"message": str(error)}
-            return
         choices = event.get("choices")
         choice = choices[0] if isinstance(choices, list) and choices else None
-        if not isinstance(choice, dict):
-            return
+        if isinstance(choice, dict):
+            self._read_choice(choice)
+        # Mid-stream errors come beside `choices` with finish_reason "error" (or null, as recorded).
+        if error := event.get("error") or (self.finish_reason == "error" and {"message": ""}):
+            self._fail(error)
+
+    def _read_choice(self, choice: Mapping[str, Any]) -> None:
         message = choice.get("delta") or choice.get("message")
         if isinstance(message, dict):
             # `reasoning` repeats what `reasoning_content` says where both are given.

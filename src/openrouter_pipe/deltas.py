@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from .codec import parse_json
+
+_SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(slots=True)
@@ -30,6 +33,7 @@ class AnswerReader:
         self.error: Mapping[str, Any] | None = None
         self.done = False
         self._deltas: list[Delta] = []
+        self._half = ""
 
     @property
     def ended(self) -> bool:
@@ -38,7 +42,7 @@ class AnswerReader:
 
     def feed(self, payload: bytes) -> None:
         """Read one event. What is not JSON, or not of a known shape, adds nothing."""
-        if payload == b"[DONE]":
+        if payload.strip() == b"[DONE]":
             self.done = True
             return
         try:
@@ -60,9 +64,14 @@ class AnswerReader:
     def _read_event(self, event: dict[str, Any]) -> None:
         raise NotImplementedError
 
+    def _fail(self, error: object) -> None:
+        """The upstream gave up. Nothing worth waiting for comes after that."""
+        self.error = error if isinstance(error, dict) else {"message": str(error)}
+        self.done = True
+
     def _add_text(self, text: object) -> None:
         if isinstance(text, str) and text:
-            self._last().text += text
+            self._last().text += self._whole_characters(text)
 
     def _add_reasoning(self, text: object) -> None:
         if isinstance(text, str) and text:
@@ -70,7 +79,16 @@ class AnswerReader:
             if last.text:
                 last = Delta()
                 self._deltas.append(last)
-            last.reasoning += text
+            last.reasoning += self._whole_characters(text)
+
+    def _whole_characters(self, text: str) -> str:
+        """`text` without half characters, which nobody could store: an emoji may arrive in two halves (UTF-16 surrogates)."""
+        if text.isascii() and not self._half:
+            return text
+        text, self._half = self._half + text, ""
+        if "\ud800" <= text[-1] <= "\udbff":
+            text, self._half = text[:-1], text[-1]
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace") if _SURROGATES.search(text) else text
 
     def _last(self) -> Delta:
         if not self._deltas:

@@ -16,15 +16,22 @@ _USAGE_NAMES = {
     "upstream_inference_input_cost": "upstream_inference_prompt_cost",
     "upstream_inference_output_cost": "upstream_inference_completions_cost",
 }
+_Place = tuple[str, Any, Any]
+# Type of an output item → where it is shown.
+_CHANNELS = {"message": "text", "reasoning": "reasoning"}
 _INCOMPLETE_REASONS = {"max_output_tokens": "length", "content_filter": "content_filter"}
 
 
 class ResponsesReader(AnswerReader):
-    """Reads `/responses` events. The `output` of the closing event decides; what of it was not streamed is added."""
+    """Reads `/responses` events. What of the `output` was not streamed is added when its item, or the answer, is done."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._streamed: dict[object, str] = {}
+        # What was said where: (channel, item, part) → pieces. A channel is "text" or "reasoning".
+        self._said: dict[_Place, list[str]] = {}
+        # (channel, item) → the kind of event that tells it.
+        self._kinds: dict[tuple[str, object], str] = {}
+        self._latest: dict[str, _Place] = {}
 
     def read_whole(self, answer: Mapping[str, Any]) -> None:
         """Read a whole response object."""
@@ -35,21 +42,46 @@ class ResponsesReader(AnswerReader):
         if handler is not None:
             handler(self, event)
         elif "type" not in event and event.get("error"):
-            self._fail(event)
+            self._refuse(event)
 
     def _text(self, event: Mapping[str, Any]) -> None:
-        self._streamed[event.get("output_index")] = "text"
-        self._add_text(event.get("delta"))
+        self._say(("text", _item_of(event), None), event)
 
-    def _reasoning(self, event: Mapping[str, Any]) -> None:
+    def _reasoning_text(self, event: Mapping[str, Any]) -> None:
+        self._say(("reasoning", _item_of(event), event.get("content_index")), event)
+
+    def _reasoning_summary(self, event: Mapping[str, Any]) -> None:
+        self._say(("reasoning", _item_of(event), event.get("summary_index")), event)
+
+    def _say(self, place: _Place, event: Mapping[str, Any]) -> None:
+        channel, item, _ = place
         # A model may stream its reasoning and a summary of it: the first kind to come is shown, for each item.
-        kind = str(event.get("type"))
-        if self._streamed.setdefault(event.get("output_index"), kind) == kind:
-            self._add_reasoning(event.get("delta"))
+        kind = str(event.get("type")) if channel == "reasoning" else ""
+        delta = event.get("delta")
+        if not isinstance(delta, str) or not delta or self._kinds.setdefault((channel, item), kind) != kind:
+            return
+        add = self._add_text if channel == "text" else self._add_reasoning
+        if self._latest.get(channel, place) != place:
+            add("\n\n")
+        self._latest[channel] = place
+        self._said.setdefault(place, []).append(delta)
+        add(delta)
 
-    def _summary_part(self, event: Mapping[str, Any]) -> None:
-        if event.get("summary_index") and event.get("output_index") in self._streamed:
-            self._add_reasoning("\n\n")
+    def _item_done(self, event: Mapping[str, Any]) -> None:
+        if isinstance(item := event.get("item"), dict):
+            self._read_item(_item_of(event), item)
+
+    def _read_item(self, index: object, item: Mapping[str, Any]) -> None:
+        """Add an output item that no event has streamed, under this index or (it happens) another one."""
+        channel = _CHANNELS.get(str(item.get("type")), "")
+        if not channel or (channel, index) in self._kinds:
+            return
+        content, summary = _part_texts(item, "content"), _part_texts(item, "summary")
+        whole = "".join(content)
+        said = {"".join(pieces) for place, pieces in self._said.items() if place[0] == channel}
+        if said.isdisjoint((whole, *content, *summary)):
+            for number, text in enumerate([whole] if channel == "text" else content or summary):
+                self._say((channel, index, number), {"delta": text})
 
     def _close(self, event: Mapping[str, Any]) -> None:
         response = event.get("response")
@@ -57,42 +89,42 @@ class ResponsesReader(AnswerReader):
             return
         if isinstance(usage := response.get("usage"), dict):
             self.usage = chat_usage(usage)
-        if error := response.get("error"):
-            self._fail({"error": error})
+        if response.get("error") or response.get("status") == "failed":
+            self._refuse(event)
             return
         output = response.get("output")
         for index, item in enumerate(output if isinstance(output, list) else ()):
-            if isinstance(item, dict) and index not in self._streamed:
-                self._read_item(item)
+            if isinstance(item, dict):
+                self._read_item(index, item)
         details = response.get("incomplete_details")
         reason = details.get("reason") if isinstance(details, dict) else None
         self.finish_reason = _INCOMPLETE_REASONS.get(str(reason), "stop")
+        self.done = True
 
-    def _read_item(self, item: Mapping[str, Any]) -> None:
-        """Add an output item that no event has streamed."""
-        if item.get("type") == "message":
-            for part in _parts(item, "content"):
-                self._add_text(part.get("text") or part.get("refusal"))
-        elif item.get("type") == "reasoning":
-            parts = _parts(item, "content") or _parts(item, "summary")
-            self._add_reasoning("\n\n".join(text for part in parts if isinstance(text := part.get("text"), str)))
-
-    def _fail(self, event: Mapping[str, Any]) -> None:
+    def _refuse(self, event: Mapping[str, Any]) -> None:
         response = event.get("response")
-        error = (response.get("error") if isinstance(response, dict) else None) or event.get("error") or event
-        self.error = error if isinstance(error, dict) else {"message": str(error)}
+        if isinstance(response, dict):
+            if isinstance(usage := response.get("usage"), dict):
+                self.usage = chat_usage(usage)
+            event = response
+        error = event.get("error")
+        if not error:
+            error = {key: event[key] for key in ("code", "message") if key in event}
+        if isinstance(error, dict) and "error_type" in event:
+            error = {"error_type": event["error_type"], **error}
+        self._fail(error)
 
     _handlers: ClassVar[dict[str, Callable[[ResponsesReader, Mapping[str, Any]], None]]] = {
         "response.output_text.delta": _text,
         "response.refusal.delta": _text,
-        "response.reasoning_text.delta": _reasoning,
-        "response.reasoning_summary_text.delta": _reasoning,
-        "response.reasoning_summary_part.added": _summary_part,
+        "response.reasoning_text.delta": _reasoning_text,
+        "response.reasoning_summary_text.delta": _reasoning_summary,
+        "response.output_item.done": _item_done,
         "response.completed": _close,
         "response.incomplete": _close,
-        "response.failed": _fail,
-        "response.error": _fail,
-        "error": _fail,
+        "response.failed": _refuse,
+        "response.error": _refuse,
+        "error": _refuse,
     }
 
 
@@ -104,6 +136,16 @@ def chat_usage(usage: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _parts(item: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
+def _item_of(event: Mapping[str, Any]) -> Any:
+    """Which output item an event belongs to. The index is reliable, the id is not: it may differ at the end."""
+    return event.get("output_index", event.get("item_id"))
+
+
+def _part_texts(item: Mapping[str, Any], key: str) -> list[str]:
     parts = item.get(key)
-    return [part for part in parts if isinstance(part, dict)] if isinstance(parts, list) else []
+    texts = [
+        part.get("text") or part.get("refusal")
+        for part in (parts if isinstance(parts, list) else ())
+        if isinstance(part, dict)
+    ]
+    return [text for text in texts if isinstance(text, str) and text]
