@@ -57,7 +57,22 @@ try:
 except ImportError:  # pragma: no cover - Open WebUI ships orjson
     orjson = None  # type: ignore[assignment]
 
-parse_json = json.loads if orjson is None else orjson.loads
+
+def parse_json(text: bytes | str) -> Any:
+    """The value in `text`. Raises `ValueError`.
+
+    What orjson refuses the standard library may still read: half of a surrogate pair (a provider cut an emoji in two),
+    NaN, a byte that is not UTF-8.
+    """
+    if orjson is not None:
+        try:
+            return orjson.loads(text)
+        except ValueError:
+            pass
+    try:
+        return json.loads(text.decode("utf-8", "replace") if isinstance(text, bytes) else text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
 def dump_json(value: Any) -> bytes:
@@ -392,6 +407,9 @@ def host_secret() -> str:
 # What an answer is made of, whatever the endpoint: a stream of `Delta`s, neighbours merged.
 # ------------------------------------------------------------------------------
 
+_SURROGATES = re.compile("[\ud800-\udfff]")
+
+
 @dataclass(slots=True)
 class Delta:
     """A piece of the answer. In one delta the reasoning comes before the text."""
@@ -413,6 +431,7 @@ class AnswerReader:
         self.error: Mapping[str, Any] | None = None
         self.done = False
         self._deltas: list[Delta] = []
+        self._half = ""
 
     @property
     def ended(self) -> bool:
@@ -421,7 +440,7 @@ class AnswerReader:
 
     def feed(self, payload: bytes) -> None:
         """Read one event. What is not JSON, or not of a known shape, adds nothing."""
-        if payload == b"[DONE]":
+        if payload.strip() == b"[DONE]":
             self.done = True
             return
         try:
@@ -443,9 +462,14 @@ class AnswerReader:
     def _read_event(self, event: dict[str, Any]) -> None:
         raise NotImplementedError
 
+    def _fail(self, error: object) -> None:
+        """The upstream gave up. Nothing worth waiting for comes after that."""
+        self.error = error if isinstance(error, dict) else {"message": str(error)}
+        self.done = True
+
     def _add_text(self, text: object) -> None:
         if isinstance(text, str) and text:
-            self._last().text += text
+            self._last().text += self._whole_characters(text)
 
     def _add_reasoning(self, text: object) -> None:
         if isinstance(text, str) and text:
@@ -453,7 +477,16 @@ class AnswerReader:
             if last.text:
                 last = Delta()
                 self._deltas.append(last)
-            last.reasoning += text
+            last.reasoning += self._whole_characters(text)
+
+    def _whole_characters(self, text: str) -> str:
+        """`text` without half characters, which nobody could store: an emoji may arrive in two halves (UTF-16 surrogates)."""
+        if text.isascii() and not self._half:
+            return text
+        text, self._half = self._half + text, ""
+        if "\ud800" <= text[-1] <= "\udbff":
+            text, self._half = text[:-1], text[-1]
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace") if _SURROGATES.search(text) else text
 
     def _last(self) -> Delta:
         if not self._deltas:
@@ -686,14 +719,15 @@ class ChatReader(AnswerReader):
     def _read_event(self, event: Mapping[str, Any]) -> None:
         if isinstance(usage := event.get("usage"), dict):
             self.usage = usage
-        if error := event.get("error"):
-            # Mid-stream errors come beside `choices` with finish_reason "error" (or null, as recorded).
-            self.error = error if isinstance(error, dict) else {"message": str(error)}
-            return
         choices = event.get("choices")
         choice = choices[0] if isinstance(choices, list) and choices else None
-        if not isinstance(choice, dict):
-            return
+        if isinstance(choice, dict):
+            self._read_choice(choice)
+        # Mid-stream errors come beside `choices` with finish_reason "error" (or null, as recorded).
+        if error := event.get("error") or (self.finish_reason == "error" and {"message": ""}):
+            self._fail(error)
+
+    def _read_choice(self, choice: Mapping[str, Any]) -> None:
         message = choice.get("delta") or choice.get("message")
         if isinstance(message, dict):
             # `reasoning` repeats what `reasoning_content` says where both are given.
@@ -787,15 +821,22 @@ _USAGE_NAMES = {
     "upstream_inference_input_cost": "upstream_inference_prompt_cost",
     "upstream_inference_output_cost": "upstream_inference_completions_cost",
 }
+_Place = tuple[str, Any, Any]
+# Type of an output item → where it is shown.
+_CHANNELS = {"message": "text", "reasoning": "reasoning"}
 _INCOMPLETE_REASONS = {"max_output_tokens": "length", "content_filter": "content_filter"}
 
 
 class ResponsesReader(AnswerReader):
-    """Reads `/responses` events. The `output` of the closing event decides; what of it was not streamed is added."""
+    """Reads `/responses` events. What of the `output` was not streamed is added when its item, or the answer, is done."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._streamed: dict[object, str] = {}
+        # What was said where: (channel, item, part) → pieces. A channel is "text" or "reasoning".
+        self._said: dict[_Place, list[str]] = {}
+        # (channel, item) → the kind of event that tells it.
+        self._kinds: dict[tuple[str, object], str] = {}
+        self._latest: dict[str, _Place] = {}
 
     def read_whole(self, answer: Mapping[str, Any]) -> None:
         """Read a whole response object."""
@@ -806,21 +847,46 @@ class ResponsesReader(AnswerReader):
         if handler is not None:
             handler(self, event)
         elif "type" not in event and event.get("error"):
-            self._fail(event)
+            self._refuse(event)
 
     def _text(self, event: Mapping[str, Any]) -> None:
-        self._streamed[event.get("output_index")] = "text"
-        self._add_text(event.get("delta"))
+        self._say(("text", _item_of(event), None), event)
 
-    def _reasoning(self, event: Mapping[str, Any]) -> None:
+    def _reasoning_text(self, event: Mapping[str, Any]) -> None:
+        self._say(("reasoning", _item_of(event), event.get("content_index")), event)
+
+    def _reasoning_summary(self, event: Mapping[str, Any]) -> None:
+        self._say(("reasoning", _item_of(event), event.get("summary_index")), event)
+
+    def _say(self, place: _Place, event: Mapping[str, Any]) -> None:
+        channel, item, _ = place
         # A model may stream its reasoning and a summary of it: the first kind to come is shown, for each item.
-        kind = str(event.get("type"))
-        if self._streamed.setdefault(event.get("output_index"), kind) == kind:
-            self._add_reasoning(event.get("delta"))
+        kind = str(event.get("type")) if channel == "reasoning" else ""
+        delta = event.get("delta")
+        if not isinstance(delta, str) or not delta or self._kinds.setdefault((channel, item), kind) != kind:
+            return
+        add = self._add_text if channel == "text" else self._add_reasoning
+        if self._latest.get(channel, place) != place:
+            add("\n\n")
+        self._latest[channel] = place
+        self._said.setdefault(place, []).append(delta)
+        add(delta)
 
-    def _summary_part(self, event: Mapping[str, Any]) -> None:
-        if event.get("summary_index") and event.get("output_index") in self._streamed:
-            self._add_reasoning("\n\n")
+    def _item_done(self, event: Mapping[str, Any]) -> None:
+        if isinstance(item := event.get("item"), dict):
+            self._read_item(_item_of(event), item)
+
+    def _read_item(self, index: object, item: Mapping[str, Any]) -> None:
+        """Add an output item that no event has streamed, under this index or (it happens) another one."""
+        channel = _CHANNELS.get(str(item.get("type")), "")
+        if not channel or (channel, index) in self._kinds:
+            return
+        content, summary = _part_texts(item, "content"), _part_texts(item, "summary")
+        whole = "".join(content)
+        said = {"".join(pieces) for place, pieces in self._said.items() if place[0] == channel}
+        if said.isdisjoint((whole, *content, *summary)):
+            for number, text in enumerate([whole] if channel == "text" else content or summary):
+                self._say((channel, index, number), {"delta": text})
 
     def _close(self, event: Mapping[str, Any]) -> None:
         response = event.get("response")
@@ -828,42 +894,42 @@ class ResponsesReader(AnswerReader):
             return
         if isinstance(usage := response.get("usage"), dict):
             self.usage = chat_usage(usage)
-        if error := response.get("error"):
-            self._fail({"error": error})
+        if response.get("error") or response.get("status") == "failed":
+            self._refuse(event)
             return
         output = response.get("output")
         for index, item in enumerate(output if isinstance(output, list) else ()):
-            if isinstance(item, dict) and index not in self._streamed:
-                self._read_item(item)
+            if isinstance(item, dict):
+                self._read_item(index, item)
         details = response.get("incomplete_details")
         reason = details.get("reason") if isinstance(details, dict) else None
         self.finish_reason = _INCOMPLETE_REASONS.get(str(reason), "stop")
+        self.done = True
 
-    def _read_item(self, item: Mapping[str, Any]) -> None:
-        """Add an output item that no event has streamed."""
-        if item.get("type") == "message":
-            for part in _parts(item, "content"):
-                self._add_text(part.get("text") or part.get("refusal"))
-        elif item.get("type") == "reasoning":
-            parts = _parts(item, "content") or _parts(item, "summary")
-            self._add_reasoning("\n\n".join(text for part in parts if isinstance(text := part.get("text"), str)))
-
-    def _fail(self, event: Mapping[str, Any]) -> None:
+    def _refuse(self, event: Mapping[str, Any]) -> None:
         response = event.get("response")
-        error = (response.get("error") if isinstance(response, dict) else None) or event.get("error") or event
-        self.error = error if isinstance(error, dict) else {"message": str(error)}
+        if isinstance(response, dict):
+            if isinstance(usage := response.get("usage"), dict):
+                self.usage = chat_usage(usage)
+            event = response
+        error = event.get("error")
+        if not error:
+            error = {key: event[key] for key in ("code", "message") if key in event}
+        if isinstance(error, dict) and "error_type" in event:
+            error = {"error_type": event["error_type"], **error}
+        self._fail(error)
 
     _handlers: ClassVar[dict[str, Callable[[ResponsesReader, Mapping[str, Any]], None]]] = {
         "response.output_text.delta": _text,
         "response.refusal.delta": _text,
-        "response.reasoning_text.delta": _reasoning,
-        "response.reasoning_summary_text.delta": _reasoning,
-        "response.reasoning_summary_part.added": _summary_part,
+        "response.reasoning_text.delta": _reasoning_text,
+        "response.reasoning_summary_text.delta": _reasoning_summary,
+        "response.output_item.done": _item_done,
         "response.completed": _close,
         "response.incomplete": _close,
-        "response.failed": _fail,
-        "response.error": _fail,
-        "error": _fail,
+        "response.failed": _refuse,
+        "response.error": _refuse,
+        "error": _refuse,
     }
 
 
@@ -875,9 +941,19 @@ def chat_usage(usage: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _parts(item: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
+def _item_of(event: Mapping[str, Any]) -> Any:
+    """Which output item an event belongs to. The index is reliable, the id is not: it may differ at the end."""
+    return event.get("output_index", event.get("item_id"))
+
+
+def _part_texts(item: Mapping[str, Any], key: str) -> list[str]:
     parts = item.get(key)
-    return [part for part in parts if isinstance(part, dict)] if isinstance(parts, list) else []
+    texts = [
+        part.get("text") or part.get("refusal")
+        for part in (parts if isinstance(parts, list) else ())
+        if isinstance(part, dict)
+    ]
+    return [text for text in texts if isinstance(text, str) and text]
 
 
 # ------------------------------------------------------------------------------
