@@ -31,7 +31,11 @@ def responses_input(messages: object) -> tuple[str, list[dict[str, Any]]]:
                 items.append({"type": "message", "role": "assistant", "content": text})
         else:
             items.append({"type": "message", "role": role, "content": _input_parts(content)})
-    return "\n\n".join(text for text in instructions if text), items
+    text = "\n\n".join(text for text in instructions if text)
+    if text and not items:
+        # Without any input the request would be refused.
+        return "", [{"type": "message", "role": "system", "content": [{"type": "input_text", "text": text}]}]
+    return text, items
 
 
 def has_cache_control(messages: object) -> bool:
@@ -49,14 +53,8 @@ def _iter_messages(messages: object) -> Iterable[tuple[str, Mapping[str, Any]]]:
 
 
 def _input_parts(content: object) -> list[dict[str, Any]]:
-    if not isinstance(content, list):
-        return [{"type": "input_text", "text": _text_of(content)}]
-    parts = []
-    for part in _parts_of(content):
-        convert = _PARTS.get(str(part.get("type")))
-        if convert is not None:
-            parts.append(convert(part))
-    return parts
+    parts = [_PARTS[part["type"]](part) for part in _parts_of(content)]
+    return parts or [{"type": "input_text", "text": _text_of(content)}]
 
 
 def _text_part(part: Mapping[str, Any]) -> dict[str, Any]:
@@ -106,4 +104,13 @@ def _text_of(content: object) -> str:
 
 
 def _parts_of(content: object) -> list[dict[str, Any]]:
-    return [part for part in content if isinstance(part, dict)] if isinstance(content, list) else []
+    """The parts that have a meaning. Of a part of an unknown type the text is kept."""
+    parts = []
+    for part in content if isinstance(content, list) else ():
+        kind = str(part.get("type")) if isinstance(part, dict) else ""
+        text = part.get("text") if isinstance(part, dict) else part
+        if kind in _PARTS and (kind != "text" or isinstance(text, str)):
+            parts.append(part)
+        elif isinstance(text, str):
+            parts.append({"type": "text", "text": text})
+    return parts

@@ -40,7 +40,11 @@ PARAMETERS: tuple[Parameter, ...] = (
     *(Parameter(name, name, name, name) for name in ("presence_penalty", "top_logprobs")),
     *(Parameter(name, name, "", name) for name in ("min_p", "top_a", "repetition_penalty", "seed", "logit_bias")),
     *(Parameter(name, name, "", name) for name in ("logprobs", "prediction", "stop", "web_search_options")),
+    Parameter("response_format", "response_format", "text.format", "response_format"),
     Parameter("verbosity", "verbosity", "text.verbosity", "verbosity"),
+    Parameter("reasoning", "reasoning", "reasoning", "reasoning"),
+    Parameter("reasoning_effort", "reasoning_effort", "reasoning.effort", "reasoning"),
+    Parameter("include_reasoning", "include_reasoning", "-", "include_reasoning"),
     *_same(
         "provider", "models", "route", "plugins", "service_tier", "trace", "cache_control", "metadata", "session_id"
     ),
@@ -80,13 +84,21 @@ def build_request(
     """The request for one chat. `body` is what Open WebUI hands over and stays as it is; `model` None means unknown."""
     asked, unsupported = _asked_parameters(body, model)
     preset = preset_field(body.get("preset"))
-    endpoint = _endpoint(settings.endpoint, asked, preset, body.get("messages"))
-    if preset and endpoint == "responses" and ref.preset is None:
+    has_breakpoints = has_cache_control(body.get("messages"))
+    endpoint = _endpoint(settings.endpoint, asked, preset, has_breakpoints)
+    left_out = unsupported
+    if endpoint == "responses" and has_breakpoints:
+        left_out.append("cache_control in messages")
+        has_breakpoints = False
+    if ref.preset is not None and preset:
+        left_out += ["preset"] if preset != ref.preset else []
+        preset = ""
+    elif endpoint == "responses" and preset:
         ref, preset = ModelRef(ref.base, ref.variants, preset), ""
     with_preset = bool(preset or ref.preset)
-    asked |= _added_by_valves(asked, ref, settings, context, with_preset, has_cache_control(body.get("messages")))
+    asked |= _added_by_valves(asked, ref, settings, context, with_preset, has_breakpoints)
     request: dict[str, Any] = {"model": ref.api_id, "stream": bool(body.get("stream"))}
-    left_out = [*unsupported, *_place(request, asked, endpoint)]
+    left_out += _place(request, asked, endpoint)
     _place_length(request, body, model, endpoint, left_out)
     if endpoint == "responses":
         instructions, request["input"] = responses_input(body.get("messages"))
@@ -111,50 +123,57 @@ def pseudonym(secret: str, text: str) -> str:
 
 
 def _asked_parameters(body: Mapping[str, Any], model: Model | None) -> tuple[dict[str, Any], list[str]]:
-    """The parameters of the request that the model takes, and the names of those it does not."""
+    """The parameters of the request that the model takes, and the names of those that are left out."""
     supported = model.supported_parameters if model else frozenset()
     asked: dict[str, Any] = {}
-    unsupported: list[str] = []
+    left_out: list[str] = []
     for parameter in PARAMETERS:
         value = body.get(parameter.name)
-        convert = _CONVERTERS.get(parameter.name)
-        if convert is not None and value is not None:
-            value = convert(value)
         if value is None:
             continue
-        if parameter.needs and supported and parameter.needs not in supported:
-            unsupported.append(parameter.name)
+        convert = _CONVERTERS.get(parameter.name)
+        value = convert(value) if convert is not None else value
+        if value is None or (parameter.needs and supported and parameter.needs not in supported):
+            left_out.append(parameter.name)
         else:
             asked[parameter.name] = value
-    return asked, unsupported
+    # Upstream refuses two statements about the effort: the more exact one counts.
+    if "reasoning_effort" in asked and {"effort", "max_tokens"} & asked.get("reasoning", {}).keys():
+        del asked["reasoning_effort"]
+        left_out.append("reasoning_effort")
+    return asked, left_out
 
 
-def _endpoint(wanted: str, asked: Mapping[str, Any], preset: str, messages: object) -> Endpoint:
+def _endpoint(wanted: str, asked: Mapping[str, Any], preset: str, has_breakpoints: bool) -> Endpoint:
     fixed = _FIXED_ENDPOINTS.get(wanted)
     if fixed is not None:
         return fixed
     only_chat = any(not parameter.responses and parameter.name in asked for parameter in PARAMETERS)
-    modalities = asked.get("modalities")
-    audio = isinstance(modalities, list) and "audio" in modalities
-    return "chat_completions" if only_chat or preset or audio or has_cache_control(messages) else "responses"
+    audio = "audio" in asked.get("modalities", ())
+    return "chat_completions" if only_chat or preset or audio or has_breakpoints else "responses"
 
 
 def _place(request: dict[str, Any], asked: Mapping[str, Any], endpoint: Endpoint) -> list[str]:
-    """Put the parameters where the endpoint has them; the names of those it has no place for."""
-    nowhere = []
+    """Put the parameters where the endpoint has them; the names of those it has no place for, or not for all of them."""
+    left_out = []
     for parameter in PARAMETERS:
         if parameter.name not in asked:
             continue
         place = parameter.responses if endpoint == "responses" else parameter.chat
+        value = asked[parameter.name]
         if not place or place == _NOT_NEEDED:
-            nowhere.append(parameter.name)
+            left_out.append(parameter.name)
             continue
+        adapt = _FOR_RESPONSES.get(parameter.name) if endpoint == "responses" else None
+        if adapt is not None:
+            value = adapt(value)
+            if len(value) < len(asked[parameter.name]):
+                left_out.append(parameter.name)
+            if not value:
+                continue
         outer, dot, inner = place.partition(".")
-        if dot:
-            request.setdefault(outer, {})[inner] = asked[parameter.name]
-        else:
-            request[outer] = asked[parameter.name]
-    return nowhere
+        request[outer] = {**request.get(outer, {}), inner: value} if dot else value
+    return left_out
 
 
 def _place_length(
@@ -213,20 +232,56 @@ def _added_by_valves(
 def _logit_bias(value: object) -> dict[str, float] | None:
     """Open WebUI hands it over as text, `50256:-100, 198:5`."""
     if isinstance(value, dict):
-        return value
+        return value or None
     bias: dict[str, float] = {}
     for pair in value.split(",") if isinstance(value, str) else ():
         token, _, number = pair.partition(":")
+        if not pair.strip():
+            continue
         try:
-            bias[str(int(token))] = max(-100.0, min(float(number), 100.0))
+            bias[str(int(token))] = max(-100.0, min(100.0, float(number)))
         except ValueError:
             return None
     return bias or None
 
 
-def _stop(value: object) -> object:
-    """An empty stop text or list would be refused."""
+def _not_empty(value: object) -> object:
+    """An empty list or text would be refused."""
     return value or None
 
 
-_CONVERTERS: dict[str, Callable[[object], object]] = {"logit_bias": _logit_bias, "stop": _stop}
+def _object(value: object) -> object:
+    return value if isinstance(value, dict) and value else None
+
+
+def _list_of_texts(value: object) -> object:
+    texts = [text for text in value if isinstance(text, str)] if isinstance(value, list) else None
+    return texts or None
+
+
+def _effort(value: object) -> object:
+    """Open WebUI has a text field for it."""
+    return (value.strip().lower() or None) if isinstance(value, str) else None
+
+
+def _text_format(value: Mapping[str, Any]) -> Mapping[str, Any]:
+    """`response_format` as `text.format`: the same without the nesting of the schema."""
+    schema = value.get("json_schema")
+    return {"type": value.get("type"), **schema} if isinstance(schema, dict) else value
+
+
+_CONVERTERS: dict[str, Callable[[object], object]] = {
+    "logit_bias": _logit_bias,
+    "stop": _not_empty,
+    "provider": _object,
+    "response_format": _object,
+    "reasoning": _object,
+    "reasoning_effort": _effort,
+    "modalities": _list_of_texts,
+}
+# What /responses has in another shape, or only in part.
+_FOR_RESPONSES: dict[str, Callable[[Any], Any]] = {
+    "response_format": _text_format,
+    "reasoning": lambda value: {key: setting for key, setting in value.items() if key != "exclude"},
+    "modalities": lambda value: [kind for kind in value if kind != "audio"],
+}
