@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 from openrouter_sandbox.errors import ApiError
 from openrouter_sandbox.names import Preset, Row, parse_name
-from openrouter_sandbox.refusals import modalities
+from openrouter_sandbox.refusals import has_zdr, modalities
 
 Json = dict[str, Any]
 Query = Mapping[str, str]
@@ -47,9 +47,11 @@ def page(query: Query, default: int, largest: int) -> tuple[int, int]:
 
 def models(path: str, query: Query, rows: list[Row]) -> Json:
     """`GET /models` and `/models/user`: text models unless `output_modalities` says otherwise; all on one page
-    unless `offset` or `limit` is given."""
+    unless `offset` or `limit` is given. `zdr=true` is a filter of `/models` only."""
     wanted = set(query.get("output_modalities", "text").split(","))
     found = [row for row in rows if "all" in wanted or wanted & set(modalities(row, "output_modalities"))]
+    if query.get("zdr") == "true" and path.endswith("/models"):
+        found = [row for row in found if has_zdr(row)]
     if not {"offset", "limit"} & set(query):
         return {"data": found, "total_count": len(found), "links": {"next": None}}
     offset, limit = page(query, *MODELS_PAGE)

@@ -22,6 +22,8 @@ OTHER_ENDPOINTS = {
 }
 # File parsing makes documents work on every model; these three need a model that takes them.
 NEEDED_INPUTS = ("image", "audio", "video")
+# Authors whose models here have no endpoint with zero data retention.
+NO_ZDR = ("deepseek/", "inflection/", "moonshotai/", "tngtech/")
 
 
 def tokens(characters: int) -> int:
@@ -99,6 +101,20 @@ def output_support(row: Row, parameters: Body, conversation: Conversation) -> No
         raise ApiError(404, f"No endpoints found that support the requested output modalities: {', '.join(wanted)}")
 
 
+def has_zdr(row: Row) -> bool:
+    """Whether an endpoint with zero data retention serves a row. The catalog's rows do not tell; `?zdr=true` does."""
+    return not row["id"].startswith(NO_ZDR)
+
+
+def zero_data_retention(row: Row, parameters: Body, conversation: Conversation) -> None:
+    if (parameters.get("provider") or {}).get("zdr") and not has_zdr(row):
+        message = (
+            f"No endpoints available for {row['id']} matching your guardrail restrictions and data policy "
+            "(zero data retention). Configure: https://openrouter.ai/settings/privacy"
+        )
+        raise unavailable(404, message, code="privacy_restricted", requested=[row["id"]])
+
+
 def reasoning_off(row: Row, parameters: Body, conversation: Conversation) -> None:
     reasoning = parameters.get("reasoning") or {}
     off = (reasoning.get("effort") or parameters.get("reasoning_effort")) == "none" or reasoning.get("enabled") is False
@@ -122,6 +138,7 @@ MODEL_CHECKS: tuple[Callable[[Row, Body, Conversation], None], ...] = (
     tool_support,
     input_support,
     output_support,
+    zero_data_retention,
     reasoning_off,
     context_length,
 )

@@ -129,3 +129,11 @@ async def test_what_arrived_is_kept(ask, sandbox, session):
     assert sandbox.connections == 1
     async with aiohttp.ClientSession() as other, other.get(sandbox.base_url + "/models"):
         assert sandbox.connections == 2
+
+
+async def test_zdr_filters_the_public_list_only(ask):
+    everything, kept = ids(await ask("/models")), ids(await ask("/models?zdr=true"))
+    assert "deepseek/deepseek-r1" in everything
+    assert "deepseek/deepseek-r1" not in kept
+    assert "openai/gpt-4o" in kept
+    assert ids(await ask("/models/user?zdr=true")) == everything

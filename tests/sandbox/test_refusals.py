@@ -241,3 +241,10 @@ async def test_tool_results_and_calls_belong_together(chat, respond):
 )
 async def test_documented_keys_that_the_openapi_document_lacks_are_accepted(chat, change):
     assert (await chat(**change)).status == 200
+
+
+async def test_zero_data_retention(ask):
+    body = {"model": "deepseek/deepseek-r1", "messages": [USER], "provider": {"zdr": True}}
+    refused = await ask("/chat/completions", body)
+    assert (refused.status, refused.error["availability"]["code"]) == (404, "privacy_restricted")
+    assert (await ask("/chat/completions", {**body, "model": "openai/gpt-4o"})).status == 200
