@@ -18,6 +18,7 @@ import hashlib
 import hmac
 import json
 import logging
+import math
 import os
 import re
 import sys
@@ -28,6 +29,7 @@ import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 from urllib.parse import quote
@@ -235,12 +237,15 @@ class ModelRef:
 
     @property
     def row_ids(self) -> tuple[str, ...]:
-        """Ids of the catalog rows that may describe this name, best first: without preset, without routing tags, the base."""
+        """Ids of the catalog rows that may describe this name, best first.
+
+        All tags (a gateway may list any of them), no routing tags, the catalog tag alone, no tag; never the preset.
+        """
         if not self.base:
             return ()
-        kept = [tag for tag in self.variants if tag not in ROUTING_TAGS]
-        exact = ModelRef(self.base, self.variants).api_id
-        return tuple(dict.fromkeys((exact, ":".join((self.base, *kept)), self.base)))
+        kept = tuple(tag for tag in self.variants if tag not in ROUTING_TAGS)
+        of_catalog = tuple(tag for tag in kept if tag in CATALOG_TAGS)
+        return tuple(dict.fromkeys(":".join((self.base, *tags)) for tags in (self.variants, kept, of_catalog, ())))
 
 
 def is_tag(text: str) -> bool:
@@ -265,10 +270,12 @@ def _split_preset(text: str, separator: str) -> tuple[str, str | None]:
 
 
 def _split_tags(text: str) -> tuple[str, tuple[str, ...]]:
-    base, *parts = text.split(":")
-    while parts and not all(map(is_tag, parts)):
-        base = f"{base}:{parts.pop(0)}"
-    return (base, tuple(parts)) if base else (text, ())
+    parts = text.split(":")
+    start = len(parts)
+    while start > 1 and is_tag(parts[start - 1]):
+        start -= 1
+    base = ":".join(parts[:start])
+    return (base, tuple(parts[start:])) if base else (text, ())
 
 
 # ------------------------------------------------------------------------------
@@ -508,7 +515,7 @@ class AnswerReader:
 # ------------------------------------------------------------------------------
 
 # Open WebUI refuses model ids with white space and ids over 256 characters; some room is left for the function id.
-_CARRIABLE_ID = re.compile(r"[^\s\x00-\x1f\x7f]{1,200}")
+_MAX_ID_LENGTH = 200
 # Keys of `pricing` that are not a price.
 _NOT_PRICES = ("discount", "overrides")
 
@@ -586,7 +593,7 @@ class Catalog:
     presets: tuple[Preset, ...] = ()
     left_out: int = 0
     knows_presets: bool = False
-    _lower_ids: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
+    _ids_by_spelling: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def from_rows(cls, rows: Iterable[object], left_out: int = 0) -> Catalog:
@@ -597,13 +604,13 @@ class Catalog:
             model = parse_model(row)
             if model is None:
                 left_out += 1
-                continue
-            ref = model.ref
-            if not ref.base and ref.preset is not None:
-                found.setdefault(ref.preset, Preset(ref.preset, ref.preset, model.description))
-            else:
+            elif model.ref.base or model.ref.preset is None:
                 models.setdefault(model.id, model)
-        return cls(models, tuple(found.values()), left_out, _lower_ids={key.lower(): key for key in models})
+            else:
+                slug = model.ref.preset
+                name = slug if model.name == model.id else model.name
+                found.setdefault(slug, Preset(slug, name, model.description))
+        return cls(models, tuple(found.values()), left_out, _ids_by_spelling=_by_spelling(models))
 
     def with_presets(self, presets: Iterable[Preset]) -> Catalog:
         """The same rows with these presets; of two with one slug the later one counts."""
@@ -618,9 +625,9 @@ class Catalog:
                 return model
         return None
 
-    def find_base(self, text: str) -> str | None:
-        """The id of the row that a person means by `text`, in any case; None when there is none."""
-        return self._lower_ids.get(text.lower())
+    def find(self, text: str) -> Model | None:
+        """The row that a person means by `text`: an id in any case, with `/` or `.` behind the author."""
+        return self.models.get(text) or self.models.get(self._ids_by_spelling.get(text.lower(), ""))
 
 
 def parse_model(row: object) -> Model | None:
@@ -628,7 +635,7 @@ def parse_model(row: object) -> Model | None:
     if not isinstance(row, dict):
         return None
     model_id = row.get("id")
-    if not isinstance(model_id, str) or not _CARRIABLE_ID.fullmatch(model_id):
+    if not isinstance(model_id, str) or not _can_be_an_id(model_id):
         return None
     architecture = row.get("architecture")
     if not isinstance(architecture, dict):
@@ -654,7 +661,7 @@ def parse_preset(row: object) -> Preset | None:
     if not isinstance(row, dict):
         return None
     slug = row.get("slug")
-    if not isinstance(slug, str) or ModelRef.from_api(f"@preset/{slug}").preset != slug:
+    if not isinstance(slug, str) or len(slug) > _MAX_ID_LENGTH or not is_preset_slug(slug):
         return None
     if row.get("status", "active") not in ("active", None):
         return None
@@ -668,6 +675,19 @@ def one_line(value: object) -> str:
     if not isinstance(value, str):
         return ""
     return " ".join("".join(char if char.isprintable() else " " for char in value[:500]).split())
+
+
+def _can_be_an_id(text: str) -> bool:
+    return 0 < len(text) <= _MAX_ID_LENGTH and text.isprintable() and " " not in text
+
+
+def _by_spelling(ids: Iterable[str]) -> dict[str, str]:
+    """Each id by its lower-case form, and by that with a `.` behind the author; of two that collide the first counts."""
+    names = [(row_id.lower(), row_id) for row_id in ids]
+    found = dict(reversed(names))
+    for name, row_id in names:
+        found.setdefault(name.replace("/", ".", 1), row_id)
+    return found
 
 
 def _first_model(config: object) -> str | None:
@@ -700,10 +720,9 @@ def _is_number(price: object) -> bool:
     if not isinstance(price, (str, int, float)) or isinstance(price, bool):
         return False
     try:
-        float(price)
+        return math.isfinite(float(price))
     except (ValueError, OverflowError):
         return False
-    return True
 
 
 def _is_zero(price: str) -> bool:
@@ -1160,7 +1179,7 @@ class Problem:
 
     def __str__(self) -> str:
         text = ": ".join(part for part in (self.valve, self.reason, one_line(self.entry)[:120]) if part)
-        return f"{text} ({self.hint})" if self.hint else text
+        return one_line(f"{text} ({self.hint})" if self.hint else text)
 
 
 def split_entries(valve: str, text: str) -> tuple[list[str], list[Problem]]:
@@ -1177,14 +1196,21 @@ def split_entries(valve: str, text: str) -> tuple[list[str], list[Problem]]:
 
 
 def closest(entry: str, candidates: Iterable[str]) -> str:
-    """`did you mean a, b?` for up to three of `candidates` that look like `entry`; empty when none does."""
+    """`did you mean a, b?` for up to three of `candidates` that begin or look like `entry`; empty when none does.
+
+    An entry without an author is compared with what follows the candidates' authors as well.
+    """
     wanted = entry.lower()
     author = wanted.partition("/")[0]
     # Ids of the same author first: they are the likely ones, and the number compared is limited.
     pool = sorted(candidates, key=lambda candidate: not candidate.lower().startswith(author))[:_MAX_HINT_CANDIDATES]
-    by_lower = {candidate.lower(): candidate for candidate in pool}
-    found = difflib.get_close_matches(wanted, by_lower, n=3, cutoff=0.6)
-    return f"did you mean {', '.join(by_lower[name] for name in found)}?" if found else ""
+    by_name = {candidate.lower(): candidate for candidate in pool}
+    if "/" not in wanted:
+        by_name = {candidate.partition("/")[2].lower(): candidate for candidate in reversed(pool)} | by_name
+    begun = sorted((name for name in by_name if name.startswith(wanted)), key=len) if len(wanted) > 1 else []
+    names = [*begun[:2], *difflib.get_close_matches(wanted, by_name, n=3, cutoff=0.6)]
+    found = list(dict.fromkeys(by_name[name] for name in names))[:3]
+    return f"did you mean {', '.join(found)}?" if found else ""
 
 
 def _iter_entries(text: str) -> Iterator[str]:
@@ -1239,11 +1265,12 @@ class Selection:
 
     @classmethod
     def parse(cls, text: str) -> Selection:
-        """Read the valve. Empty, `auto` and `*` select everything, and so do only excludes."""
+        """Read the valve. Empty, `auto` and `*` select everything, and so do only excludes (beside one of these)."""
         entries, problems = split_entries("MODEL_ID", text)
-        if [entry.lower() for entry in entries] == ["auto"]:
-            entries = [_EVERYTHING]
-        patterns: list[Pattern] = []
+        includes = [entry.lower() for entry in entries if not entry.startswith("!")]
+        # As one of several, "auto" is the name of a model (openrouter/auto) like any other.
+        takes_all = includes in ([], ["auto"])
+        patterns = [Pattern(_EVERYTHING, _EVERYTHING)] if takes_all else []
         virtual: list[str] = []
         wildcards = 0
         for entry in entries:
@@ -1251,23 +1278,27 @@ class Selection:
             wildcards += pattern.has_wildcard
             if len(entry) > MAX_ENTRY_LENGTH:
                 problems.append(Problem("MODEL_ID", entry, "too long to be a model id"))
+            elif takes_all and not pattern.excludes:
+                continue
             elif not pattern.excludes and _names_virtual_model(pattern.text):
                 virtual.append(entry)
-            elif pattern.text and wildcards <= MAX_WILDCARDS:
+            elif not pattern.has_wildcard or wildcards <= MAX_WILDCARDS:
                 patterns.append(pattern)
         if wildcards > MAX_WILDCARDS:
             problems.append(Problem("MODEL_ID", "", f"only the first {MAX_WILDCARDS} entries with wildcards count"))
-        if all(entry.startswith("!") for entry in entries):
-            patterns.append(Pattern(_EVERYTHING, _EVERYTHING))
         return cls(tuple(patterns), tuple(virtual), tuple(problems))
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What `MODEL_ID` says of one catalog: ids it matches and does not exclude, and a test for names of virtual models."""
+    """What `MODEL_ID` says of one catalog: ids it matches and does not exclude, and a test for names of virtual models.
+
+    `idle_excludes` are the `!` patterns that match no row: they may still match a virtual model.
+    """
 
     matched: frozenset[str]
     excluded: frozenset[str]
+    idle_excludes: tuple[Pattern, ...]
     problems: tuple[Problem, ...]
     _exclude_names: frozenset[str]
     _exclude_regex: re.Pattern[str] | None
@@ -1275,54 +1306,83 @@ class Choice:
     def excludes_name(self, ref: ModelRef) -> bool:
         """Whether a `!` pattern excludes a virtual model by its own name."""
         regex = self._exclude_regex
+        if regex is None and not self._exclude_names:
+            return False
         return any(
             spelling in self._exclude_names or (regex is not None and regex.fullmatch(spelling) is not None)
             for spelling in _spellings(ref)
         )
 
 
-class RowIndex:
-    """The ids of the catalog's rows by each spelling that a pattern is matched against."""
+class NameIndex:
+    """Names of models by each spelling that a pattern is matched against."""
 
-    def __init__(self, catalog: Catalog) -> None:
-        self._ids: dict[str, list[str]] = {}
-        for model in catalog.models.values():
-            for spelling in _spellings(model.ref):
-                self._ids.setdefault(spelling, []).append(model.id)
+    def __init__(self, refs: Iterable[ModelRef]) -> None:
+        self._refs = tuple(refs)
 
     def match(self, pattern: Pattern) -> set[str]:
-        """The ids of the rows that `pattern` matches."""
+        """The API ids that `pattern` matches."""
+        if pattern.text == _EVERYTHING:
+            return {ref.api_id for ref in self._refs}
         if not pattern.has_wildcard:
             return set(self._ids.get(pattern.text, ()))
-        if pattern.text == _EVERYTHING:
-            return set().union(*self._ids.values())
         fullmatch = re.compile(pattern.regex).fullmatch
         return set().union(*(ids for spelling, ids in self._ids.items() if fullmatch(spelling)))
 
+    @cached_property
+    def _ids(self) -> dict[str, list[str]]:
+        ids: dict[str, list[str]] = {}
+        for ref in self._refs:
+            for spelling in _spellings(ref):
+                ids.setdefault(spelling, []).append(ref.api_id)
+        return ids
 
-def choose(catalog: Catalog, selection: Selection, index: RowIndex) -> Choice:
+
+def choose(catalog: Catalog, selection: Selection, index: NameIndex) -> Choice:
     """Apply `MODEL_ID` to the catalog. Batch rows cannot be called in a chat: they need to be named exactly."""
-    batch = {model.id for model in catalog.models.values() if model.ref.catalog_tag == "batch"}
+    batch = {model.id for model in catalog.models.values() if "batch" in model.ref.variants}
     included: set[str] = set()
     excluded: set[str] = set()
+    idle: list[Pattern] = []
     problems = list(selection.problems)
     for pattern in selection.patterns:
         matches = index.match(pattern)
         if pattern.excludes:
             excluded |= matches
-        else:
-            included |= (matches - batch) if pattern.has_wildcard else matches
-        if not matches and catalog.models and not _names_virtual_model(pattern.text):
-            hint = closest(pattern.text.lstrip("!"), catalog.models) if len(problems) < MAX_HINTS else ""
-            problems.append(Problem("MODEL_ID", pattern.entry, "matches no model", hint))
+            if not matches:
+                idle.append(pattern)
+            continue
+        found = matches - batch if pattern.has_wildcard else matches
+        included |= found
+        if not found:
+            hint = "batch models cannot be called in a chat" if matches else ""
+            problems += unmatched(catalog, pattern, hint, len(problems))
     excludes = [pattern for pattern in selection.patterns if pattern.excludes]
     wildcards = [pattern.regex for pattern in excludes if pattern.has_wildcard]
     return Choice(
         frozenset(included - excluded),
         frozenset(excluded),
+        tuple(idle),
         tuple(problems),
         frozenset(pattern.text for pattern in excludes if not pattern.has_wildcard),
         re.compile("|".join(wildcards)) if wildcards else None,
+    )
+
+
+def unmatched(catalog: Catalog, pattern: Pattern, hint: str, problems_so_far: int) -> list[Problem]:
+    """The report of a pattern that matches nothing: none while no model at all is known."""
+    if not catalog.models:
+        return []
+    if not hint and problems_so_far < MAX_HINTS:
+        authors = dict.fromkeys(f"{row_id.partition('/')[0]}/*" for row_id in catalog.models if "/" in row_id)
+        hint = similar_models(catalog, pattern.text, authors)
+    return [Problem("MODEL_ID", pattern.entry, "matches no model", hint)]
+
+
+def similar_models(catalog: Catalog, text: str, others: Iterable[str] = ()) -> str:
+    """A hint that names the models (and `others`) that `text` may have meant; empty when there are none."""
+    return closest(
+        text, [*others, *(model.id for model in catalog.models.values() if "batch" not in model.ref.variants)]
     )
 
 
@@ -1357,6 +1417,14 @@ def _spellings(ref: ModelRef) -> tuple[str, ...]:
 # ------------------------------------------------------------------------------
 
 _ANY_PRESET = "*"
+# Wildcards multiply (models, presets, entries): what one list may try before the rest is cut.
+_MAX_TRIES = 50_000
+# What took the place of the variants in DEPRECATED_TAGS.
+_INSTEAD_OF = {
+    "online": "web search is a tool of OpenRouter now",
+    "thinking": "reasoning models think without it",
+    "extended": "the model itself has the long context now",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -1401,8 +1469,15 @@ class Published:
     by_webui_id: Mapping[str, Entry]
 
     def refuse(self, ref: ModelRef) -> None:
-        """Raise the `SettingsError` that says why `ref` is not published, naming the valve that leaves it out."""
+        """Raise the `SettingsError` that says why `ref` is not published, naming the valve that leaves it out.
+
+        A preset that a wildcard may bring passes while the account's presets are still unknown.
+        """
+        if ref.webui_id in self.by_webui_id:
+            return
         if ref.preset is not None and self.publishing.wants_presets and not self.catalog.knows_presets:
+            assumed = Preset(ref.preset, ref.preset)
+            publish(self.catalog.with_presets((assumed, *self.catalog.presets)), self.publishing).refuse(ref)
             return
         valve, hint = self.missing_reason(ref)
         if valve:
@@ -1413,11 +1488,8 @@ class Published:
         """Why `ref` is not published: the valve that leaves it out (empty: the catalog has no such model), and a hint."""
         if valve := self.left_out.get(ref.api_id):
             return valve, ""
-        model = self.catalog.describe(ref)
-        if ref.base and model is None:
-            return "", closest(ref.base, self.catalog.models)
-        if model is not None and ref.preset is None and model.ref == ref:
-            return "MODEL_ID", ""
+        if ref.base and self.catalog.describe(ref) is None:
+            return "", similar_models(self.catalog, ref.base)
         return "VARIANT_MODELS", f"An admin can add {ref.api_id} there."
 
 
@@ -1443,7 +1515,7 @@ class _Wanted:
 def publish(catalog: Catalog, publishing: Publishing) -> Published:
     """The list for these valves: rows by name, each followed by its virtual models, presets alone at the end."""
     selection = Selection.parse(publishing.model_id)
-    index = RowIndex(catalog)
+    index = NameIndex(model.ref for model in catalog.models.values())
     choice = choose(catalog, selection, index)
     written, problems = split_entries("VARIANT_MODELS", publishing.variant_models)
     work = _Expansion(catalog, index, choice, publishing, [*choice.problems, *problems])
@@ -1468,18 +1540,21 @@ class _Expansion:
     """Turns entries into published models, one by one, so that a bad entry costs no other."""
 
     def __init__(
-        self, catalog: Catalog, index: RowIndex, choice: Choice, publishing: Publishing, problems: list[Problem]
+        self, catalog: Catalog, index: NameIndex, choice: Choice, publishing: Publishing, problems: list[Problem]
     ) -> None:
         self._catalog = catalog
         self._index = index
         self._wildcards = 0
+        self._tries = 0
         self._full = False
         self._choice = choice
         self._publishing = publishing
         self._problems = problems
-        self._presets = {preset.slug: preset for preset in catalog.presets}
+        self._presets = {preset.slug: preset for preset in sorted(catalog.presets, key=_by_name)}
         self._left_out: dict[str, str] = {}
+        self._excluded: list[ModelRef] = []
         self._rows = {model.id: model for model in catalog.models.values() if self._passes_as_row(model)}
+        # API id → the id of the row it follows in the list ("" for presets alone), and the entry.
         self._virtual: dict[str, tuple[str, Entry]] = {}
 
     def add(self, valve: str, entry: str) -> None:
@@ -1488,8 +1563,7 @@ class _Expansion:
         if isinstance(wanted, Problem):
             self._problems.append(wanted)
         elif not wanted.base:
-            for preset in self._presets_of(wanted):
-                self._publish(wanted, ModelRef("", (), preset.slug), preset, anchor="")
+            self._put_on(None, (), wanted)
         elif wanted.has_wildcard:
             self._add_wildcard(wanted)
         else:
@@ -1497,13 +1571,17 @@ class _Expansion:
 
     def result(self) -> Published:
         """The list, sorted."""
+        names = NameIndex(self._excluded)
+        for pattern in self._choice.idle_excludes:
+            if not names.match(pattern):
+                self._problems += unmatched(self._catalog, pattern, "", len(self._problems))
         behind: dict[str, list[Entry]] = {}
         for anchor, entry in self._virtual.values():
             behind.setdefault(anchor, []).append(entry)
-        alone = behind.pop("", [])
+        alone = sorted(behind.pop("", ()), key=_by_name)
         anchors = {**self._rows, **{row_id: self._catalog.models[row_id] for row_id in behind}}
         entries: list[Entry] = []
-        for model in sorted(anchors.values(), key=lambda row: (row.name.casefold(), row.id)):
+        for model in sorted(anchors.values(), key=_by_name):
             if model.id in self._rows:
                 entries.append(Entry(model.ref, model.name, model, model.description))
             entries += behind.get(model.id, ())
@@ -1529,14 +1607,15 @@ class _Expansion:
         self._problems.append(Problem(wanted.valve, wanted.entry, reason, hint))
 
     def _add_named(self, wanted: _Wanted) -> None:
-        base = self._find_base(wanted)
-        if base is None:
-            if self._catalog.models:
-                self._report(wanted, "Variant model base not found", lambda: closest(wanted.base, self._catalog.models))
-            return
-        self._note_doubtful_tags(wanted, base)
-        for ref, preset in self._refs(wanted, base):
-            self._publish(wanted, ref, preset, self._anchor(ref))
+        """The base is the row with the longest id that the entry starts with; the tags behind it are put on it."""
+        for count in range(len(wanted.tags), -1, -1):
+            row = self._catalog.find(":".join((wanted.base, *wanted.tags[:count])))
+            if row is not None:
+                self._note_doubtful_tags(wanted, row, wanted.tags[count:])
+                self._put_on(row, wanted.tags[count:], wanted)
+                return
+        if self._catalog.models:
+            self._report(wanted, "Variant model base not found", partial(similar_models, self._catalog, wanted.base))
 
     def _add_wildcard(self, wanted: _Wanted) -> None:
         self._wildcards += 1
@@ -1547,103 +1626,105 @@ class _Expansion:
         within = self._index.match(Pattern(wanted.entry, wanted.base.lower()))
         if wanted.valve == "VARIANT_MODELS":
             within &= self._choice.matched
-        bases = [
-            base for row_id in self._catalog.models if row_id in within and (base := self._base_for(row_id, wanted))
-        ]
-        if not bases and self._catalog.models:
-            self._report(wanted, "matches no selected model")
-        elif bases:
-            self._note_doubtful_tags(wanted, "")
-        for base in dict.fromkeys(bases):
-            for ref, preset in self._refs(wanted, base):
-                self._publish(wanted, ref, preset, self._anchor(ref))
+        # In the catalog's order, each once: `*:free` finds the same row by its base and by itself.
+        candidates = (self._catalog.models[row_id] for row_id in self._catalog.models if row_id in within)
+        rows = {row.id: row for row in map(partial(self._row_for, wanted), candidates) if row is not None}
+        if rows:
+            self._note_doubtful_tags(wanted, None, wanted.tags)
+        elif self._catalog.models:
+            models = "model" if wanted.valve == "MODEL_ID" else "selected model"
+            having = f" with a :{wanted.catalog_tag} row in the catalog" if wanted.catalog_tag else ""
+            self._report(wanted, f"matches no {models}{having}")
+        for row in rows.values():
+            if self._full:
+                break
+            self._put_on(row, wanted.tags, wanted)
 
-    def _base_for(self, row_id: str, wanted: _Wanted) -> str | None:
-        """What a wildcard's tags are put on for this row; None when the row has no such catalog variant."""
-        row = self._catalog.models[row_id].ref
-        if wanted.catalog_tag is None:
-            return row_id
-        has_row = f"{row.base}:{wanted.catalog_tag}" in self._catalog.models
-        return row.base if has_row and row.catalog_tag in (None, wanted.catalog_tag) else None
+    def _row_for(self, wanted: _Wanted, row: Model) -> Model | None:
+        """The row that a wildcard's tags are put on where it meets `row`: its catalog variant, if one is asked for."""
+        if row.ref.preset is not None or "batch" in row.ref.variants:
+            return None
+        if wanted.catalog_tag is None or wanted.catalog_tag in row.ref.variants:
+            return row
+        return self._catalog.models.get(f"{row.id}:{wanted.catalog_tag}")
 
-    def _find_base(self, wanted: _Wanted) -> str | None:
-        """The id, as the catalog spells it, of the row that the tags are put on."""
-        for spelling in (wanted.base, first_dot_to_slash(wanted.base)):
-            if wanted.catalog_tag:
-                row_id = self._catalog.find_base(f"{spelling}:{wanted.catalog_tag}")
-                if row_id is not None:
-                    return ModelRef.from_api(row_id).base
-            base = self._catalog.find_base(spelling)
-            if base is not None:
-                return base
-        return None
-
-    def _refs(self, wanted: _Wanted, base: str) -> Iterator[tuple[ModelRef, Preset | None]]:
-        on = ModelRef.from_api(base)
-        variants = (*on.variants, *(tag for tag in wanted.tags if tag not in on.variants))
+    def _put_on(self, row: Model | None, tags: tuple[str, ...], wanted: _Wanted) -> None:
+        """Publish what an entry asks for on one row; None: the preset alone."""
+        base, variants = (row.ref.base, row.ref.variants) if row else ("", ())
+        variants = (*variants, *(tag for tag in tags if tag not in variants))
         if wanted.preset is None:
-            yield ModelRef(on.base, variants), None
-        else:
-            for preset in self._presets_of(wanted):
-                yield ModelRef(on.base, variants, preset.slug), preset
+            self._publish(wanted, ModelRef(base, variants), None, row)
+        for preset in self._presets_of(wanted):
+            if self._full:
+                break
+            self._publish(wanted, ModelRef(base, variants, preset.slug), preset, row)
 
     def _presets_of(self, wanted: _Wanted) -> list[Preset]:
         """The presets an entry asks for: all that were discovered, or the written one under its slug."""
-        if wanted.preset == _ANY_PRESET:
+        slug = wanted.preset
+        if slug is None:
+            return []
+        if slug == _ANY_PRESET:
             return list(self._presets.values())
-        slug = wanted.preset or ""
         known = self._presets.get(slug)
-        return [Preset(slug, slug, known.description if known else "", known.model_id if known else None)]
+        return [replace(known, name=slug) if known else Preset(slug, slug)]
 
-    def _anchor(self, ref: ModelRef) -> str:
-        """The row that a virtual model follows in the list: a published one if there is one."""
-        rows = [row_id for row_id in ref.row_ids if row_id in self._catalog.models]
-        return next((row_id for row_id in rows if row_id in self._rows), rows[0])
-
-    def _note_doubtful_tags(self, wanted: _Wanted, base: str) -> None:
-        """Report tags that OpenRouter may refuse; the entry is published all the same."""
-        for tag in wanted.tags:
-            if tag in CATALOG_TAGS:
-                if base and f"{base}:{tag}" not in self._catalog.models:
-                    deprecated = f":{tag} is deprecated" if tag in DEPRECATED_TAGS else "OpenRouter may refuse it"
-                    self._report(wanted, f"the catalog has no {base}:{tag}", deprecated)
-            elif tag not in ROUTING_TAGS:
-                self._report(wanted, f"unknown variant :{tag}", f"OpenRouter has :{', :'.join(ROUTING_TAGS)}")
-            elif tag in DEPRECATED_TAGS:
-                self._report(wanted, f"variant :{tag} is deprecated")
-
-    def _publish(self, wanted: _Wanted, ref: ModelRef, preset: Preset | None, anchor: str) -> None:
-        api_id = ref.api_id
-        if api_id in self._rows or api_id in self._virtual:
+    def _note_doubtful_tags(self, wanted: _Wanted, row: Model | None, tags: tuple[str, ...]) -> None:
+        """Report tags that OpenRouter may refuse (put on this row, if one is named); all is published all the same."""
+        if not tags:
             return
-        model = self._catalog.describe(ref)
-        if model is None and preset is not None and preset.model_id:
-            model = self._catalog.describe(ModelRef.from_api(preset.model_id))
-        valve = self._reason_to_leave_out(wanted, ref, model)
+        for tag in wanted.tags:
+            old = f":{tag} is deprecated: {_INSTEAD_OF[tag]}" if tag in DEPRECATED_TAGS else ""
+            if row is not None and tag in CATALOG_TAGS and tag in tags:
+                self._report(wanted, f"the catalog has no {row.id}:{tag}", old or "OpenRouter may refuse it")
+            elif old:
+                self._report(wanted, f"variant :{tag} is deprecated", _INSTEAD_OF[tag])
+            elif tag in tags and tag not in (*ROUTING_TAGS, *CATALOG_TAGS):
+                self._report(wanted, f"unknown variant :{tag}", partial(_tag_hint, tag))
+
+    def _publish(self, wanted: _Wanted, ref: ModelRef, preset: Preset | None, row: Model | None) -> None:
+        """Add one virtual model, put on `row` (None: a preset alone), or note which valve leaves it out."""
+        api_id = ref.api_id
+        self._tries += 1
+        if api_id in self._rows or api_id in self._virtual or self._is_full(wanted):
+            return
+        described = ref if row or preset is None else ModelRef.from_api(preset.model_id or "")
+        # The rows it is a variant of, the one that describes it first.
+        row_ids = [row_id for row_id in described.row_ids if row_id in self._catalog.models] or (
+            [row.id] if row else []
+        )
+        model = self._catalog.models[row_ids[0]] if row_ids else None
+        hint = self._left_out_by_model_id(wanted, ref, row_ids if row else [])
+        valve = "MODEL_ID" if hint else ""
+        if not valve:
+            is_free = "free" in described.variants or (model is not None and model.is_free)
+            valve = self._filter(is_free, model is None or model.has_tools)
         if valve:
             self._left_out[api_id] = valve
             if not wanted.has_wildcard and wanted.preset != _ANY_PRESET:
-                self._report(wanted, f"left out by {valve}")
-            return
-        if len(self._virtual) >= MAX_ENTRIES:
-            if not self._full:
-                self._full = True
-                self._report(wanted, f"only the first {MAX_ENTRIES} virtual models are listed")
+                self._report(wanted, f"left out by {valve}", hint)
             return
         description = (preset.description if preset else "") or (model.description if model else "")
-        name = display_name(ref, model if ref.base else None, preset.name if preset else None)
+        name = display_name(ref, model if row else None, preset.name if preset else None)
+        anchor = next((row_id for row_id in row_ids if row_id in self._rows), row_ids[0]) if row else ""
         self._virtual[api_id] = (anchor, Entry(ref, name, model, description))
 
-    def _reason_to_leave_out(self, wanted: _Wanted, ref: ModelRef, model: Model | None) -> str:
-        """The valve that leaves a virtual model out, or an empty text."""
-        rows = [row_id for row_id in ref.row_ids if row_id in self._catalog.models]
-        if ref.base and wanted.valve != "MODEL_ID" and not any(row_id in self._choice.matched for row_id in rows):
-            return "MODEL_ID"
-        if (rows and rows[0] in self._choice.excluded) or self._choice.excludes_name(ref):
-            return "MODEL_ID"
-        if model is None:
-            return self._filter(is_free=False, has_tools=True)
-        return self._filter(model.is_free or "free" in ref.variants, model.has_tools)
+    def _is_full(self, wanted: _Wanted) -> bool:
+        if not self._full and (len(self._virtual) >= MAX_ENTRIES or self._tries > _MAX_TRIES):
+            self._full = True
+            self._report(wanted, f"too many virtual models: only the first {len(self._virtual)} are listed")
+        return self._full
+
+    def _left_out_by_model_id(self, wanted: _Wanted, ref: ModelRef, row_ids: list[str]) -> str:
+        """How `MODEL_ID` leaves a virtual model out, by its own name or with its base; else an empty text."""
+        if self._choice.excludes_name(ref):
+            self._excluded.append(ref)
+            return "an entry with ! excludes it"
+        if not row_ids or wanted.valve == "MODEL_ID":
+            return ""
+        if row_ids[0] in self._choice.excluded:
+            return f"an entry with ! excludes {row_ids[0]}"
+        return f"add {row_ids[0]} there" if self._choice.matched.isdisjoint(row_ids) else ""
 
 
 def _read_entry(valve: str, entry: str) -> _Wanted | Problem:
@@ -1670,8 +1751,8 @@ def _read_entry(valve: str, entry: str) -> _Wanted | Problem:
 
 
 def _split_preset_entry(entry: str) -> tuple[str, str | Problem | None]:
-    """`model@preset/slug` (or Open WebUI's `model:preset/slug`) → the model and the slug; no slug: None."""
-    head, found, tail = entry.partition("@")
+    """`model@preset/slug` (or as Open WebUI spells it) → the model and the slug; no slug: None."""
+    head, found, tail = ("", "@", entry) if entry.startswith("preset/") else entry.partition("@")
     if not found:
         head, found, slug = entry.partition(":preset/")
         tail = f"preset/{slug}"
@@ -1679,9 +1760,11 @@ def _split_preset_entry(entry: str) -> tuple[str, str | Problem | None]:
         return entry, None
     slug = tail.removeprefix("preset/")
     if slug == tail:
-        return head, Problem("", "", "a preset is written @preset/slug", f"{head}@preset/{tail}")
+        return head, Problem("", "", "a preset is written @preset/slug", f"{head}@preset/{tail.rpartition('/')[2]}")
     if slug != _ANY_PRESET and not is_preset_slug(slug):
-        return head, Problem("", "", "not the slug of a preset", "letters, digits, dots, dashes and underscores")
+        name, colon, tag = slug.partition(":")
+        moved = f"{head}:{tag}@preset/{name}" if head and colon else ""
+        return head, Problem("", "", "not the slug of a preset", moved or "letters, digits, dots, dashes, underscores")
     return head, slug
 
 
@@ -1689,6 +1772,16 @@ def _missing_colon_hint(base: str) -> str:
     known = (*ROUTING_TAGS, *CATALOG_TAGS)
     tag = next((tag for tag in known if base.lower().endswith(f"-{tag}")), None)
     return f"{base[: -len(tag) - 1]}:{tag}" if tag else f"e.g. {base}:nitro"
+
+
+def _tag_hint(tag: str) -> str:
+    similar = difflib.get_close_matches(tag, (*ROUTING_TAGS, *CATALOG_TAGS), n=1)
+    return f"did you mean :{similar[0]}?" if similar else f"OpenRouter has :{', :'.join(ROUTING_TAGS)}"
+
+
+def _by_name(item: Model | Entry | Preset) -> tuple[str, str]:
+    """The order of the list: by name, whatever its case."""
+    return item.name.casefold(), item.slug if isinstance(item, Preset) else item.ref.api_id
 
 
 # ------------------------------------------------------------------------------

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from .model_ref import ModelRef
+from .model_ref import ModelRef, is_preset_slug
 
 # Open WebUI refuses model ids with white space and ids over 256 characters; some room is left for the function id.
-_CARRIABLE_ID = re.compile(r"[^\s\x00-\x1f\x7f]{1,200}")
+_MAX_ID_LENGTH = 200
 # Keys of `pricing` that are not a price.
 _NOT_PRICES = ("discount", "overrides")
 
@@ -88,7 +88,7 @@ class Catalog:
     presets: tuple[Preset, ...] = ()
     left_out: int = 0
     knows_presets: bool = False
-    _lower_ids: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
+    _ids_by_spelling: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def from_rows(cls, rows: Iterable[object], left_out: int = 0) -> Catalog:
@@ -99,13 +99,13 @@ class Catalog:
             model = parse_model(row)
             if model is None:
                 left_out += 1
-                continue
-            ref = model.ref
-            if not ref.base and ref.preset is not None:
-                found.setdefault(ref.preset, Preset(ref.preset, ref.preset, model.description))
-            else:
+            elif model.ref.base or model.ref.preset is None:
                 models.setdefault(model.id, model)
-        return cls(models, tuple(found.values()), left_out, _lower_ids={key.lower(): key for key in models})
+            else:
+                slug = model.ref.preset
+                name = slug if model.name == model.id else model.name
+                found.setdefault(slug, Preset(slug, name, model.description))
+        return cls(models, tuple(found.values()), left_out, _ids_by_spelling=_by_spelling(models))
 
     def with_presets(self, presets: Iterable[Preset]) -> Catalog:
         """The same rows with these presets; of two with one slug the later one counts."""
@@ -120,9 +120,9 @@ class Catalog:
                 return model
         return None
 
-    def find_base(self, text: str) -> str | None:
-        """The id of the row that a person means by `text`, in any case; None when there is none."""
-        return self._lower_ids.get(text.lower())
+    def find(self, text: str) -> Model | None:
+        """The row that a person means by `text`: an id in any case, with `/` or `.` behind the author."""
+        return self.models.get(text) or self.models.get(self._ids_by_spelling.get(text.lower(), ""))
 
 
 def parse_model(row: object) -> Model | None:
@@ -130,7 +130,7 @@ def parse_model(row: object) -> Model | None:
     if not isinstance(row, dict):
         return None
     model_id = row.get("id")
-    if not isinstance(model_id, str) or not _CARRIABLE_ID.fullmatch(model_id):
+    if not isinstance(model_id, str) or not _can_be_an_id(model_id):
         return None
     architecture = row.get("architecture")
     if not isinstance(architecture, dict):
@@ -156,7 +156,7 @@ def parse_preset(row: object) -> Preset | None:
     if not isinstance(row, dict):
         return None
     slug = row.get("slug")
-    if not isinstance(slug, str) or ModelRef.from_api(f"@preset/{slug}").preset != slug:
+    if not isinstance(slug, str) or len(slug) > _MAX_ID_LENGTH or not is_preset_slug(slug):
         return None
     if row.get("status", "active") not in ("active", None):
         return None
@@ -170,6 +170,19 @@ def one_line(value: object) -> str:
     if not isinstance(value, str):
         return ""
     return " ".join("".join(char if char.isprintable() else " " for char in value[:500]).split())
+
+
+def _can_be_an_id(text: str) -> bool:
+    return 0 < len(text) <= _MAX_ID_LENGTH and text.isprintable() and " " not in text
+
+
+def _by_spelling(ids: Iterable[str]) -> dict[str, str]:
+    """Each id by its lower-case form, and by that with a `.` behind the author; of two that collide the first counts."""
+    names = [(row_id.lower(), row_id) for row_id in ids]
+    found = dict(reversed(names))
+    for name, row_id in names:
+        found.setdefault(name.replace("/", ".", 1), row_id)
+    return found
 
 
 def _first_model(config: object) -> str | None:
@@ -202,10 +215,9 @@ def _is_number(price: object) -> bool:
     if not isinstance(price, (str, int, float)) or isinstance(price, bool):
         return False
     try:
-        float(price)
+        return math.isfinite(float(price))
     except (ValueError, OverflowError):
         return False
-    return True
 
 
 def _is_zero(price: str) -> bool:

@@ -86,12 +86,15 @@ class ModelRef:
 
     @property
     def row_ids(self) -> tuple[str, ...]:
-        """Ids of the catalog rows that may describe this name, best first: without preset, without routing tags, the base."""
+        """Ids of the catalog rows that may describe this name, best first.
+
+        All tags (a gateway may list any of them), no routing tags, the catalog tag alone, no tag; never the preset.
+        """
         if not self.base:
             return ()
-        kept = [tag for tag in self.variants if tag not in ROUTING_TAGS]
-        exact = ModelRef(self.base, self.variants).api_id
-        return tuple(dict.fromkeys((exact, ":".join((self.base, *kept)), self.base)))
+        kept = tuple(tag for tag in self.variants if tag not in ROUTING_TAGS)
+        of_catalog = tuple(tag for tag in kept if tag in CATALOG_TAGS)
+        return tuple(dict.fromkeys(":".join((self.base, *tags)) for tags in (self.variants, kept, of_catalog, ())))
 
 
 def is_tag(text: str) -> bool:
@@ -116,7 +119,9 @@ def _split_preset(text: str, separator: str) -> tuple[str, str | None]:
 
 
 def _split_tags(text: str) -> tuple[str, tuple[str, ...]]:
-    base, *parts = text.split(":")
-    while parts and not all(map(is_tag, parts)):
-        base = f"{base}:{parts.pop(0)}"
-    return (base, tuple(parts)) if base else (text, ())
+    parts = text.split(":")
+    start = len(parts)
+    while start > 1 and is_tag(parts[start - 1]):
+        start -= 1
+    base = ":".join(parts[:start])
+    return (base, tuple(parts[start:])) if base else (text, ())

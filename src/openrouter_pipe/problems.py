@@ -29,7 +29,7 @@ class Problem:
 
     def __str__(self) -> str:
         text = ": ".join(part for part in (self.valve, self.reason, one_line(self.entry)[:120]) if part)
-        return f"{text} ({self.hint})" if self.hint else text
+        return one_line(f"{text} ({self.hint})" if self.hint else text)
 
 
 def split_entries(valve: str, text: str) -> tuple[list[str], list[Problem]]:
@@ -46,14 +46,21 @@ def split_entries(valve: str, text: str) -> tuple[list[str], list[Problem]]:
 
 
 def closest(entry: str, candidates: Iterable[str]) -> str:
-    """`did you mean a, b?` for up to three of `candidates` that look like `entry`; empty when none does."""
+    """`did you mean a, b?` for up to three of `candidates` that begin or look like `entry`; empty when none does.
+
+    An entry without an author is compared with what follows the candidates' authors as well.
+    """
     wanted = entry.lower()
     author = wanted.partition("/")[0]
     # Ids of the same author first: they are the likely ones, and the number compared is limited.
     pool = sorted(candidates, key=lambda candidate: not candidate.lower().startswith(author))[:_MAX_HINT_CANDIDATES]
-    by_lower = {candidate.lower(): candidate for candidate in pool}
-    found = difflib.get_close_matches(wanted, by_lower, n=3, cutoff=0.6)
-    return f"did you mean {', '.join(by_lower[name] for name in found)}?" if found else ""
+    by_name = {candidate.lower(): candidate for candidate in pool}
+    if "/" not in wanted:
+        by_name = {candidate.partition("/")[2].lower(): candidate for candidate in reversed(pool)} | by_name
+    begun = sorted((name for name in by_name if name.startswith(wanted)), key=len) if len(wanted) > 1 else []
+    names = [*begun[:2], *difflib.get_close_matches(wanted, by_name, n=3, cutoff=0.6)]
+    found = list(dict.fromkeys(by_name[name] for name in names))[:3]
+    return f"did you mean {', '.join(found)}?" if found else ""
 
 
 def _iter_entries(text: str) -> Iterator[str]:
