@@ -18,8 +18,23 @@ from .catalog import one_line
 from .codec import parse_json
 
 _MAX_LENGTH = 500
-_SECRETS = re.compile(r"\bsk-[\w-]{6,}|\bBearer\s+\S+", re.IGNORECASE)
 _MAX_BODY = 1_000_000
+# What looks like a key by itself: of OpenRouter and of providers, in a header, JSON web tokens.
+_KEY_SHAPES = r"""\b(?:sk|pk|rk|gsk|xai|hf|ghp)[-_][\w-]{6,}|\bAIza[\w-]{20,}
+    |\bBearer\s+[^\s"',;}]{8,}|\bBasic\s+[\w+/]{12,}=*|\beyJ[\w-]+\.[\w.-]+"""
+_KEYS = re.compile(_KEY_SHAPES, re.IGNORECASE | re.VERBOSE)
+# In what others wrote, also a value with a digit in it behind a telling name.
+_SECRETS = re.compile(
+    _KEY_SHAPES
+    + r"""|\b(?:[\w-]*authorization|x-[\w-]*key|api[-_ ]?key(?:\ provided)?|(?:set-)?cookie|\w*secret|\w*token|\w*password)
+    ["']?\s*[:=]\s*["']?(?:\w+\s+)?(?=[^\s"',;}]*\d)[^\s"',;}]{8,}""",
+    re.IGNORECASE | re.VERBOSE,
+)
+# Where a stack trace begins, of Python or of JavaScript.
+_STACK_TRACE = re.compile(
+    r"Traceback \(most recent call last\)|^\s*File \"|\s+at (?:\S+ )?\(?\S+:\d+:\d+\)?", re.MULTILINE
+)
+_MESSAGE = re.compile(r'"message"\s*:\s*("(?:[^"\\]|\\.)*"?)')
 
 
 class PipeError(Exception):
@@ -43,13 +58,16 @@ class BrokenAnswerError(PipeError):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An error as the upstream told it. `status` is the HTTP status or the error's own code; 0 when neither is a number."""
+    """An error as the upstream told it. `status` is the HTTP status or what the error's own code stands for; 0 is unknown.
+
+    `kind` is what the upstream calls it: `error.availability.code`, an `error_type`, or a code that is text.
+    """
 
     status: int = 0
     message: str = ""
     reason: str = ""
     provider: str = ""
-    availability: str = ""
+    kind: str = ""
     fallback_models: tuple[str, ...] = ()
 
 
@@ -61,25 +79,87 @@ class UpstreamError(PipeError):
         self.failure = failure
 
 
+_ANOTHER = "Choose another model."
+_AGAIN = "Try again in a moment, or choose another model."
+_REPHRASE = "Rephrase the message, or choose another model."
+_SHORTER = "Start a new chat, remove files, or choose a model with a longer context."
+_SETTINGS = "Check the chat's parameters, or choose another model."
 # Status → (what happened, what to do). `{who}` is the provider or OpenRouter, `{model}` the model asked for.
 _SENTENCES: dict[int, tuple[str, str]] = {
-    400: ("{who} did not accept the request for {model}", ""),
+    400: ("{who} did not accept the request for {model}", _SETTINGS),
     401: ("{who} did not accept the API key", "Check the valve API_KEY."),
     402: ("The OpenRouter account or key has no credit left", "Add credits or raise the key's limit on openrouter.ai."),
-    403: ("{who} refused the request for {model}", ""),
+    403: ("{who} refused the request for {model}", _REPHRASE),
     404: ("{who} has no endpoint for {model}", "Choose another model, or check privacy and routing settings."),
-    408: ("{who} took too long", "Try again."),
-    413: ("The conversation is too large for {model}", "Start a new chat or remove files."),
-    422: ("{who} could not process the request for {model}", ""),
-    429: ("{who} is rate-limiting {model}", "Try again in a moment, or choose another model."),
-    500: ("{who} had an internal error", "Try again."),
-    502: ("{who} gave no valid answer for {model}", "Try again, or choose another model."),
-    503: ("No provider is available for {model}", "Try again later, or choose another model."),
-    504: ("{who} took too long for {model}", "Try again, or choose another model."),
-    524: ("{who} took too long for {model}", "Try again, or choose another model."),
-    529: ("{who} is overloaded", "Try again in a moment, or choose another model."),
+    408: ("{who} took too long for {model}", _AGAIN),
+    413: ("The conversation is too large for {model}", _SHORTER),
+    422: ("{who} could not process the request for {model}", _SETTINGS),
+    429: ("{who} is rate-limiting {model}", _AGAIN),
+    500: ("{who} had an internal error with {model}", _AGAIN),
+    502: ("{who} gave no valid answer for {model}", _AGAIN),
+    503: ("No provider is available for {model}", _AGAIN),
+    504: ("{who} took too long for {model}", _AGAIN),
+    524: ("{who} took too long for {model}", _AGAIN),
+    529: ("{who} is overloaded and cannot answer for {model}", _AGAIN),
 }
-_OTHER = ("{who} reported an error for {model}", "")
+_OTHER = ("{who} reported an error for {model}", _AGAIN)
+# The same for what is told more exactly than by a status. Source: OpenRouter's docs (errors-and-debugging), ApiErrorType.
+_KINDS: dict[str, tuple[str, str]] = {
+    "model_not_found": ("{who} does not know the model {model}", _ANOTHER),
+    "wrong_endpoint": (
+        "{model} is not served on this endpoint",
+        "Set the valve ENDPOINT to auto, or choose another model.",
+    ),
+    "model_deprecated": ("{model} is no longer offered", _ANOTHER),
+    "model_unavailable_upstream": ("No provider offers {model} now", _AGAIN),
+    "capacity_exhausted": ("All capacity for {model} is in use", _AGAIN),
+    "temporarily_unavailable": ("{model} is not available at the moment", _AGAIN),
+    "region_restricted": ("{model} is not offered in this region", _ANOTHER),
+    "privacy_restricted": (
+        "The privacy settings leave no provider for {model}",
+        "Choose another model, or check the valve DATA_COLLECTION and openrouter.ai/settings/privacy.",
+    ),
+    "constraint_filtered": (
+        "The routing settings leave no provider for {model}",
+        "Choose another model, or check the chat's parameters and the PROVIDER valves.",
+    ),
+    "free_variant_ended": ("The free variant {model} is no longer offered", "Choose the model without :free."),
+    "context_length_exceeded": ("The conversation is too long for {model}", _SHORTER),
+    "not_an_api": ("What answered for {model} is not OpenRouter's API", "Check the valve BASE_URL."),
+}
+_SAME_KIND = dict.fromkeys(
+    ("token_limit_exceeded", "string_too_long", "max_tokens_exceeded"), "context_length_exceeded"
+)
+# (statuses, what the message says, kind): most errors still come without a kind.
+_TOLD: tuple[tuple[tuple[int, ...], re.Pattern[str], str], ...] = (
+    (
+        (400, 413, 422),
+        re.compile(r"context.(?:length|window)|prompt is too long|too many (?:input )?tokens", re.IGNORECASE),
+        "context_length_exceeded",
+    ),
+    ((400, 404), re.compile(r"not a valid model", re.IGNORECASE), "model_not_found"),
+    ((404,), re.compile(r"data policy|privacy", re.IGNORECASE), "privacy_restricted"),
+    (
+        (404,),
+        re.compile(r"allowed providers|providers? (?:have|has) been ignored", re.IGNORECASE),
+        "constraint_filtered",
+    ),
+)
+# Codes that are text: OpenRouter's ApiErrorType, and what providers send.
+_STATUSES = {
+    **dict.fromkeys(("invalid_request", "invalid_request_error", "invalid_prompt", "context_length_exceeded"), 400),
+    **dict.fromkeys(("authentication", "authentication_error", "invalid_api_key"), 401),
+    **dict.fromkeys(("payment_required", "insufficient_quota", "insufficient_credits"), 402),
+    **dict.fromkeys(("permission_denied", "content_policy_violation", "refusal", "moderation"), 403),
+    **dict.fromkeys(("not_found", "model_not_found"), 404),
+    **dict.fromkeys(("timeout",), 408),
+    **dict.fromkeys(("payload_too_large", "image_too_large"), 413),
+    **dict.fromkeys(("unprocessable",), 422),
+    **dict.fromkeys(("rate_limit_exceeded", "rate_limit_error"), 429),
+    **dict.fromkeys(("server", "server_error", "internal_error", "internal_server_error"), 500),
+    **dict.fromkeys(("provider_unavailable",), 503),
+    **dict.fromkeys(("provider_overloaded", "overloaded_error", "overloaded"), 529),
+}
 
 
 def read_failure(status: int, body: object) -> Failure:
@@ -88,84 +168,133 @@ def read_failure(status: int, body: object) -> Failure:
     Source: OpenRouter docs, api_reference/errors-and-debugging. `code` may be a number or text, `metadata.raw` JSON or text.
     """
     if isinstance(body, (bytes, bytearray)):
-        body = _parse_body(bytes(body[:_MAX_BODY]))
-    error = body.get("error", body) if isinstance(body, dict) else body
+        content = bytes(body[:_MAX_BODY])
+        try:
+            body = parse_json(content)
+        except ValueError:
+            return _failure_of_text(status, content.decode("utf-8", "replace"))
+    body = body[0] if isinstance(body, list) and body else body
+    error = body.get("error") or body if isinstance(body, dict) else body
     if not isinstance(error, dict):
-        return Failure(status, message=one_line(error))
-    metadata = _mapping(error.get("metadata"))
-    availability = _mapping(error.get("availability"))
-    message = one_line(error.get("message"))
-    reason = _raw_reason(metadata.get("raw")) or _moderation_reasons(metadata)
-    code = error.get("code", availability.get("http_status"))
+        return Failure(status if status >= 400 else 0, message=_innermost(error))
+    metadata, availability = _mapping(error.get("metadata")), _mapping(error.get("availability"))
+    kinds = [
+        *(availability.get("code"), availability.get("error_type")),
+        *(metadata.get("error_type"), error.get("error_type"), error.get("code"), error.get("type")),
+    ]
+    codes = [status if status >= 400 else None, error.get("code"), availability.get("http_status"), *kinds]
+    status = next(filter(None, map(_status_of, codes)), 0)
+    message = _innermost(error)
+    constraint = _mapping(availability.get("constraint")).get("detail")
+    reason = _innermost(metadata.get("raw")) or _reasons(metadata) or _clean(constraint)
     return Failure(
-        status=status if status >= 400 else _status_of(code),
+        status=status,
         message=message,
-        reason="" if reason == message else reason,
-        provider=one_line(metadata.get("provider_name")),
-        availability=one_line(availability.get("code") or availability.get("error_type")),
-        fallback_models=tuple(model for model in _list(availability.get("fallback_models")) if isinstance(model, str)),
+        reason="" if reason in message else reason,
+        provider=_clean(metadata.get("provider_name"))[:60],
+        kind=_kind(status, kinds, f"{message} {reason}"),
+        fallback_models=tuple(_clean(model) for model in _list(availability.get("fallback_models")) if _clean(model)),
     )
 
 
 def sentence(failure: Failure, model_id: str) -> str:
     """The line for a failure: what happened, who said it, why, and what to do."""
-    happened, advice = _SENTENCES.get(failure.status, _OTHER)
-    if failure.availability == "model_not_found":
-        happened, advice = "{who} does not know the model {model}", "Choose another model."
-    said = ": ".join(part for part in (failure.message, failure.reason) if part)
+    happened, advice = _KINDS.get(failure.kind) or _SENTENCES.get(failure.status, _OTHER)
     if failure.fallback_models:
         advice = f"Try {' or '.join(failure.fallback_models[:3])}."
-    line = happened.format(who=failure.provider or "OpenRouter", model=model_id)
+    line = happened.format(who=failure.provider or "OpenRouter", model=plain(model_id)[:120])
     if failure.status and failure.status not in _SENTENCES:
         line = f"{line} ({failure.status})"
-    line = f"{line}: {said.rstrip('.')}." if said else f"{line}."
+    if said := ": ".join(part for part in (failure.message, failure.reason) if part):
+        line = f"{line}: {said}"
     # What was said is the part that may be long: the advice has to survive the cut.
-    room = _MAX_LENGTH - len(advice) - 1
-    line = line if len(line) <= room else f"{line[: room - 1]}…"
-    return f"{line} {advice}".strip()
+    room = _MAX_LENGTH - len(advice) - 2
+    line = f"{line.rstrip('.')}." if len(line) <= room else f"{line[: room - 1]}…"
+    return f"{line} {advice}"
 
 
 def plain(text: str) -> str:
     """One line of at most 500 characters, without anything that looks like a key."""
-    line = " ".join(_SECRETS.sub("…", text).split())
+    line = " ".join(_KEYS.sub("…", text).split())
     return line if len(line) <= _MAX_LENGTH else f"{line[: _MAX_LENGTH - 1]}…"
 
 
-def _parse_body(body: bytes) -> object:
-    try:
-        return parse_json(body)
-    except ValueError:
-        text = body[:2000].decode("utf-8", "replace")
-        if "<" in text and ">" in text:
-            title = re.search(r"<title>(.*?)</title>", text, re.IGNORECASE | re.DOTALL)
-            return f"a web page instead of an answer{f' ({title[1]})' if title else ''}"
-        return text
+def _failure_of_text(status: int, text: str) -> Failure:
+    """The failure in a body that is not JSON: a web page, JSON that breaks off, plain text, or rubbish."""
+    start = text.lstrip()[:200].lower()
+    status = status if status >= 400 else 0
+    is_page = start.startswith("<") or "<html" in start
+    if is_page:
+        title = re.search(r"<title[^>]*>(.*?)</title>", text[:100_000], re.IGNORECASE | re.DOTALL)
+        message = f"a web page came back{f' ({_clean(title[1])[:100]})' if title else ''}"
+    elif start.startswith(("{", "[")):
+        found = _MESSAGE.search(text[:100_000])
+        message = (
+            _clean(found[1].strip('"').replace("\\n", "\n").replace("\\", "")) if found else "what came back breaks off"
+        )
+    else:
+        message = "what came back cannot be read" if _is_rubbish(text[:500]) else _clean(text)
+    # Status 0 is an answer with a good status: an API would have sent JSON.
+    return Failure(status, message, kind="not_an_api" if not status or (is_page and status in (404, 405)) else "")
 
 
-def _raw_reason(raw: object) -> str:
-    """The provider's own reason: `metadata.raw` is text, often JSON with the message somewhere inside."""
-    if isinstance(raw, str):
-        try:
-            raw = parse_json(raw)
-        except ValueError:
-            return one_line(raw)
-    while isinstance(raw, dict):
-        inner = raw.get("error") or raw.get("message") or raw.get("detail")
-        if inner is None or inner is raw:
-            return ""
-        raw = inner
-    return one_line(raw)
+def _is_rubbish(text: str) -> bool:
+    return any(not char.isprintable() and not char.isspace() for char in text) or "\ufffd" in text
 
 
-def _moderation_reasons(metadata: Mapping[str, Any]) -> str:
-    return ", ".join(reason for reason in _list(metadata.get("reasons")) if isinstance(reason, str))
+def _kind(status: int, kinds: list[object], said: str) -> str:
+    names = [name for name in kinds if isinstance(name, str)]
+    known = next((name for name in (_SAME_KIND.get(name, name) for name in names) if name in _KINDS), "")
+    if known and known != "not_an_api":
+        return known
+    told = (kind for statuses, pattern, kind in _TOLD if status in statuses and pattern.search(said))
+    return next(told, _clean(names[0])[:60] if names else "")
+
+
+def _innermost(value: object) -> str:
+    """The message somewhere inside: `metadata.raw` and `message` are text, often JSON with the true reason further in."""
+    for _ in range(10):
+        if isinstance(value, str):
+            text = value.removeprefix("data:").strip()
+            if not text.startswith(("{", "[")):
+                return _clean(value)
+            try:
+                value = parse_json(text)
+            except ValueError:
+                return _failure_of_text(500, text).message
+        elif isinstance(value, list):
+            value = value[0] if value else ""
+        elif isinstance(value, dict):
+            inner = value.get("error")
+            keys = ("message", "detail", "msg", "error", "errors", "error_description", "title")
+            value = inner if isinstance(inner, (dict, list)) and inner else next(filter(None, map(value.get, keys)), "")
+        else:
+            break
+    return ""
+
+
+def _reasons(metadata: Mapping[str, Any]) -> str:
+    """Why moderation (`reasons`) or a guardrail (`patterns`) said no."""
+    said = [*_list(metadata.get("reasons")), *_list(metadata.get("patterns"))]
+    return ", ".join(filter(None, map(_clean, said[:10])))
+
+
+def _clean(value: object) -> str:
+    """One line without keys and stack traces; empty when it is not text."""
+    if not isinstance(value, str):
+        return ""
+    text = _SECRETS.sub("…", value[:20_000])
+    return one_line(_STACK_TRACE.split(text, maxsplit=1)[0]).rstrip(" :")
 
 
 def _status_of(code: object) -> int:
+    if isinstance(code, str) and code in _STATUSES:
+        return _STATUSES[code]
     try:
-        return int(str(code)[:6])
+        status = int(str(code)[:6])
     except ValueError:
-        return {"rate_limit_exceeded": 429, "server_error": 500, "invalid_api_key": 401}.get(str(code), 0)
+        return 0
+    return status if 400 <= status < 1000 else 0
 
 
 def _mapping(value: object) -> Mapping[str, Any]:
