@@ -1150,6 +1150,9 @@ def read_failure(status: int, body: object) -> Failure:
             body = parse_json(content)
         except ValueError:
             return _failure_of_text(status, content.decode("utf-8", "replace"))
+        told = body[0] if isinstance(body, list) and body else body
+        if status < 400 and not (isinstance(told, dict) and told.keys() & {"error", "errors", "message", "detail"}):
+            return Failure(kind="not_an_api")
     body = body[0] if isinstance(body, list) and body else body
     error = body.get("error") or body if isinstance(body, dict) else body
     if not isinstance(error, dict):
@@ -1805,7 +1808,11 @@ class _Expansion:
         for tag in wanted.tags:
             old = f":{tag} is deprecated: {_INSTEAD_OF[tag]}" if tag in DEPRECATED_TAGS else ""
             if row is not None and tag in CATALOG_TAGS and tag in tags:
-                self._report(wanted, f"the catalog has no {row.id}:{tag}", old or "OpenRouter may refuse it")
+                self._report(
+                    wanted,
+                    f"the catalog has no {row.id}:{tag}",
+                    old or "listed all the same, but OpenRouter may refuse it",
+                )
             elif old:
                 self._report(wanted, f"variant :{tag} is deprecated", _INSTEAD_OF[tag])
             elif tag in tags and tag not in (*ROUTING_TAGS, *CATALOG_TAGS):
@@ -1904,8 +1911,13 @@ def _missing_colon_hint(base: str) -> str:
 
 
 def _tag_hint(tag: str) -> str:
-    similar = difflib.get_close_matches(tag, (*ROUTING_TAGS, *CATALOG_TAGS), n=1)
-    return f"did you mean :{similar[0]}?" if similar else f"OpenRouter has :{', :'.join(ROUTING_TAGS)}"
+    # Near misses only: other gateways have tags of their own, such as `:best`, and those are not `:beta`.
+    similar = difflib.get_close_matches(tag, (*ROUTING_TAGS, *CATALOG_TAGS), n=1, cutoff=0.8)
+    return (
+        f"did you mean :{similar[0]}?"
+        if similar
+        else f"listed all the same; OpenRouter has :{', :'.join(ROUTING_TAGS)}"
+    )
 
 
 def _by_name(item: Model | Entry | Preset) -> tuple[str, str]:
@@ -2666,6 +2678,8 @@ class Answer:
         except EventTooLongError:
             raise BrokenAnswerError(f"The answer of {self._api_id} holds a piece that is too large to show.") from None
         except TimeoutError as error:
+            if self._reader.ended:
+                return
             raise connection_failed(error, self._settings) from None
         except (aiohttp.ClientError, OSError):
             # The reader knows whether the end had come already; if not, that is the error.

@@ -283,7 +283,11 @@ class _Expansion:
         for tag in wanted.tags:
             old = f":{tag} is deprecated: {_INSTEAD_OF[tag]}" if tag in DEPRECATED_TAGS else ""
             if row is not None and tag in CATALOG_TAGS and tag in tags:
-                self._report(wanted, f"the catalog has no {row.id}:{tag}", old or "OpenRouter may refuse it")
+                self._report(
+                    wanted,
+                    f"the catalog has no {row.id}:{tag}",
+                    old or "listed all the same, but OpenRouter may refuse it",
+                )
             elif old:
                 self._report(wanted, f"variant :{tag} is deprecated", _INSTEAD_OF[tag])
             elif tag in tags and tag not in (*ROUTING_TAGS, *CATALOG_TAGS):
@@ -382,8 +386,13 @@ def _missing_colon_hint(base: str) -> str:
 
 
 def _tag_hint(tag: str) -> str:
-    similar = difflib.get_close_matches(tag, (*ROUTING_TAGS, *CATALOG_TAGS), n=1)
-    return f"did you mean :{similar[0]}?" if similar else f"OpenRouter has :{', :'.join(ROUTING_TAGS)}"
+    # Near misses only: other gateways have tags of their own, such as `:best`, and those are not `:beta`.
+    similar = difflib.get_close_matches(tag, (*ROUTING_TAGS, *CATALOG_TAGS), n=1, cutoff=0.8)
+    return (
+        f"did you mean :{similar[0]}?"
+        if similar
+        else f"listed all the same; OpenRouter has :{', :'.join(ROUTING_TAGS)}"
+    )
 
 
 def _by_name(item: Model | Entry | Preset) -> tuple[str, str]:
