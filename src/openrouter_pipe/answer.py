@@ -115,6 +115,8 @@ class Answer:
         except EventTooLongError:
             raise BrokenAnswerError(f"The answer of {self._api_id} holds a piece that is too large to show.") from None
         except TimeoutError as error:
+            if self._reader.ended:
+                return
             raise connection_failed(error, self._settings) from None
         except (aiohttp.ClientError, OSError):
             # The reader knows whether the end had come already; if not, that is the error.

@@ -173,6 +173,9 @@ def read_failure(status: int, body: object) -> Failure:
             body = parse_json(content)
         except ValueError:
             return _failure_of_text(status, content.decode("utf-8", "replace"))
+        told = body[0] if isinstance(body, list) and body else body
+        if status < 400 and not (isinstance(told, dict) and told.keys() & {"error", "errors", "message", "detail"}):
+            return Failure(kind="not_an_api")
     body = body[0] if isinstance(body, list) and body else body
     error = body.get("error") or body if isinstance(body, dict) else body
     if not isinstance(error, dict):
