@@ -2055,7 +2055,7 @@ class Valves(BaseModel):
 class Settings:
     """Everything one list or one chat needs to know of the valves, cleaned and immutable. Times are in seconds."""
 
-    api_key: str
+    api_key: str = field(repr=False)
     base_url: str
     connect_timeout: int
     read_timeout: int
@@ -2111,13 +2111,16 @@ def _api_key(text: str, problems: list[Problem]) -> str:
 
 
 def _base_url(text: str, problems: list[Problem]) -> str:
-    url = text.strip().rstrip("/")
-    if url and "://" not in url[:20]:
-        url = f"https://{url}"
+    url = text.strip()
     if not url:
         return _DEFAULT_BASE_URL
+    url = (url if "://" in url[:20] else f"https://{url}").rstrip("/")
     if len(url) > 500 or not url.isprintable() or not _URL.fullmatch(url):
-        problems.append(Problem("BASE_URL", url[:60], "not the address of an API", f"e.g. {_DEFAULT_BASE_URL}"))
+        problems.append(
+            Problem(
+                "BASE_URL", "" if "@" in url else url[:60], "not the address of an API", f"e.g. {_DEFAULT_BASE_URL}"
+            )
+        )
         return ""
     return url
 

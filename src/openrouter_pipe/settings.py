@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field, ModelWrapValidatorHandler, PrivateAttr, ValidationError, model_validator
@@ -137,7 +137,7 @@ class Valves(BaseModel):
 class Settings:
     """Everything one list or one chat needs to know of the valves, cleaned and immutable. Times are in seconds."""
 
-    api_key: str
+    api_key: str = field(repr=False)
     base_url: str
     connect_timeout: int
     read_timeout: int
@@ -193,13 +193,16 @@ def _api_key(text: str, problems: list[Problem]) -> str:
 
 
 def _base_url(text: str, problems: list[Problem]) -> str:
-    url = text.strip().rstrip("/")
-    if url and "://" not in url[:20]:
-        url = f"https://{url}"
+    url = text.strip()
     if not url:
         return _DEFAULT_BASE_URL
+    url = (url if "://" in url[:20] else f"https://{url}").rstrip("/")
     if len(url) > 500 or not url.isprintable() or not _URL.fullmatch(url):
-        problems.append(Problem("BASE_URL", url[:60], "not the address of an API", f"e.g. {_DEFAULT_BASE_URL}"))
+        problems.append(
+            Problem(
+                "BASE_URL", "" if "@" in url else url[:60], "not the address of an API", f"e.g. {_DEFAULT_BASE_URL}"
+            )
+        )
         return ""
     return url
 

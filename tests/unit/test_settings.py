@@ -1,0 +1,181 @@
+"""Whatever is stored in a valve, a chat goes on with what can be used, and the admin is told about the rest."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Literal, get_args, get_origin
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from openrouter_pipe.settings import Settings, Valves
+
+NAMES = sorted(Valves.model_fields)
+SECRET = "sk-or-v1-0123456789abcdef"
+GARBAGE: list[Any] = [
+    *("", "   ", "x" * 1_000_000, "😀" * 50, "\x00\x1b[31m\r\n", "\ud800", "; DROP TABLE", "nan", "-1", "1e999", "٣"),
+    *(None, True, 0, -1, 10**30, 0.5, float("nan"), float("inf")),
+    *([], ["a"], {}, {"a": 1}, [[[]]]),
+]
+
+
+def settings_of(**values: object) -> Settings:
+    return Settings.from_valves(Valves(**values))
+
+
+# --- Garbage
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("value", GARBAGE, ids=lambda value: repr(value)[:20])
+def test_garbage_in_a_valve_never_raises(name: str, value: object) -> None:
+    settings = settings_of(**{name: value})
+    assert settings.connect_timeout >= 1
+    assert settings.read_timeout >= 1
+    assert settings.refresh_seconds >= 1
+    assert 0 <= settings.stream_interval <= 10
+    assert all(len(str(problem)) < 1000 for problem in settings.problems)
+    assert len(settings.problems) <= 1
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("value", [{"a": 1}, [[]]], ids=repr)
+def test_a_value_of_a_wrong_type_is_reported_and_the_default_is_used(name: str, value: object) -> None:
+    settings = settings_of(**{name: value})
+    assert [problem.valve for problem in settings.problems] == [name]
+    assert (
+        settings
+        == Settings.from_valves(
+            Valves(),
+        )
+        or settings.problems
+    )
+    assert getattr(Valves(**{name: value}), name) == getattr(Valves(), name)
+
+
+def test_all_valves_wrong_at_once() -> None:
+    settings = settings_of(**{name: [1] for name in NAMES})
+    assert {problem.valve for problem in settings.problems} == set(NAMES)
+    assert settings_of().problems == ()
+
+
+@given(st.dictionaries(st.sampled_from(NAMES), st.none() | st.booleans() | st.integers() | st.floats() | st.text()))
+def test_any_mixture(values: dict[str, Any]) -> None:
+    settings_of(**values)
+
+
+@pytest.mark.parametrize("name", [*NAMES, "NOT_A_VALVE"])
+def test_one_wrong_value_does_not_cost_the_others(name: str) -> None:
+    settings = settings_of(**{"NAME_PREFIX": "OR: ", "FALLBACK_MODELS": "a/b", name: [1]})
+    assert settings.name_prefix == ("" if name == "NAME_PREFIX" else "OR: ")
+    assert settings.fallback_models == (() if name == "FALLBACK_MODELS" else ("a/b",))
+
+
+# --- Secrets
+
+
+@pytest.mark.parametrize(
+    "value", [f"{SECRET} x", f"{SECRET}\x00", f"é{SECRET}", [SECRET], {"key": SECRET}, SECRET * 100]
+)
+def test_a_key_is_never_in_a_problem(value: object) -> None:
+    settings = settings_of(API_KEY=value)
+    assert [problem.valve for problem in settings.problems] == ["API_KEY"]
+    assert settings.api_key in ("", Valves().API_KEY)
+    for problem in settings.problems:
+        assert "0123456789" not in repr(problem) + str(problem)
+
+
+def test_a_password_in_an_address_is_never_in_a_problem() -> None:
+    for problem in settings_of(BASE_URL="https://admin:hunter22@gate way/api/v1").problems:
+        assert "hunter22" not in repr(problem)
+
+
+def test_a_key_is_not_in_the_repr_of_the_settings() -> None:
+    assert SECRET not in repr(settings_of(API_KEY=SECRET))
+
+
+# --- The form that the admin sees
+
+
+def test_every_valve_has_a_description_and_a_default() -> None:
+    schema = Valves.model_json_schema()
+    for name in NAMES:
+        assert len(schema["properties"][name]["description"]) > 20
+        assert name not in schema.get("required", [])
+    assert json.dumps(schema)
+
+
+def test_the_key_is_a_password_field_of_plain_text() -> None:
+    assert Valves.model_fields["API_KEY"].annotation is str
+    assert Valves.model_json_schema()["properties"]["API_KEY"]["input"] == {"type": "password"}
+
+
+def test_choices_are_literals_and_each_is_accepted() -> None:
+    choices = {
+        name: get_args(field.annotation)
+        for name, field in Valves.model_fields.items()
+        if get_origin(field.annotation) is Literal
+    }
+    assert choices["ENDPOINT"] == ("auto", "responses", "chat_completions")
+    assert {"FREE_MODEL_FILTER", "TOOL_CALLING_FILTER", "PROVIDER_SORT", "CONTEXT_COMPRESSION"} <= choices.keys()
+    for name, values in choices.items():
+        assert all(settings_of(**{name: value}).problems == () for value in values)
+
+
+def test_defaults_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENROUTER_API_KEY", SECRET)
+    monkeypatch.setenv("OPENROUTER_API_BASE_URL", "https://gateway.test/v1/")
+    assert (settings_of().api_key, settings_of().base_url) == (SECRET, "https://gateway.test/v1")
+    monkeypatch.delenv("OPENROUTER_API_KEY")
+    monkeypatch.delenv("OPENROUTER_API_BASE_URL")
+    assert (settings_of().api_key, settings_of().base_url) == ("", "https://openrouter.ai/api/v1")
+
+
+# --- What is read from them
+
+
+@pytest.mark.parametrize(
+    ("text", "url"),
+    [
+        ("https://openrouter.ai/api/v1/", "https://openrouter.ai/api/v1"),
+        (" http://127.0.0.1:8080/api/v1 ", "http://127.0.0.1:8080/api/v1"),
+        ("eu.openrouter.ai/api/v1", "https://eu.openrouter.ai/api/v1"),
+        ("HTTPS://Gateway.test", "HTTPS://Gateway.test"),
+        ("", "https://openrouter.ai/api/v1"),
+        ("ftp://x.test", ""),
+        ("https://", ""),
+        ("https://x.test/a b", ""),
+        ("https://x.test/a?b=c", ""),
+        ("no address", ""),
+    ],
+)
+def test_the_address(text: str, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENROUTER_API_BASE_URL", raising=False)
+    settings = settings_of(BASE_URL=text)
+    assert settings.base_url == url
+    assert bool(settings.problems) == (not url)
+
+
+@pytest.mark.parametrize(
+    ("values", "name", "expected"),
+    [
+        ({"API_KEY": f" {SECRET}\n"}, "api_key", SECRET),
+        ({"READ_TIMEOUT_SECONDS": 0}, "read_timeout", 1),
+        ({"READ_TIMEOUT_SECONDS": -5}, "read_timeout", 1),
+        ({"READ_TIMEOUT_SECONDS": "45"}, "read_timeout", 45),
+        ({"CONNECT_TIMEOUT_SECONDS": 0}, "connect_timeout", 1),
+        ({"STREAM_INTERVAL_MS": 40}, "stream_interval", 0.04),
+        ({"STREAM_INTERVAL_MS": 0}, "stream_interval", 0.0),
+        ({"STREAM_INTERVAL_MS": -5}, "stream_interval", 0.0),
+        ({"FALLBACK_MODELS": "a/b, c/d\na/b"}, "fallback_models", ("a/b", "c/d")),
+        ({"PROVIDER_ORDER": "a, b"}, "provider", {"order": ["a", "b"]}),
+        ({"PROVIDER_SORT": "default", "ALLOW_FALLBACKS": True, "REQUIRE_PARAMETERS": False}, "provider", {}),
+        ({"DATA_COLLECTION": "deny"}, "privacy", {"data_collection": "deny"}),
+        ({"DATA_COLLECTION": "allow"}, "privacy", {}),
+        ({"HTTP_REFERER": "https://é.test"}, "http_referer", ""),
+        ({"APP_TITLE": "Line\nbreak"}, "app_title", ""),
+    ],
+)
+def test_a_value_is_read(values: dict[str, Any], name: str, expected: object) -> None:
+    assert getattr(settings_of(**values), name) == expected
