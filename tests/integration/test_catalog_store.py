@@ -66,7 +66,7 @@ BODIES: dict[str, tuple[Any, list[str]]] = {
     "empty": (b"", []),
     "HTML": (b"<html><title>Welcome</title></html>", []),
     "truncated JSON": (json.dumps({"data": [ROW]}).encode()[:-3], []),
-    "not UTF-8": (b'{"data": [{"id": "\xff\xfe"}]}', []),
+    "a byte that is not UTF-8": (b'{"data": [{"id": "openai/gpt-4o", "name": "\xff"}]}', ["openai.gpt-4o"]),
     "deeply nested": (b"[" * 100_000, []),
 }
 

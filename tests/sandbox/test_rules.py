@@ -32,7 +32,7 @@ async def read(response):
 async def closed(sandbox, within=0.25):
     """Whether no stream is open any more after at most so many seconds."""
     deadline = time.monotonic() + within
-    while sandbox.open_streams and time.monotonic() < deadline:  # noqa: ASYNC110 (a plain counter)
+    while sandbox.open_streams and time.monotonic() < deadline:
         await asyncio.sleep(0.005)
     return sandbox.open_streams == 0
 
