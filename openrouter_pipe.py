@@ -211,7 +211,7 @@ class ModelRef:
         if preset is not None and not head:
             return cls("", (), preset)
         base, variants = _split_tags(head)
-        return cls(first_dot_to_slash(base), variants, preset)
+        return cls(_first_dot_to_slash(base), variants, preset)
 
     @property
     def api_id(self) -> str:
@@ -258,7 +258,7 @@ def is_preset_slug(text: str) -> bool:
     return _SLUG.fullmatch(text) is not None
 
 
-def first_dot_to_slash(base: str) -> str:
+def _first_dot_to_slash(base: str) -> str:
     """`openai.gpt-4.1` → `openai/gpt-4.1`; a base that has its slash first is left alone."""
     author, dot, slug = base.partition(".")
     return f"{author}/{slug}" if dot and author and "/" not in author else base

@@ -76,6 +76,13 @@ def test_an_id_alone_is_a_row_of_which_nothing_is_known() -> None:
     assert not read().has_tools
 
 
+@pytest.mark.parametrize(
+    ("value", "length"), [(8192, 8192), (None, None), (0, None), (-1, None), (True, None), ("8192", None), ([], None)]
+)
+def test_a_context_length_that_is_no_number_is_unknown(value: Any, length: int | None) -> None:
+    assert read(context_length=value).context_length == length
+
+
 @pytest.mark.parametrize("name", [None, "", "   ", "\n\t", 7, ["GPT"]])
 def test_a_missing_name_is_the_id(name: Any) -> None:
     assert read(name=name).name == "x/y"
@@ -265,6 +272,7 @@ def test_the_row_that_describes_a_name(name: str, row: str | None) -> None:
         ("q.ai.grok", "q.ai/grok"),
         ("Case/Model", "Case/Model"),
         ("case/model", "case/model"),
+        ("CASE/MODEL", "Case/Model"),
         ("y", None),
         ("", None),
     ],

@@ -35,6 +35,8 @@ TABLE = [
     ),
     ("a/b/c.d:free", "a.b/c.d:free", "a/b/c.d", ("free",), None),
     ("x/y:free:nitro", "x.y:free:nitro", "x/y", ("free", "nitro"), None),
+    # Other gateways have ids without an author.
+    ("llama3:8b", "llama3:8b", "llama3", ("8b",), None),
     # Preset slugs keep their case and may hold dots and underscores.
     ("x/y@preset/My_Preset.v2", "x.y:preset/My_Preset.v2", "x/y", (), "My_Preset.v2"),
 ]
@@ -155,7 +157,7 @@ def test_ordinary_names_are_spelled_as_the_table_says(ref: ModelRef) -> None:
 @pytest.mark.parametrize("api_id", [row[0] for row in TABLE if row[0] != "@preset/x"])
 def test_openrouters_own_spelling_is_understood_as_an_id(api_id: str) -> None:
     """API callers type what OpenRouter's site shows."""
-    assert ModelRef.from_webui(api_id).api_id == api_id
+    assert ModelRef.from_webui(api_id) == ModelRef.from_api(api_id)
 
 
 @pytest.mark.parametrize(

@@ -311,8 +311,14 @@ def test_hints_are_worked_out_for_the_first_problems_only() -> None:
         assert [problem for problem in problems[:-1] if "did you mean" in problem.hint] == list(problems[:MAX_HINTS])
 
 
+def test_a_text_too_long_for_an_id_is_called_that() -> None:
+    (problem,) = shown("x" * 300).problems
+    assert problem.reason == "too long to be a model id"
+
+
 def test_too_many_wildcards_are_cut_and_reported() -> None:
-    published = shown(",".join(f"*w{number}*" for number in range(6_000)))
+    published = shown(",".join(f"*w{number}*" for number in range(250)) + ",openai/*")
+    assert published.entries == ()
     assert any("only the first" in problem.reason and "wildcards" in problem.reason for problem in published.problems)
 
 
