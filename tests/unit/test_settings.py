@@ -44,13 +44,6 @@ def test_garbage_in_a_valve_never_raises(name: str, value: object) -> None:
 def test_a_value_of_a_wrong_type_is_reported_and_the_default_is_used(name: str, value: object) -> None:
     settings = settings_of(**{name: value})
     assert [problem.valve for problem in settings.problems] == [name]
-    assert (
-        settings
-        == Settings.from_valves(
-            Valves(),
-        )
-        or settings.problems
-    )
     assert getattr(Valves(**{name: value}), name) == getattr(Valves(), name)
 
 

@@ -266,6 +266,12 @@ def test_a_failed_response_without_reason_is_an_error_and_its_usage_counts() -> 
     assert reader.usage == {"prompt_tokens": 3}
 
 
+def test_a_whole_response_that_failed_without_reason_is_an_error() -> None:
+    reader = ResponsesReader()
+    reader.read_whole({"status": "failed", "error": None, "output": []})
+    assert reader.error is not None
+
+
 def test_usage_gets_the_chat_names_at_every_depth() -> None:
     assert chat_usage(
         {
