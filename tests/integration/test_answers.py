@@ -26,7 +26,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 ENDPOINTS = {"responses": "/responses", "chat_completions": "/chat/completions"}
 MODEL = "fn.openai.gpt-4o"
 TEXT = "One two three four five six seven eight nine ten eleven twelve. Zwölf 😀!"
-LIMIT_SECONDS = 10
+LIMIT_SECONDS = 5
 
 
 @pytest.fixture(params=ENDPOINTS)
@@ -250,6 +250,17 @@ async def test_a_refusal_is_one_error(pipe: Pipe, sandbox: Sandbox, streaming: b
     await works(pipe, sandbox, streaming)
 
 
+@pytest.mark.parametrize("status", [200, 401])
+async def test_a_key_of_any_form_is_never_quoted(
+    pipe: Pipe, sandbox: Sandbox, endpoint: str, streaming: bool, status: int
+) -> None:
+    pipe.valves = valves(sandbox, endpoint, API_KEY="sk-or-!hunter2")
+    sandbox.rules.append(Rule(path=ENDPOINTS[endpoint], status=status, body={"error": "bad key (sk-or-!hunter2)!"}))
+    (error,) = (await ask(pipe, streaming)).errors
+    assert "hunter2" not in error
+    assert "bad key" in error
+
+
 async def test_a_web_page_instead_of_an_answer(pipe: Pipe, sandbox: Sandbox, streaming: bool) -> None:
     page = "<html><head><title>502 Bad Gateway</title></head><body></body></html>"
     sandbox.rules.append(Rule(status=502, body=page))
@@ -418,7 +429,11 @@ async def test_an_answer_with_nothing_in_it_is_an_error(
 # --- Connections, and letting go
 
 
-async def test_chats_one_after_the_other_share_a_connection(pipe: Pipe, sandbox: Sandbox, streaming: bool) -> None:
+@pytest.mark.parametrize("chunk_bytes", [None, 100])
+async def test_chats_one_after_the_other_share_a_connection(
+    pipe: Pipe, sandbox: Sandbox, streaming: bool, chunk_bytes: int | None
+) -> None:
+    sandbox.rules.append(Rule(chunk_bytes=chunk_bytes))
     before = sandbox.connections
     for _ in range(20):
         assert (await ask(pipe, streaming)).errors == []
@@ -463,6 +478,7 @@ async def test_cancelling_before_the_first_token_closes_the_connection(
 
 
 async def test_many_chats_at_once_do_not_mix(pipe: Pipe, sandbox: Sandbox, streaming: bool) -> None:
+    sandbox.rules.append(Rule(delay_seconds=0.3))
     told = await asyncio.gather(*(ask(pipe, streaming, content=f"Number {number}.") for number in range(40)))
     for number, answer in enumerate(told):
         assert f'"Number {number}."' in answer.text
