@@ -31,7 +31,7 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 from urllib.parse import quote
 import aiohttp
 from pydantic import BaseModel, Field, ModelWrapValidatorHandler, PrivateAttr, ValidationError
@@ -176,13 +176,13 @@ DEPRECATED_TAGS = ("online", "thinking", "extended")
 
 _TAG = re.compile(r"[a-z0-9-]+")
 _SLUG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_USUAL_BASE = re.compile(r"[^./:@]+/[^:@]+")
 _API_PRESET = "@preset/"
 _WEBUI_PRESET = ":preset/"
 _VERBATIM = "/"
 
 
-@dataclass(frozen=True, slots=True)
-class ModelRef:
+class ModelRef(NamedTuple):
     """A model name taken apart: `base` (empty when a preset stands alone), variant tags in order, preset slug or None."""
 
     base: str
@@ -223,12 +223,13 @@ class ModelRef:
     def webui_id(self) -> str:
         """The name as an Open WebUI model id can carry it; `from_webui` of it is this reference again."""
         if not self.base and self.preset is not None:
-            natural = f"preset/{self.preset}"
-        else:
-            natural = ":".join((self.base.replace("/", ".", 1), *self.variants))
-            if self.preset is not None:
-                natural = f"{natural}{_WEBUI_PRESET}{self.preset}"
-        return natural if ModelRef.from_webui(natural) == self else _VERBATIM + self.api_id
+            return f"preset/{self.preset}"
+        natural = ":".join((self.base.replace("/", ".", 1), *self.variants))
+        if self.preset is not None:
+            natural = f"{natural}{_WEBUI_PRESET}{self.preset}"
+        # The usual base is safe at a glance; for the others, reading it back decides.
+        safe = _USUAL_BASE.fullmatch(self.base) is not None or ModelRef.from_webui(natural) == self
+        return natural if safe else _VERBATIM + self.api_id
 
     @property
     def catalog_tag(self) -> str | None:
@@ -241,8 +242,8 @@ class ModelRef:
 
         All tags (a gateway may list any of them), no routing tags, the catalog tag alone, no tag; never the preset.
         """
-        if not self.base:
-            return ()
+        if not self.variants:
+            return (self.base,) if self.base else ()
         kept = tuple(tag for tag in self.variants if tag not in ROUTING_TAGS)
         of_catalog = tuple(tag for tag in kept if tag in CATALOG_TAGS)
         return tuple(dict.fromkeys(":".join((self.base, *tags)) for tags in (self.variants, kept, of_catalog, ())))
@@ -522,7 +523,10 @@ _NOT_PRICES = ("discount", "overrides")
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """One row of the catalog. Unknown is `None` or empty; prices are US dollars per token or unit, as decimal text."""
+    """One row of the catalog. Unknown is `None` or empty; prices are US dollars per token or unit, as decimal text.
+
+    `has_zdr` is false where the catalog was asked and has no endpoint with zero data retention for it.
+    """
 
     id: str
     name: str
@@ -533,6 +537,7 @@ class Model:
     output_modalities: tuple[str, ...] = ()
     supported_parameters: frozenset[str] = frozenset()
     is_router: bool = False
+    has_zdr: bool = True
     ref: ModelRef = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -553,6 +558,7 @@ class Model:
                 "tokenizer": "Router" if self.is_router else None,
             },
             "supported_parameters": sorted(self.supported_parameters),
+            "has_zdr": self.has_zdr,
         }
 
     @property
@@ -568,8 +574,7 @@ class Model:
         return "tools" in self.supported_parameters or (self.is_router and not self.supported_parameters)
 
 
-@dataclass(frozen=True, slots=True)
-class Preset:
+class Preset(NamedTuple):
     """A preset of the account: its slug, its own name and description, and the id of the model it names (if any)."""
 
     slug: str
@@ -653,6 +658,7 @@ def parse_model(row: object) -> Model | None:
         output_modalities=output_modalities,
         supported_parameters=frozenset(_texts(row.get("supported_parameters"))),
         is_router=architecture.get("tokenizer") == "Router" or model_id.startswith(("openrouter/", "~")),
+        has_zdr=row.get("has_zdr") is not False,
     )
 
 
@@ -1033,8 +1039,7 @@ class BrokenAnswerError(PipeError):
     """The answer stopped before its end, or there was none."""
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(NamedTuple):
     """An error as the upstream told it. `status` is the HTTP status or what the error's own code stands for; 0 is unknown.
 
     `kind` is what the upstream calls it: `error.availability.code`, an `error_type`, or a code that is text.
@@ -1300,8 +1305,7 @@ MAX_HINTS = 50
 _MAX_HINT_CANDIDATES = 1_000
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(NamedTuple):
     """One thing an admin should know: the valve, the entry as written, the reason, and what to do about it."""
 
     valve: str
@@ -1364,8 +1368,7 @@ MAX_WILDCARDS = 200
 _EVERYTHING = "*"
 
 
-@dataclass(frozen=True, slots=True)
-class Pattern:
+class Pattern(NamedTuple):
     """One entry of `MODEL_ID`: as written, and its lower-case text without the `!`."""
 
     entry: str
@@ -1387,8 +1390,7 @@ class Pattern:
         return fnmatch.translate(self.text.replace("[", "[[]"))
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
+class Selection(NamedTuple):
     """`MODEL_ID`, read: patterns for catalog rows, entries that name virtual models, problems of the text itself."""
 
     patterns: tuple[Pattern, ...]
@@ -1543,30 +1545,113 @@ def _spellings(ref: ModelRef) -> tuple[str, ...]:
 
 
 # ------------------------------------------------------------------------------
-# virtual_models.py
+# variant_entries.py
 #
-# `VARIANT_MODELS` and the published list: catalog rows, the virtual models behind them, and why others are missing.
+# One entry of `VARIANT_MODELS`, read: the base or pattern, the variant tags, the preset; or what is wrong with it.
 # ------------------------------------------------------------------------------
 
-_ANY_PRESET = "*"
-# Wildcards multiply (models, presets, entries): what one list may try before the rest is cut.
-_MAX_TRIES = 50_000
+ANY_PRESET = "*"
 # What took the place of the variants in DEPRECATED_TAGS.
-_INSTEAD_OF = {
+INSTEAD_OF = {
     "online": "web search is a tool of OpenRouter now",
     "thinking": "reasoning models think without it",
     "extended": "the model itself has the long context now",
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Publishing:
+class VariantEntry(NamedTuple):
+    """An entry of the valve, read: a base or a pattern for it, its tags with the catalog tag first, a slug or `*`."""
+
+    valve: str
+    entry: str
+    base: str
+    tags: tuple[str, ...]
+    preset: str | None
+
+    @property
+    def catalog_tag(self) -> str | None:
+        return self.tags[0] if self.tags and self.tags[0] in CATALOG_TAGS else None
+
+    @property
+    def has_wildcard(self) -> bool:
+        return "*" in self.base or "?" in self.base
+
+
+def read_variant_entry(valve: str, entry: str) -> VariantEntry | Problem:
+    """Take an entry apart; a `Problem` when it cannot mean anything."""
+    if len(entry) > MAX_ENTRY_LENGTH:
+        return Problem(valve, entry, "too long to be a model id")
+    head, preset = _split_preset_entry(entry)
+    if isinstance(preset, Problem):
+        return Problem(valve, entry, preset.reason, preset.hint)
+    base, *written = head.split(":")
+    tags = tuple(dict.fromkeys(tag.lower() for tag in written))
+    if not all(map(is_tag, tags)):
+        return Problem(valve, entry, "a variant is written model:variant, in letters, digits and dashes")
+    if not base and (tags or preset is None):
+        return Problem(valve, entry, "no model is named")
+    if not tags and preset is None:
+        return Problem(valve, entry, "no variant and no preset (missing colon?)", _missing_colon_hint(base))
+    of_catalog = tuple(tag for tag in tags if tag in CATALOG_TAGS)
+    if len(of_catalog) > 1:
+        return Problem(valve, entry, f"one model cannot be both :{' and :'.join(of_catalog)}")
+    if "batch" in tags:
+        return Problem(valve, entry, "batch models cannot be called in a chat")
+    return VariantEntry(valve, entry, base, of_catalog + tuple(tag for tag in tags if tag not in of_catalog), preset)
+
+
+def _split_preset_entry(entry: str) -> tuple[str, str | Problem | None]:
+    """`model@preset/slug` (or as Open WebUI spells it) → the model and the slug; no slug: None."""
+    head, found, tail = ("", "@", entry) if entry.startswith("preset/") else entry.partition("@")
+    if not found:
+        head, found, slug = entry.partition(":preset/")
+        tail = f"preset/{slug}"
+    if not found:
+        return entry, None
+    slug = tail.removeprefix("preset/")
+    if slug == tail:
+        return head, Problem("", "", "a preset is written @preset/slug", f"{head}@preset/{tail.rpartition('/')[2]}")
+    if slug != ANY_PRESET and not is_preset_slug(slug):
+        name, colon, tag = slug.partition(":")
+        moved = f"{head}:{tag}@preset/{name}" if head and colon else ""
+        return head, Problem("", "", "not the slug of a preset", moved or "letters, digits, dots, dashes, underscores")
+    return head, slug
+
+
+def _missing_colon_hint(base: str) -> str:
+    known = (*ROUTING_TAGS, *CATALOG_TAGS)
+    tag = next((tag for tag in known if base.lower().endswith(f"-{tag}")), None)
+    return f"{base[: -len(tag) - 1]}:{tag}" if tag else f"e.g. {base}:nitro"
+
+
+def tag_hint(tag: str) -> str:
+    # Near misses only: other gateways have tags of their own, such as `:best`, and those are not `:beta`.
+    similar = difflib.get_close_matches(tag, (*ROUTING_TAGS, *CATALOG_TAGS), n=1, cutoff=0.8)
+    return (
+        f"did you mean :{similar[0]}?"
+        if similar
+        else f"listed all the same; OpenRouter has :{', :'.join(ROUTING_TAGS)}"
+    )
+
+
+# ------------------------------------------------------------------------------
+# virtual_models.py
+#
+# `VARIANT_MODELS` and the published list: catalog rows, the virtual models behind them, and why others are missing.
+# ------------------------------------------------------------------------------
+
+# Wildcards multiply (models, presets, entries): what one list may try before the rest is cut.
+_MAX_TRIES = 50_000
+
+
+class Publishing(NamedTuple):
     """The valves that decide what is published; equal values give the same list."""
 
     model_id: str = "*"
     variant_models: str = ""
     free_filter: str = "all"
     tools_filter: str = "all"
+    zdr_only: bool = False
 
     @property
     def wants_presets(self) -> bool:
@@ -1589,8 +1674,7 @@ class Entry:
         object.__setattr__(self, "webui_id", self.ref.webui_id)
 
 
-@dataclass(frozen=True, slots=True)
-class Published:
+class Published(NamedTuple):
     """What Open WebUI is shown, in order, with everything that is wrong with the valves behind it."""
 
     catalog: Catalog
@@ -1623,25 +1707,6 @@ class Published:
         if ref.base and self.catalog.describe(ref) is None:
             return "", similar_models(self.catalog, ref.base)
         return "VARIANT_MODELS", f"An admin can add {ref.api_id} there."
-
-
-@dataclass(frozen=True, slots=True)
-class _Wanted:
-    """An entry of the valve, read: a base or a pattern for it, its tags with the catalog tag first, a slug or `*`."""
-
-    valve: str
-    entry: str
-    base: str
-    tags: tuple[str, ...]
-    preset: str | None
-
-    @property
-    def catalog_tag(self) -> str | None:
-        return self.tags[0] if self.tags and self.tags[0] in CATALOG_TAGS else None
-
-    @property
-    def has_wildcard(self) -> bool:
-        return "*" in self.base or "?" in self.base
 
 
 def publish(catalog: Catalog, publishing: Publishing) -> Published:
@@ -1691,7 +1756,7 @@ class _Expansion:
 
     def add(self, valve: str, entry: str) -> None:
         """Expand one entry of `VARIANT_MODELS` (or one of `MODEL_ID` that names a virtual model)."""
-        wanted = _read_entry(valve, entry)
+        wanted = read_variant_entry(valve, entry)
         if isinstance(wanted, Problem):
             self._problems.append(wanted)
         elif not wanted.base:
@@ -1725,20 +1790,23 @@ class _Expansion:
 
     def _passes_as_row(self, model: Model) -> bool:
         valve = "" if model.id in self._choice.matched else "MODEL_ID"
-        valve = valve or self._filter(model.is_free, model.has_tools)
+        valve = valve or self._filter(model.is_free, model.has_tools, model.has_zdr)
         if valve:
             self._left_out[model.id] = valve
         return not valve
 
-    def _filter(self, is_free: bool, has_tools: bool) -> str:
+    def _filter(self, is_free: bool, has_tools: bool, has_zdr: bool) -> str:
+        """The filter valve that leaves such a model out, or an empty text."""
+        if self._publishing.zdr_only and not has_zdr:
+            return "ZDR"
         return filter_reason(is_free, has_tools, self._publishing.free_filter, self._publishing.tools_filter)
 
-    def _report(self, wanted: _Wanted, reason: str, hint: str | Callable[[], str] = "") -> None:
+    def _report(self, wanted: VariantEntry, reason: str, hint: str | Callable[[], str] = "") -> None:
         if callable(hint):
             hint = hint() if len(self._problems) < MAX_HINTS else ""
         self._problems.append(Problem(wanted.valve, wanted.entry, reason, hint))
 
-    def _add_named(self, wanted: _Wanted) -> None:
+    def _add_named(self, wanted: VariantEntry) -> None:
         """The base is the row with the longest id that the entry starts with; the tags behind it are put on it."""
         for count in range(len(wanted.tags), -1, -1):
             row = self._catalog.find(":".join((wanted.base, *wanted.tags[:count])))
@@ -1749,7 +1817,7 @@ class _Expansion:
         if self._catalog.models:
             self._report(wanted, "Variant model base not found", partial(similar_models, self._catalog, wanted.base))
 
-    def _add_wildcard(self, wanted: _Wanted) -> None:
+    def _add_wildcard(self, wanted: VariantEntry) -> None:
         self._wildcards += 1
         if self._wildcards > MAX_WILDCARDS:
             if self._wildcards == MAX_WILDCARDS + 1:
@@ -1772,7 +1840,7 @@ class _Expansion:
                 break
             self._put_on(row, wanted.tags, wanted)
 
-    def _row_for(self, wanted: _Wanted, row: Model) -> Model | None:
+    def _row_for(self, wanted: VariantEntry, row: Model) -> Model | None:
         """The row that a wildcard's tags are put on where it meets `row`: its catalog variant, if one is asked for."""
         if row.ref.preset is not None or "batch" in row.ref.variants:
             return None
@@ -1780,7 +1848,7 @@ class _Expansion:
             return row
         return self._catalog.models.get(f"{row.id}:{wanted.catalog_tag}")
 
-    def _put_on(self, row: Model | None, tags: tuple[str, ...], wanted: _Wanted) -> None:
+    def _put_on(self, row: Model | None, tags: tuple[str, ...], wanted: VariantEntry) -> None:
         """Publish what an entry asks for on one row; None: the preset alone."""
         base, variants = (row.ref.base, row.ref.variants) if row else ("", ())
         variants = (*variants, *(tag for tag in tags if tag not in variants))
@@ -1791,22 +1859,22 @@ class _Expansion:
                 break
             self._publish(wanted, ModelRef(base, variants, preset.slug), preset, row)
 
-    def _presets_of(self, wanted: _Wanted) -> list[Preset]:
+    def _presets_of(self, wanted: VariantEntry) -> list[Preset]:
         """The presets an entry asks for: all that were discovered, or the written one under its slug."""
         slug = wanted.preset
         if slug is None:
             return []
-        if slug == _ANY_PRESET:
+        if slug == ANY_PRESET:
             return list(self._presets.values())
         known = self._presets.get(slug)
-        return [replace(known, name=slug) if known else Preset(slug, slug)]
+        return [known._replace(name=slug) if known else Preset(slug, slug)]
 
-    def _note_doubtful_tags(self, wanted: _Wanted, row: Model | None, tags: tuple[str, ...]) -> None:
+    def _note_doubtful_tags(self, wanted: VariantEntry, row: Model | None, tags: tuple[str, ...]) -> None:
         """Report tags that OpenRouter may refuse (put on this row, if one is named); all is published all the same."""
         if not tags:
             return
         for tag in wanted.tags:
-            old = f":{tag} is deprecated: {_INSTEAD_OF[tag]}" if tag in DEPRECATED_TAGS else ""
+            old = f":{tag} is deprecated: {INSTEAD_OF[tag]}" if tag in DEPRECATED_TAGS else ""
             if row is not None and tag in CATALOG_TAGS and tag in tags:
                 self._report(
                     wanted,
@@ -1814,11 +1882,11 @@ class _Expansion:
                     old or "listed all the same, but OpenRouter may refuse it",
                 )
             elif old:
-                self._report(wanted, f"variant :{tag} is deprecated", _INSTEAD_OF[tag])
+                self._report(wanted, f"variant :{tag} is deprecated", INSTEAD_OF[tag])
             elif tag in tags and tag not in (*ROUTING_TAGS, *CATALOG_TAGS):
-                self._report(wanted, f"unknown variant :{tag}", partial(_tag_hint, tag))
+                self._report(wanted, f"unknown variant :{tag}", partial(tag_hint, tag))
 
-    def _publish(self, wanted: _Wanted, ref: ModelRef, preset: Preset | None, row: Model | None) -> None:
+    def _publish(self, wanted: VariantEntry, ref: ModelRef, preset: Preset | None, row: Model | None) -> None:
         """Add one virtual model, put on `row` (None: a preset alone), or note which valve leaves it out."""
         api_id = ref.api_id
         self._tries += 1
@@ -1834,10 +1902,10 @@ class _Expansion:
         valve = "MODEL_ID" if hint else ""
         if not valve:
             is_free = "free" in described.variants or (model is not None and model.is_free)
-            valve = self._filter(is_free, model is None or model.has_tools)
+            valve = self._filter(is_free, model is None or model.has_tools, model is None or model.has_zdr)
         if valve:
             self._left_out[api_id] = valve
-            if not wanted.has_wildcard and wanted.preset != _ANY_PRESET:
+            if not wanted.has_wildcard and wanted.preset != ANY_PRESET:
                 self._report(wanted, f"left out by {valve}", hint)
             return
         description = (preset.description if preset else "") or (model.description if model else "")
@@ -1845,13 +1913,13 @@ class _Expansion:
         anchor = next((row_id for row_id in row_ids if row_id in self._rows), row_ids[0]) if row else ""
         self._virtual[api_id] = (anchor, Entry(ref, name, model, description))
 
-    def _is_full(self, wanted: _Wanted) -> bool:
+    def _is_full(self, wanted: VariantEntry) -> bool:
         if not self._full and (len(self._virtual) >= MAX_ENTRIES or self._tries > _MAX_TRIES):
             self._full = True
             self._report(wanted, f"too many virtual models: only the first {len(self._virtual)} are listed")
         return self._full
 
-    def _left_out_by_model_id(self, wanted: _Wanted, ref: ModelRef, row_ids: list[str]) -> str:
+    def _left_out_by_model_id(self, wanted: VariantEntry, ref: ModelRef, row_ids: list[str]) -> str:
         """How `MODEL_ID` leaves a virtual model out, by its own name or with its base; else an empty text."""
         if self._choice.excludes_name(ref):
             self._excluded.append(ref)
@@ -1861,63 +1929,6 @@ class _Expansion:
         if row_ids[0] in self._choice.excluded:
             return f"an entry with ! excludes {row_ids[0]}"
         return f"add {row_ids[0]} there" if self._choice.matched.isdisjoint(row_ids) else ""
-
-
-def _read_entry(valve: str, entry: str) -> _Wanted | Problem:
-    """Take an entry apart; a `Problem` when it cannot mean anything."""
-    if len(entry) > MAX_ENTRY_LENGTH:
-        return Problem(valve, entry, "too long to be a model id")
-    head, preset = _split_preset_entry(entry)
-    if isinstance(preset, Problem):
-        return Problem(valve, entry, preset.reason, preset.hint)
-    base, *written = head.split(":")
-    tags = tuple(dict.fromkeys(tag.lower() for tag in written))
-    if not all(map(is_tag, tags)):
-        return Problem(valve, entry, "a variant is written model:variant, in letters, digits and dashes")
-    if not base and (tags or preset is None):
-        return Problem(valve, entry, "no model is named")
-    if not tags and preset is None:
-        return Problem(valve, entry, "no variant and no preset (missing colon?)", _missing_colon_hint(base))
-    of_catalog = tuple(tag for tag in tags if tag in CATALOG_TAGS)
-    if len(of_catalog) > 1:
-        return Problem(valve, entry, f"one model cannot be both :{' and :'.join(of_catalog)}")
-    if "batch" in tags:
-        return Problem(valve, entry, "batch models cannot be called in a chat")
-    return _Wanted(valve, entry, base, of_catalog + tuple(tag for tag in tags if tag not in of_catalog), preset)
-
-
-def _split_preset_entry(entry: str) -> tuple[str, str | Problem | None]:
-    """`model@preset/slug` (or as Open WebUI spells it) → the model and the slug; no slug: None."""
-    head, found, tail = ("", "@", entry) if entry.startswith("preset/") else entry.partition("@")
-    if not found:
-        head, found, slug = entry.partition(":preset/")
-        tail = f"preset/{slug}"
-    if not found:
-        return entry, None
-    slug = tail.removeprefix("preset/")
-    if slug == tail:
-        return head, Problem("", "", "a preset is written @preset/slug", f"{head}@preset/{tail.rpartition('/')[2]}")
-    if slug != _ANY_PRESET and not is_preset_slug(slug):
-        name, colon, tag = slug.partition(":")
-        moved = f"{head}:{tag}@preset/{name}" if head and colon else ""
-        return head, Problem("", "", "not the slug of a preset", moved or "letters, digits, dots, dashes, underscores")
-    return head, slug
-
-
-def _missing_colon_hint(base: str) -> str:
-    known = (*ROUTING_TAGS, *CATALOG_TAGS)
-    tag = next((tag for tag in known if base.lower().endswith(f"-{tag}")), None)
-    return f"{base[: -len(tag) - 1]}:{tag}" if tag else f"e.g. {base}:nitro"
-
-
-def _tag_hint(tag: str) -> str:
-    # Near misses only: other gateways have tags of their own, such as `:best`, and those are not `:beta`.
-    similar = difflib.get_close_matches(tag, (*ROUTING_TAGS, *CATALOG_TAGS), n=1, cutoff=0.8)
-    return (
-        f"did you mean :{similar[0]}?"
-        if similar
-        else f"listed all the same; OpenRouter has :{', :'.join(ROUTING_TAGS)}"
-    )
 
 
 def _by_name(item: Model | Entry | Preset) -> tuple[str, str]:
@@ -1979,6 +1990,11 @@ class Valves(BaseModel):
     FREE_MODEL_FILTER: Filter = Field("all", description="List `all` models, `only` free ones, or `exclude` free ones.")
     TOOL_CALLING_FILTER: Filter = Field(
         "all", description="List `all` models, `only` those that can call tools, or `exclude` those."
+    )
+    ZDR: Literal["off", "filter", "enforce"] = Field(
+        "off",
+        description="Zero data retention. `filter`: list only models that have such an endpoint. "
+        "`enforce`: also let no request go to another one. Cannot be overridden.",
     )
     MODEL_CATALOG_REFRESH_SECONDS: int = Field(
         3600,
@@ -2086,13 +2102,17 @@ class Settings:
             http_referer=_header("HTTP_REFERER", valves.HTTP_REFERER, problems),
             app_title=_header("APP_TITLE", valves.APP_TITLE, problems),
             publishing=Publishing(
-                valves.MODEL_ID, valves.VARIANT_MODELS, valves.FREE_MODEL_FILTER, valves.TOOL_CALLING_FILTER
+                valves.MODEL_ID,
+                valves.VARIANT_MODELS,
+                valves.FREE_MODEL_FILTER,
+                valves.TOOL_CALLING_FILTER,
+                valves.ZDR != "off",
             ),
             refresh_seconds=_between(60, valves.MODEL_CATALOG_REFRESH_SECONDS),
             name_prefix="".join(char for char in valves.NAME_PREFIX[:100] if char.isprintable()),
             endpoint=valves.ENDPOINT,
             provider=_provider(valves),
-            privacy={"data_collection": "deny"} if valves.DATA_COLLECTION == "deny" else {},
+            privacy=_privacy(valves),
             fallback_models=_words("FALLBACK_MODELS", valves.FALLBACK_MODELS),
             prompt_caching=valves.PROMPT_CACHING,
             context_compression=valves.CONTEXT_COMPRESSION,
@@ -2148,6 +2168,12 @@ def _provider(valves: Valves) -> dict[str, Any]:
     return provider
 
 
+def _privacy(valves: Valves) -> dict[str, Any]:
+    """What of `provider` no request may override."""
+    privacy: dict[str, Any] = {"data_collection": "deny"} if valves.DATA_COLLECTION == "deny" else {}
+    return {**privacy, "zdr": True} if valves.ZDR == "enforce" else privacy
+
+
 def _words(valve: str, text: str) -> tuple[str, ...]:
     return tuple(word for word in split_entries(valve, text[:20_000])[0] if word.isprintable())
 
@@ -2167,8 +2193,7 @@ ENDPOINT_PATHS: dict[Endpoint, str] = {"responses": "/responses", "chat_completi
 _FIXED_ENDPOINTS: dict[str, Endpoint] = {"responses": "responses", "chat_completions": "chat_completions"}
 
 
-@dataclass(frozen=True, slots=True)
-class Parameter:
+class Parameter(NamedTuple):
     """Where one request field goes. Empty: that endpoint has no such field. `a.b` is field `b` of object `a`."""
 
     name: str
@@ -2209,8 +2234,7 @@ _NOT_NEEDED = "-"
 _LENGTHS = ("max_tokens", "max_completion_tokens")
 
 
-@dataclass(frozen=True, slots=True)
-class ChatContext:
+class ChatContext(NamedTuple):
     """Who asks, and in which chat; empty when unknown. `secret` keys the pseudonyms."""
 
     chat_id: str = ""
@@ -2218,8 +2242,7 @@ class ChatContext:
     secret: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class UpstreamRequest:
+class UpstreamRequest(NamedTuple):
     """A request ready to be sent, and the names of the fields that were left out of it."""
 
     endpoint: Endpoint
@@ -2732,7 +2755,7 @@ _NO_SUCH_PATH = (404, 405, 501)
 
 
 class CatalogStore:
-    """Keeps the catalog of the account in use; a change of `API_KEY` or `BASE_URL` is another account."""
+    """Keeps the catalog of the account in use. A change of `API_KEY` or `BASE_URL`, or whether ZDR matters, is another one."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
@@ -2751,7 +2774,8 @@ class CatalogStore:
         """The catalog from memory or disk, None when unknown. A refresh that is due starts in the background."""
         if not settings.api_key or not settings.base_url:
             return None
-        key = hashlib.sha256(f"{settings.base_url}\0{settings.api_key}".encode()).hexdigest()[:16]
+        zdr = settings.publishing.zdr_only
+        key = hashlib.sha256(f"{settings.base_url}\0{settings.api_key}\0{zdr}".encode()).hexdigest()[:16]
         account = self._account
         if account is None or account.key != key:
             path = directory / f"catalog-{key}.json" if directory else None
@@ -2835,7 +2859,14 @@ class _Account:
             self.catalog, self._rows_at, self._presets_at = stored
 
     async def _fetch_rows(self, transport: Transport, settings: Settings) -> None:
-        rows = await _get_rows(transport, settings, _FIRST_FETCH_SECONDS if self.catalog is None else _REFRESH_SECONDS)
+        seconds = _FIRST_FETCH_SECONDS if self.catalog is None else _REFRESH_SECONDS
+        if settings.publishing.zdr_only:
+            rows, zdr_rows = await asyncio.gather(
+                _get_rows(transport, settings, seconds), _get_list(transport, settings, "/models?zdr=true", seconds)
+            )
+            rows = _with_zdr(rows, zdr_rows)
+        else:
+            rows = await _get_rows(transport, settings, seconds)
         catalog = await asyncio.to_thread(Catalog.from_rows, rows)
         if not catalog.models:
             raise SettingsError(f"{settings.base_url} lists no models that can chat.")
@@ -2865,15 +2896,25 @@ def _is_stale(fetched_at: float, settings: Settings) -> bool:
 async def _get_rows(transport: Transport, settings: Settings, seconds: float) -> list[Any]:
     """The rows that this key may use; where that list is not known, all rows."""
     try:
-        answer = await transport.get_json(settings, "/models/user", seconds)
+        return await _get_list(transport, settings, "/models/user", seconds)
     except UpstreamError as error:
         if error.failure.status not in (404, 405):
             raise
-        answer = await transport.get_json(settings, "/models", seconds)
+    return await _get_list(transport, settings, "/models", seconds)
+
+
+async def _get_list(transport: Transport, settings: Settings, path: str, seconds: float) -> list[Any]:
+    answer = await transport.get_json(settings, path, seconds)
     rows = answer.get("data") if isinstance(answer, dict) else answer
     if not isinstance(rows, list):
         raise SettingsError(f"{settings.base_url} did not send a list of models. Check the valve BASE_URL.")
     return rows
+
+
+def _with_zdr(rows: list[Any], zdr_rows: list[Any]) -> list[Any]:
+    """The rows, each with whether it is also in the list of models that have an endpoint with zero data retention."""
+    ids = {str(row.get("id")) for row in zdr_rows if isinstance(row, dict)}
+    return [{**row, "has_zdr": str(row.get("id")) in ids} for row in rows if isinstance(row, dict)]
 
 
 async def _get_presets(transport: Transport, settings: Settings) -> list[Preset]:

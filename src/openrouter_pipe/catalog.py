@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from .model_ref import ModelRef, is_preset_slug
 
@@ -17,7 +17,10 @@ _NOT_PRICES = ("discount", "overrides")
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """One row of the catalog. Unknown is `None` or empty; prices are US dollars per token or unit, as decimal text."""
+    """One row of the catalog. Unknown is `None` or empty; prices are US dollars per token or unit, as decimal text.
+
+    `has_zdr` is false where the catalog was asked and has no endpoint with zero data retention for it.
+    """
 
     id: str
     name: str
@@ -28,6 +31,7 @@ class Model:
     output_modalities: tuple[str, ...] = ()
     supported_parameters: frozenset[str] = frozenset()
     is_router: bool = False
+    has_zdr: bool = True
     ref: ModelRef = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -48,6 +52,7 @@ class Model:
                 "tokenizer": "Router" if self.is_router else None,
             },
             "supported_parameters": sorted(self.supported_parameters),
+            "has_zdr": self.has_zdr,
         }
 
     @property
@@ -63,8 +68,7 @@ class Model:
         return "tools" in self.supported_parameters or (self.is_router and not self.supported_parameters)
 
 
-@dataclass(frozen=True, slots=True)
-class Preset:
+class Preset(NamedTuple):
     """A preset of the account: its slug, its own name and description, and the id of the model it names (if any)."""
 
     slug: str
@@ -148,6 +152,7 @@ def parse_model(row: object) -> Model | None:
         output_modalities=output_modalities,
         supported_parameters=frozenset(_texts(row.get("supported_parameters"))),
         is_router=architecture.get("tokenizer") == "Router" or model_id.startswith(("openrouter/", "~")),
+        has_zdr=row.get("has_zdr") is not False,
     )
 
 

@@ -33,7 +33,7 @@ _NO_SUCH_PATH = (404, 405, 501)
 
 
 class CatalogStore:
-    """Keeps the catalog of the account in use; a change of `API_KEY` or `BASE_URL` is another account."""
+    """Keeps the catalog of the account in use. A change of `API_KEY` or `BASE_URL`, or whether ZDR matters, is another one."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
@@ -52,7 +52,8 @@ class CatalogStore:
         """The catalog from memory or disk, None when unknown. A refresh that is due starts in the background."""
         if not settings.api_key or not settings.base_url:
             return None
-        key = hashlib.sha256(f"{settings.base_url}\0{settings.api_key}".encode()).hexdigest()[:16]
+        zdr = settings.publishing.zdr_only
+        key = hashlib.sha256(f"{settings.base_url}\0{settings.api_key}\0{zdr}".encode()).hexdigest()[:16]
         account = self._account
         if account is None or account.key != key:
             path = directory / f"catalog-{key}.json" if directory else None
@@ -136,7 +137,14 @@ class _Account:
             self.catalog, self._rows_at, self._presets_at = stored
 
     async def _fetch_rows(self, transport: Transport, settings: Settings) -> None:
-        rows = await _get_rows(transport, settings, _FIRST_FETCH_SECONDS if self.catalog is None else _REFRESH_SECONDS)
+        seconds = _FIRST_FETCH_SECONDS if self.catalog is None else _REFRESH_SECONDS
+        if settings.publishing.zdr_only:
+            rows, zdr_rows = await asyncio.gather(
+                _get_rows(transport, settings, seconds), _get_list(transport, settings, "/models?zdr=true", seconds)
+            )
+            rows = _with_zdr(rows, zdr_rows)
+        else:
+            rows = await _get_rows(transport, settings, seconds)
         catalog = await asyncio.to_thread(Catalog.from_rows, rows)
         if not catalog.models:
             raise SettingsError(f"{settings.base_url} lists no models that can chat.")
@@ -166,15 +174,25 @@ def _is_stale(fetched_at: float, settings: Settings) -> bool:
 async def _get_rows(transport: Transport, settings: Settings, seconds: float) -> list[Any]:
     """The rows that this key may use; where that list is not known, all rows."""
     try:
-        answer = await transport.get_json(settings, "/models/user", seconds)
+        return await _get_list(transport, settings, "/models/user", seconds)
     except UpstreamError as error:
         if error.failure.status not in (404, 405):
             raise
-        answer = await transport.get_json(settings, "/models", seconds)
+    return await _get_list(transport, settings, "/models", seconds)
+
+
+async def _get_list(transport: Transport, settings: Settings, path: str, seconds: float) -> list[Any]:
+    answer = await transport.get_json(settings, path, seconds)
     rows = answer.get("data") if isinstance(answer, dict) else answer
     if not isinstance(rows, list):
         raise SettingsError(f"{settings.base_url} did not send a list of models. Check the valve BASE_URL.")
     return rows
+
+
+def _with_zdr(rows: list[Any], zdr_rows: list[Any]) -> list[Any]:
+    """The rows, each with whether it is also in the list of models that have an endpoint with zero data retention."""
+    ids = {str(row.get("id")) for row in zdr_rows if isinstance(row, dict)}
+    return [{**row, "has_zdr": str(row.get("id")) in ids} for row in rows if isinstance(row, dict)]
 
 
 async def _get_presets(transport: Transport, settings: Settings) -> list[Preset]:

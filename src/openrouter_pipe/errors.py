@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from .catalog import one_line
 from .codec import parse_json
@@ -56,8 +55,7 @@ class BrokenAnswerError(PipeError):
     """The answer stopped before its end, or there was none."""
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(NamedTuple):
     """An error as the upstream told it. `status` is the HTTP status or what the error's own code stands for; 0 is unknown.
 
     `kind` is what the upstream calls it: `error.availability.code`, an `error_type`, or a code that is text.

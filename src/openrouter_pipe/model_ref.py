@@ -15,7 +15,7 @@ with a dot, a gateway's id without an author such as `gpt-4.1`) is carried verba
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 # Routing tags exist on every model and are never in /models; catalog tags are rows of their own.
 # Source: OpenRouter docs, guides/routing/model-variants/overview.
@@ -25,13 +25,13 @@ DEPRECATED_TAGS = ("online", "thinking", "extended")
 
 _TAG = re.compile(r"[a-z0-9-]+")
 _SLUG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_USUAL_BASE = re.compile(r"[^./:@]+/[^:@]+")
 _API_PRESET = "@preset/"
 _WEBUI_PRESET = ":preset/"
 _VERBATIM = "/"
 
 
-@dataclass(frozen=True, slots=True)
-class ModelRef:
+class ModelRef(NamedTuple):
     """A model name taken apart: `base` (empty when a preset stands alone), variant tags in order, preset slug or None."""
 
     base: str
@@ -72,12 +72,13 @@ class ModelRef:
     def webui_id(self) -> str:
         """The name as an Open WebUI model id can carry it; `from_webui` of it is this reference again."""
         if not self.base and self.preset is not None:
-            natural = f"preset/{self.preset}"
-        else:
-            natural = ":".join((self.base.replace("/", ".", 1), *self.variants))
-            if self.preset is not None:
-                natural = f"{natural}{_WEBUI_PRESET}{self.preset}"
-        return natural if ModelRef.from_webui(natural) == self else _VERBATIM + self.api_id
+            return f"preset/{self.preset}"
+        natural = ":".join((self.base.replace("/", ".", 1), *self.variants))
+        if self.preset is not None:
+            natural = f"{natural}{_WEBUI_PRESET}{self.preset}"
+        # The usual base is safe at a glance; for the others, reading it back decides.
+        safe = _USUAL_BASE.fullmatch(self.base) is not None or ModelRef.from_webui(natural) == self
+        return natural if safe else _VERBATIM + self.api_id
 
     @property
     def catalog_tag(self) -> str | None:
@@ -90,8 +91,8 @@ class ModelRef:
 
         All tags (a gateway may list any of them), no routing tags, the catalog tag alone, no tag; never the preset.
         """
-        if not self.base:
-            return ()
+        if not self.variants:
+            return (self.base,) if self.base else ()
         kept = tuple(tag for tag in self.variants if tag not in ROUTING_TAGS)
         of_catalog = tuple(tag for tag in kept if tag in CATALOG_TAGS)
         return tuple(dict.fromkeys(":".join((self.base, *tags)) for tags in (self.variants, kept, of_catalog, ())))

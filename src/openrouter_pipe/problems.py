@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import logging
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from .catalog import one_line
 
@@ -18,8 +18,7 @@ MAX_HINTS = 50
 _MAX_HINT_CANDIDATES = 1_000
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(NamedTuple):
     """One thing an admin should know: the valve, the entry as written, the reason, and what to do about it."""
 
     valve: str

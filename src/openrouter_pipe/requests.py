@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from .catalog import Model
 from .messages import chat_messages, has_cache_control, responses_input
@@ -18,8 +17,7 @@ ENDPOINT_PATHS: dict[Endpoint, str] = {"responses": "/responses", "chat_completi
 _FIXED_ENDPOINTS: dict[str, Endpoint] = {"responses": "responses", "chat_completions": "chat_completions"}
 
 
-@dataclass(frozen=True, slots=True)
-class Parameter:
+class Parameter(NamedTuple):
     """Where one request field goes. Empty: that endpoint has no such field. `a.b` is field `b` of object `a`."""
 
     name: str
@@ -60,8 +58,7 @@ _NOT_NEEDED = "-"
 _LENGTHS = ("max_tokens", "max_completion_tokens")
 
 
-@dataclass(frozen=True, slots=True)
-class ChatContext:
+class ChatContext(NamedTuple):
     """Who asks, and in which chat; empty when unknown. `secret` keys the pseudonyms."""
 
     chat_id: str = ""
@@ -69,8 +66,7 @@ class ChatContext:
     secret: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class UpstreamRequest:
+class UpstreamRequest(NamedTuple):
     """A request ready to be sent, and the names of the fields that were left out of it."""
 
     endpoint: Endpoint

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 from .catalog import Catalog
 from .model_ref import ROUTING_TAGS, ModelRef
@@ -17,8 +18,7 @@ MAX_WILDCARDS = 200
 _EVERYTHING = "*"
 
 
-@dataclass(frozen=True, slots=True)
-class Pattern:
+class Pattern(NamedTuple):
     """One entry of `MODEL_ID`: as written, and its lower-case text without the `!`."""
 
     entry: str
@@ -40,8 +40,7 @@ class Pattern:
         return fnmatch.translate(self.text.replace("[", "[[]"))
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
+class Selection(NamedTuple):
     """`MODEL_ID`, read: patterns for catalog rows, entries that name virtual models, problems of the text itself."""
 
     patterns: tuple[Pattern, ...]

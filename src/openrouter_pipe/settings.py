@@ -62,6 +62,11 @@ class Valves(BaseModel):
     TOOL_CALLING_FILTER: Filter = Field(
         "all", description="List `all` models, `only` those that can call tools, or `exclude` those."
     )
+    ZDR: Literal["off", "filter", "enforce"] = Field(
+        "off",
+        description="Zero data retention. `filter`: list only models that have such an endpoint. "
+        "`enforce`: also let no request go to another one. Cannot be overridden.",
+    )
     MODEL_CATALOG_REFRESH_SECONDS: int = Field(
         3600,
         description="How old the list of models may grow before it is fetched again in the background, e.g. `3600`.",
@@ -168,13 +173,17 @@ class Settings:
             http_referer=_header("HTTP_REFERER", valves.HTTP_REFERER, problems),
             app_title=_header("APP_TITLE", valves.APP_TITLE, problems),
             publishing=Publishing(
-                valves.MODEL_ID, valves.VARIANT_MODELS, valves.FREE_MODEL_FILTER, valves.TOOL_CALLING_FILTER
+                valves.MODEL_ID,
+                valves.VARIANT_MODELS,
+                valves.FREE_MODEL_FILTER,
+                valves.TOOL_CALLING_FILTER,
+                valves.ZDR != "off",
             ),
             refresh_seconds=_between(60, valves.MODEL_CATALOG_REFRESH_SECONDS),
             name_prefix="".join(char for char in valves.NAME_PREFIX[:100] if char.isprintable()),
             endpoint=valves.ENDPOINT,
             provider=_provider(valves),
-            privacy={"data_collection": "deny"} if valves.DATA_COLLECTION == "deny" else {},
+            privacy=_privacy(valves),
             fallback_models=_words("FALLBACK_MODELS", valves.FALLBACK_MODELS),
             prompt_caching=valves.PROMPT_CACHING,
             context_compression=valves.CONTEXT_COMPRESSION,
@@ -228,6 +237,12 @@ def _provider(valves: Valves) -> dict[str, Any]:
     if valves.DATA_COLLECTION != "default":
         provider["data_collection"] = valves.DATA_COLLECTION
     return provider
+
+
+def _privacy(valves: Valves) -> dict[str, Any]:
+    """What of `provider` no request may override."""
+    privacy: dict[str, Any] = {"data_collection": "deny"} if valves.DATA_COLLECTION == "deny" else {}
+    return {**privacy, "zdr": True} if valves.ZDR == "enforce" else privacy
 
 
 def _words(valve: str, text: str) -> tuple[str, ...]:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
+from typing import NamedTuple
 
 from .catalog import Catalog, Model, Preset
 from .errors import SettingsError
-from .model_ref import CATALOG_TAGS, DEPRECATED_TAGS, ROUTING_TAGS, ModelRef, is_preset_slug, is_tag
-from .problems import MAX_ENTRIES, MAX_ENTRY_LENGTH, MAX_HINTS, Problem, split_entries
+from .model_ref import CATALOG_TAGS, DEPRECATED_TAGS, ROUTING_TAGS, ModelRef
+from .problems import MAX_ENTRIES, MAX_HINTS, Problem, split_entries
 from .selection import (
     MAX_WILDCARDS,
     Choice,
@@ -22,26 +22,20 @@ from .selection import (
     similar_models,
     unmatched,
 )
+from .variant_entries import ANY_PRESET, INSTEAD_OF, VariantEntry, read_variant_entry, tag_hint
 
-_ANY_PRESET = "*"
 # Wildcards multiply (models, presets, entries): what one list may try before the rest is cut.
 _MAX_TRIES = 50_000
-# What took the place of the variants in DEPRECATED_TAGS.
-_INSTEAD_OF = {
-    "online": "web search is a tool of OpenRouter now",
-    "thinking": "reasoning models think without it",
-    "extended": "the model itself has the long context now",
-}
 
 
-@dataclass(frozen=True, slots=True)
-class Publishing:
+class Publishing(NamedTuple):
     """The valves that decide what is published; equal values give the same list."""
 
     model_id: str = "*"
     variant_models: str = ""
     free_filter: str = "all"
     tools_filter: str = "all"
+    zdr_only: bool = False
 
     @property
     def wants_presets(self) -> bool:
@@ -64,8 +58,7 @@ class Entry:
         object.__setattr__(self, "webui_id", self.ref.webui_id)
 
 
-@dataclass(frozen=True, slots=True)
-class Published:
+class Published(NamedTuple):
     """What Open WebUI is shown, in order, with everything that is wrong with the valves behind it."""
 
     catalog: Catalog
@@ -98,25 +91,6 @@ class Published:
         if ref.base and self.catalog.describe(ref) is None:
             return "", similar_models(self.catalog, ref.base)
         return "VARIANT_MODELS", f"An admin can add {ref.api_id} there."
-
-
-@dataclass(frozen=True, slots=True)
-class _Wanted:
-    """An entry of the valve, read: a base or a pattern for it, its tags with the catalog tag first, a slug or `*`."""
-
-    valve: str
-    entry: str
-    base: str
-    tags: tuple[str, ...]
-    preset: str | None
-
-    @property
-    def catalog_tag(self) -> str | None:
-        return self.tags[0] if self.tags and self.tags[0] in CATALOG_TAGS else None
-
-    @property
-    def has_wildcard(self) -> bool:
-        return "*" in self.base or "?" in self.base
 
 
 def publish(catalog: Catalog, publishing: Publishing) -> Published:
@@ -166,7 +140,7 @@ class _Expansion:
 
     def add(self, valve: str, entry: str) -> None:
         """Expand one entry of `VARIANT_MODELS` (or one of `MODEL_ID` that names a virtual model)."""
-        wanted = _read_entry(valve, entry)
+        wanted = read_variant_entry(valve, entry)
         if isinstance(wanted, Problem):
             self._problems.append(wanted)
         elif not wanted.base:
@@ -200,20 +174,23 @@ class _Expansion:
 
     def _passes_as_row(self, model: Model) -> bool:
         valve = "" if model.id in self._choice.matched else "MODEL_ID"
-        valve = valve or self._filter(model.is_free, model.has_tools)
+        valve = valve or self._filter(model.is_free, model.has_tools, model.has_zdr)
         if valve:
             self._left_out[model.id] = valve
         return not valve
 
-    def _filter(self, is_free: bool, has_tools: bool) -> str:
+    def _filter(self, is_free: bool, has_tools: bool, has_zdr: bool) -> str:
+        """The filter valve that leaves such a model out, or an empty text."""
+        if self._publishing.zdr_only and not has_zdr:
+            return "ZDR"
         return filter_reason(is_free, has_tools, self._publishing.free_filter, self._publishing.tools_filter)
 
-    def _report(self, wanted: _Wanted, reason: str, hint: str | Callable[[], str] = "") -> None:
+    def _report(self, wanted: VariantEntry, reason: str, hint: str | Callable[[], str] = "") -> None:
         if callable(hint):
             hint = hint() if len(self._problems) < MAX_HINTS else ""
         self._problems.append(Problem(wanted.valve, wanted.entry, reason, hint))
 
-    def _add_named(self, wanted: _Wanted) -> None:
+    def _add_named(self, wanted: VariantEntry) -> None:
         """The base is the row with the longest id that the entry starts with; the tags behind it are put on it."""
         for count in range(len(wanted.tags), -1, -1):
             row = self._catalog.find(":".join((wanted.base, *wanted.tags[:count])))
@@ -224,7 +201,7 @@ class _Expansion:
         if self._catalog.models:
             self._report(wanted, "Variant model base not found", partial(similar_models, self._catalog, wanted.base))
 
-    def _add_wildcard(self, wanted: _Wanted) -> None:
+    def _add_wildcard(self, wanted: VariantEntry) -> None:
         self._wildcards += 1
         if self._wildcards > MAX_WILDCARDS:
             if self._wildcards == MAX_WILDCARDS + 1:
@@ -247,7 +224,7 @@ class _Expansion:
                 break
             self._put_on(row, wanted.tags, wanted)
 
-    def _row_for(self, wanted: _Wanted, row: Model) -> Model | None:
+    def _row_for(self, wanted: VariantEntry, row: Model) -> Model | None:
         """The row that a wildcard's tags are put on where it meets `row`: its catalog variant, if one is asked for."""
         if row.ref.preset is not None or "batch" in row.ref.variants:
             return None
@@ -255,7 +232,7 @@ class _Expansion:
             return row
         return self._catalog.models.get(f"{row.id}:{wanted.catalog_tag}")
 
-    def _put_on(self, row: Model | None, tags: tuple[str, ...], wanted: _Wanted) -> None:
+    def _put_on(self, row: Model | None, tags: tuple[str, ...], wanted: VariantEntry) -> None:
         """Publish what an entry asks for on one row; None: the preset alone."""
         base, variants = (row.ref.base, row.ref.variants) if row else ("", ())
         variants = (*variants, *(tag for tag in tags if tag not in variants))
@@ -266,22 +243,22 @@ class _Expansion:
                 break
             self._publish(wanted, ModelRef(base, variants, preset.slug), preset, row)
 
-    def _presets_of(self, wanted: _Wanted) -> list[Preset]:
+    def _presets_of(self, wanted: VariantEntry) -> list[Preset]:
         """The presets an entry asks for: all that were discovered, or the written one under its slug."""
         slug = wanted.preset
         if slug is None:
             return []
-        if slug == _ANY_PRESET:
+        if slug == ANY_PRESET:
             return list(self._presets.values())
         known = self._presets.get(slug)
-        return [replace(known, name=slug) if known else Preset(slug, slug)]
+        return [known._replace(name=slug) if known else Preset(slug, slug)]
 
-    def _note_doubtful_tags(self, wanted: _Wanted, row: Model | None, tags: tuple[str, ...]) -> None:
+    def _note_doubtful_tags(self, wanted: VariantEntry, row: Model | None, tags: tuple[str, ...]) -> None:
         """Report tags that OpenRouter may refuse (put on this row, if one is named); all is published all the same."""
         if not tags:
             return
         for tag in wanted.tags:
-            old = f":{tag} is deprecated: {_INSTEAD_OF[tag]}" if tag in DEPRECATED_TAGS else ""
+            old = f":{tag} is deprecated: {INSTEAD_OF[tag]}" if tag in DEPRECATED_TAGS else ""
             if row is not None and tag in CATALOG_TAGS and tag in tags:
                 self._report(
                     wanted,
@@ -289,11 +266,11 @@ class _Expansion:
                     old or "listed all the same, but OpenRouter may refuse it",
                 )
             elif old:
-                self._report(wanted, f"variant :{tag} is deprecated", _INSTEAD_OF[tag])
+                self._report(wanted, f"variant :{tag} is deprecated", INSTEAD_OF[tag])
             elif tag in tags and tag not in (*ROUTING_TAGS, *CATALOG_TAGS):
-                self._report(wanted, f"unknown variant :{tag}", partial(_tag_hint, tag))
+                self._report(wanted, f"unknown variant :{tag}", partial(tag_hint, tag))
 
-    def _publish(self, wanted: _Wanted, ref: ModelRef, preset: Preset | None, row: Model | None) -> None:
+    def _publish(self, wanted: VariantEntry, ref: ModelRef, preset: Preset | None, row: Model | None) -> None:
         """Add one virtual model, put on `row` (None: a preset alone), or note which valve leaves it out."""
         api_id = ref.api_id
         self._tries += 1
@@ -309,10 +286,10 @@ class _Expansion:
         valve = "MODEL_ID" if hint else ""
         if not valve:
             is_free = "free" in described.variants or (model is not None and model.is_free)
-            valve = self._filter(is_free, model is None or model.has_tools)
+            valve = self._filter(is_free, model is None or model.has_tools, model is None or model.has_zdr)
         if valve:
             self._left_out[api_id] = valve
-            if not wanted.has_wildcard and wanted.preset != _ANY_PRESET:
+            if not wanted.has_wildcard and wanted.preset != ANY_PRESET:
                 self._report(wanted, f"left out by {valve}", hint)
             return
         description = (preset.description if preset else "") or (model.description if model else "")
@@ -320,13 +297,13 @@ class _Expansion:
         anchor = next((row_id for row_id in row_ids if row_id in self._rows), row_ids[0]) if row else ""
         self._virtual[api_id] = (anchor, Entry(ref, name, model, description))
 
-    def _is_full(self, wanted: _Wanted) -> bool:
+    def _is_full(self, wanted: VariantEntry) -> bool:
         if not self._full and (len(self._virtual) >= MAX_ENTRIES or self._tries > _MAX_TRIES):
             self._full = True
             self._report(wanted, f"too many virtual models: only the first {len(self._virtual)} are listed")
         return self._full
 
-    def _left_out_by_model_id(self, wanted: _Wanted, ref: ModelRef, row_ids: list[str]) -> str:
+    def _left_out_by_model_id(self, wanted: VariantEntry, ref: ModelRef, row_ids: list[str]) -> str:
         """How `MODEL_ID` leaves a virtual model out, by its own name or with its base; else an empty text."""
         if self._choice.excludes_name(ref):
             self._excluded.append(ref)
@@ -336,63 +313,6 @@ class _Expansion:
         if row_ids[0] in self._choice.excluded:
             return f"an entry with ! excludes {row_ids[0]}"
         return f"add {row_ids[0]} there" if self._choice.matched.isdisjoint(row_ids) else ""
-
-
-def _read_entry(valve: str, entry: str) -> _Wanted | Problem:
-    """Take an entry apart; a `Problem` when it cannot mean anything."""
-    if len(entry) > MAX_ENTRY_LENGTH:
-        return Problem(valve, entry, "too long to be a model id")
-    head, preset = _split_preset_entry(entry)
-    if isinstance(preset, Problem):
-        return Problem(valve, entry, preset.reason, preset.hint)
-    base, *written = head.split(":")
-    tags = tuple(dict.fromkeys(tag.lower() for tag in written))
-    if not all(map(is_tag, tags)):
-        return Problem(valve, entry, "a variant is written model:variant, in letters, digits and dashes")
-    if not base and (tags or preset is None):
-        return Problem(valve, entry, "no model is named")
-    if not tags and preset is None:
-        return Problem(valve, entry, "no variant and no preset (missing colon?)", _missing_colon_hint(base))
-    of_catalog = tuple(tag for tag in tags if tag in CATALOG_TAGS)
-    if len(of_catalog) > 1:
-        return Problem(valve, entry, f"one model cannot be both :{' and :'.join(of_catalog)}")
-    if "batch" in tags:
-        return Problem(valve, entry, "batch models cannot be called in a chat")
-    return _Wanted(valve, entry, base, of_catalog + tuple(tag for tag in tags if tag not in of_catalog), preset)
-
-
-def _split_preset_entry(entry: str) -> tuple[str, str | Problem | None]:
-    """`model@preset/slug` (or as Open WebUI spells it) → the model and the slug; no slug: None."""
-    head, found, tail = ("", "@", entry) if entry.startswith("preset/") else entry.partition("@")
-    if not found:
-        head, found, slug = entry.partition(":preset/")
-        tail = f"preset/{slug}"
-    if not found:
-        return entry, None
-    slug = tail.removeprefix("preset/")
-    if slug == tail:
-        return head, Problem("", "", "a preset is written @preset/slug", f"{head}@preset/{tail.rpartition('/')[2]}")
-    if slug != _ANY_PRESET and not is_preset_slug(slug):
-        name, colon, tag = slug.partition(":")
-        moved = f"{head}:{tag}@preset/{name}" if head and colon else ""
-        return head, Problem("", "", "not the slug of a preset", moved or "letters, digits, dots, dashes, underscores")
-    return head, slug
-
-
-def _missing_colon_hint(base: str) -> str:
-    known = (*ROUTING_TAGS, *CATALOG_TAGS)
-    tag = next((tag for tag in known if base.lower().endswith(f"-{tag}")), None)
-    return f"{base[: -len(tag) - 1]}:{tag}" if tag else f"e.g. {base}:nitro"
-
-
-def _tag_hint(tag: str) -> str:
-    # Near misses only: other gateways have tags of their own, such as `:best`, and those are not `:beta`.
-    similar = difflib.get_close_matches(tag, (*ROUTING_TAGS, *CATALOG_TAGS), n=1, cutoff=0.8)
-    return (
-        f"did you mean :{similar[0]}?"
-        if similar
-        else f"listed all the same; OpenRouter has :{', :'.join(ROUTING_TAGS)}"
-    )
 
 
 def _by_name(item: Model | Entry | Preset) -> tuple[str, str]:

@@ -264,6 +264,8 @@ async def test_a_workers_first_chat_does_not_wait_for_the_catalog() -> None:
         ({"MODEL_ID": "anthropic/*", "VARIANT_MODELS": "openai/gpt-4o:nitro"}, "openai.gpt-4o:nitro", "MODEL_ID"),
         ({"FREE_MODEL_FILTER": "only"}, "openai.gpt-4o", "FREE_MODEL_FILTER"),
         ({"TOOL_CALLING_FILTER": "exclude"}, "openai.gpt-4o", "TOOL_CALLING_FILTER"),
+        ({"ZDR": "filter"}, "deepseek.deepseek-r1", "ZDR"),
+        ({"ZDR": "filter", "VARIANT_MODELS": "*:nitro"}, "deepseek.deepseek-r1:nitro", "ZDR"),
     ],
 )
 async def test_what_is_not_published_cannot_be_called(valves: dict[str, str], model: str, valve: str) -> None:
@@ -274,6 +276,20 @@ async def test_what_is_not_published_cannot_be_called(valves: dict[str, str], mo
         assert isinstance(answer, dict)
         assert valve in answer["error"]["message"]
         assert not any(request.path.endswith("/responses") for request in sandbox.received)
+
+
+@pytest.mark.parametrize(("zdr", "answers"), [("off", True), ("filter", True), ("enforce", False)])
+async def test_zdr_enforced_holds_for_what_the_list_cannot_know(zdr: str, answers: bool) -> None:
+    """A preset may name any model: only the request itself can keep it from an endpoint that stores what is sent."""
+    async with Sandbox() as sandbox:
+        sandbox.presets[:] = [preset_row("r1", designated_version={"config": {"model": "deepseek/deepseek-r1"}})]
+        made = new_pipe(sandbox, VARIANT_MODELS="@preset/r1", ZDR=zdr)
+        assert "preset/r1" in await ids(made)
+        assert ("deepseek.deepseek-r1" in await ids(made)) is (zdr == "off")
+        answer = await made.pipe(question("preset/r1"))
+        assert isinstance(answer, dict)
+        assert ("choices" in answer) is answers
+        assert answers or "privacy" in answer["error"]["message"]
 
 
 # --- Presets of the account

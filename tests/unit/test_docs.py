@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+
 from openrouter_pipe.settings import Valves
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 from typing import Any
 
 import pytest
@@ -401,7 +400,7 @@ def test_the_requests_provider_is_merged_key_by_key() -> None:
 def test_privacy_cannot_be_overridden() -> None:
     denied = build(valves={"DATA_COLLECTION": "deny"}, provider={"data_collection": "allow", "sort": "price"})
     assert denied.body["provider"] == {"data_collection": "deny", "sort": "price"}
-    settings = dataclasses.replace(Settings.from_valves(Valves()), privacy={"zdr": True})
+    settings = Settings.from_valves(Valves(ZDR="enforce"))
     body = {"messages": USER, "provider": {"zdr": False}}
     request = build_request(body, ModelRef.from_api("a/b@preset/x"), None, settings, ChatContext())
     assert request.body["provider"] == {"zdr": True}
@@ -461,8 +460,8 @@ def test_session_and_user_are_pseudonyms() -> None:
     assert "user-1" not in str(body)
     assert body["session_id"] != body["user"]
     assert body["session_id"] == build(context=ALICE).body["session_id"]
-    assert body["session_id"] != build(context=dataclasses.replace(ALICE, chat_id="chat-2")).body["session_id"]
-    assert body["session_id"] != build(context=dataclasses.replace(ALICE, secret="other")).body["session_id"]
+    assert body["session_id"] != build(context=ALICE._replace(chat_id="chat-2")).body["session_id"]
+    assert body["session_id"] != build(context=ALICE._replace(secret="other")).body["session_id"]
     assert all(len(body[key]) <= 256 for key in ("session_id", "user"))
 
 
