@@ -146,6 +146,7 @@ VALVES = st.fixed_dictionaries(
         "ALLOW_FALLBACKS": st.booleans(),
         "REQUIRE_PARAMETERS": st.booleans(),
         "DATA_COLLECTION": st.sampled_from(["default", "allow", "deny"]),
+        "ZDR": st.sampled_from(["off", "filter", "enforce"]),
         "FALLBACK_MODELS": st.just("x/y, x/z"),
         "PROMPT_CACHING": st.booleans(),
         "CONTEXT_COMPRESSION": st.sampled_from(["default", "on", "off"]),
