@@ -60,7 +60,7 @@ class Model:
         """Every price that is given is zero ("-1" means "varies"), or the id says `:free`."""
         if "free" in self.ref.variants:
             return True
-        return bool(self.pricing) and all(_is_zero(price) for price in self.pricing.values())
+        return bool(self.pricing) and all(map(_is_zero, self.pricing.values()))
 
     @property
     def has_tools(self) -> bool:
@@ -174,6 +174,8 @@ def one_line(value: object) -> str:
     """`value` as one line of printable text (names go into lists and logs); empty when it is not text."""
     if not isinstance(value, str):
         return ""
+    if len(value) <= 500 and value.isprintable():
+        return " ".join(value.split())
     return " ".join("".join(char if char.isprintable() else " " for char in value[:500]).split())
 
 
@@ -203,7 +205,7 @@ def _text(value: object) -> str:
 
 
 def _texts(value: object) -> tuple[str, ...]:
-    return tuple(item for item in value if isinstance(item, str)) if isinstance(value, list) else ()
+    return tuple([item for item in value if isinstance(item, str)]) if isinstance(value, list) else ()
 
 
 def _positive_int(value: object) -> int | None:

@@ -93,7 +93,9 @@ class ModelRef(NamedTuple):
         """
         if not self.variants:
             return (self.base,) if self.base else ()
-        kept = tuple(tag for tag in self.variants if tag not in ROUTING_TAGS)
+        kept = tuple([tag for tag in self.variants if tag not in ROUTING_TAGS])
+        if not kept:
+            return (":".join((self.base, *self.variants)), self.base)
         of_catalog = tuple(tag for tag in kept if tag in CATALOG_TAGS)
         return tuple(dict.fromkeys(":".join((self.base, *tags)) for tags in (self.variants, kept, of_catalog, ())))
 

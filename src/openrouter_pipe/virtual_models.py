@@ -174,16 +174,20 @@ class _Expansion:
 
     def _passes_as_row(self, model: Model) -> bool:
         valve = "" if model.id in self._choice.matched else "MODEL_ID"
-        valve = valve or self._filter(model.is_free, model.has_tools, model.has_zdr)
+        valve = valve or self._filter(model)
         if valve:
             self._left_out[model.id] = valve
         return not valve
 
-    def _filter(self, is_free: bool, has_tools: bool, has_zdr: bool) -> str:
-        """The filter valve that leaves such a model out, or an empty text."""
-        if self._publishing.zdr_only and not has_zdr:
+    def _filter(self, model: Model | None, is_free: bool = False) -> str:
+        """The filter valve that leaves such a model out, or an empty text. A model of which nothing is known may do all."""
+        publishing = self._publishing
+        if publishing.zdr_only and model is not None and not model.has_zdr:
             return "ZDR"
-        return filter_reason(is_free, has_tools, self._publishing.free_filter, self._publishing.tools_filter)
+        if publishing.free_filter == publishing.tools_filter == "all":
+            return ""
+        is_free = is_free or (model is not None and model.is_free)
+        return filter_reason(is_free, model is None or model.has_tools, publishing.free_filter, publishing.tools_filter)
 
     def _report(self, wanted: VariantEntry, reason: str, hint: str | Callable[[], str] = "") -> None:
         if callable(hint):
@@ -284,9 +288,7 @@ class _Expansion:
         model = self._catalog.models[row_ids[0]] if row_ids else None
         hint = self._left_out_by_model_id(wanted, ref, row_ids if row else [])
         valve = "MODEL_ID" if hint else ""
-        if not valve:
-            is_free = "free" in described.variants or (model is not None and model.is_free)
-            valve = self._filter(is_free, model is None or model.has_tools, model is None or model.has_zdr)
+        valve = valve or self._filter(model, is_free="free" in described.variants)
         if valve:
             self._left_out[api_id] = valve
             if not wanted.has_wildcard and wanted.preset != ANY_PRESET:
