@@ -15,57 +15,79 @@ _MAX_ID_LENGTH = 200
 _NOT_PRICES = ("discount", "overrides")
 
 
-@dataclass(frozen=True, slots=True)
-class Model:
-    """One row of the catalog. Unknown is `None` or empty; prices are US dollars per token or unit, as decimal text.
+# What of a row is used; the rest (benchmarks, links, …) is not kept.
+_USED = ("description", "context_length", "pricing", "architecture", "supported_parameters", "has_zdr")
 
-    `has_zdr` is false where the catalog was asked and has no endpoint with zero data retention for it.
+
+class Model(NamedTuple):
+    """One row of the catalog. Its fields are read when asked for: a list of hundreds of models needs few of them.
+
+    What is unknown or makes no sense is `None` or empty; prices are US dollars per token or unit, as decimal text.
     """
 
     id: str
     name: str
-    description: str = ""
-    context_length: int | None = None
-    pricing: Mapping[str, str] = field(default_factory=dict)
-    input_modalities: tuple[str, ...] = ()
-    output_modalities: tuple[str, ...] = ()
-    supported_parameters: frozenset[str] = frozenset()
-    is_router: bool = False
-    has_zdr: bool = True
-    ref: ModelRef = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        """Take the id apart once: the list of models needs it several times for each row."""
-        object.__setattr__(self, "ref", ModelRef.from_api(self.id))
+    ref: ModelRef
+    row: Mapping[str, Any]
 
     def as_row(self) -> dict[str, Any]:
         """The row again, with the fields that are used: what `parse_model` reads."""
-        return {
-            "id": self.id,
-            "name": self.name,
-            "description": self.description,
-            "context_length": self.context_length,
-            "pricing": dict(self.pricing),
-            "architecture": {
-                "input_modalities": list(self.input_modalities),
-                "output_modalities": list(self.output_modalities),
-                "tokenizer": "Router" if self.is_router else None,
-            },
-            "supported_parameters": sorted(self.supported_parameters),
-            "has_zdr": self.has_zdr,
-        }
+        return {"id": self.id, "name": self.name, **self.row}
+
+    @property
+    def description(self) -> str:
+        """What the model is, in Markdown."""
+        return _text(self.row.get("description"))
+
+    @property
+    def context_length(self) -> int | None:
+        """How many tokens fit."""
+        return _positive_int(self.row.get("context_length"))
+
+    @property
+    def pricing(self) -> dict[str, str]:
+        """What is charged, by kind: `prompt`, `completion`, …; "-1" means that it varies."""
+        return _prices(self.row.get("pricing"))
+
+    @property
+    def input_modalities(self) -> tuple[str, ...]:
+        """What the model takes: `text`, `image`, `file`, `audio`, `video`."""
+        return _texts(_mapping_at(self.row, "architecture").get("input_modalities"))
+
+    @property
+    def output_modalities(self) -> tuple[str, ...]:
+        """What the model gives."""
+        return _texts(_mapping_at(self.row, "architecture").get("output_modalities"))
+
+    @property
+    def supported_parameters(self) -> frozenset[str]:
+        """The request's parameters that at least one provider of the model takes."""
+        return frozenset(_texts(self.row.get("supported_parameters")))
+
+    @property
+    def is_router(self) -> bool:
+        """Whether it stands for other models."""
+        return (
+            self.id.startswith(("openrouter/", "~"))
+            or _mapping_at(self.row, "architecture").get("tokenizer") == "Router"
+        )
+
+    @property
+    def has_zdr(self) -> bool:
+        """False where the catalog was asked and has no endpoint with zero data retention for it."""
+        return self.row.get("has_zdr") is not False
 
     @property
     def is_free(self) -> bool:
-        """Every price that is given is zero ("-1" means "varies"), or the id says `:free`."""
-        if "free" in self.ref.variants:
-            return True
-        return bool(self.pricing) and all(map(_is_zero, self.pricing.values()))
+        """Every price that is given is zero, or the id says `:free`."""
+        prices = self.pricing
+        return "free" in self.ref.variants or (bool(prices) and all(map(_is_zero, prices.values())))
 
     @property
     def has_tools(self) -> bool:
         """Whether the model takes tools; a router or alias that lists nothing passes them on."""
-        return "tools" in self.supported_parameters or (self.is_router and not self.supported_parameters)
+        supported = self.supported_parameters
+        return "tools" in supported or (self.is_router and not supported)
 
 
 class Preset(NamedTuple):
@@ -136,24 +158,14 @@ def parse_model(row: object) -> Model | None:
     model_id = row.get("id")
     if not isinstance(model_id, str) or not _can_be_an_id(model_id):
         return None
-    architecture = row.get("architecture")
-    if not isinstance(architecture, dict):
-        architecture = {}
-    output_modalities = _texts(architecture.get("output_modalities"))
-    if output_modalities and "text" not in output_modalities:
-        return None
-    return Model(
-        id=model_id,
-        name=one_line(row.get("name")) or model_id,
-        description=_text(row.get("description")),
-        context_length=_positive_int(row.get("context_length")),
-        pricing=_prices(row.get("pricing")),
-        input_modalities=_texts(architecture.get("input_modalities")),
-        output_modalities=output_modalities,
-        supported_parameters=frozenset(_texts(row.get("supported_parameters"))),
-        is_router=architecture.get("tokenizer") == "Router" or model_id.startswith(("openrouter/", "~")),
-        has_zdr=row.get("has_zdr") is not False,
+    model = Model(
+        model_id,
+        one_line(row.get("name")) or model_id,
+        ModelRef.from_api(model_id),
+        {key: row[key] for key in _USED if key in row},
     )
+    modalities = model.output_modalities
+    return None if modalities and "text" not in modalities else model
 
 
 def parse_preset(row: object) -> Preset | None:
@@ -202,6 +214,11 @@ def _first_model(config: object) -> str | None:
 
 def _text(value: object) -> str:
     return value if isinstance(value, str) else ""
+
+
+def _mapping_at(row: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    value = row.get(key)
+    return value if isinstance(value, dict) else {}
 
 
 def _texts(value: object) -> tuple[str, ...]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple
 
@@ -43,19 +42,14 @@ class Publishing(NamedTuple):
         return "preset/*" in "".join(f"{self.model_id}\n{self.variant_models}".split(" "))
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One published model: its reference, its name, and the row that describes it (None: nothing is known of it)."""
+class Entry(NamedTuple):
+    """One published model: its reference, its name, the row that describes it (None: nothing is known of it), its id."""
 
     ref: ModelRef
     name: str
     model: Model | None
     description: str
-    webui_id: str = field(init=False)
-
-    def __post_init__(self) -> None:
-        """Spell the id once."""
-        object.__setattr__(self, "webui_id", self.ref.webui_id)
+    webui_id: str
 
 
 class Published(NamedTuple):
@@ -164,7 +158,7 @@ class _Expansion:
         entries: list[Entry] = []
         for model in sorted(anchors.values(), key=_by_name):
             if model.id in self._rows:
-                entries.append(Entry(model.ref, model.name, model, model.description))
+                entries.append(Entry(model.ref, model.name, model, model.description, model.ref.webui_id))
             entries += behind.get(model.id, ())
         entries += alone
         by_webui_id = {entry.webui_id: entry for entry in entries}
@@ -297,7 +291,7 @@ class _Expansion:
         description = (preset.description if preset else "") or (model.description if model else "")
         name = display_name(ref, model if row else None, preset.name if preset else None)
         anchor = next((row_id for row_id in row_ids if row_id in self._rows), row_ids[0]) if row else ""
-        self._virtual[api_id] = (anchor, Entry(ref, name, model, description))
+        self._virtual[api_id] = (anchor, Entry(ref, name, model, description, ref.webui_id))
 
     def _is_full(self, wanted: VariantEntry) -> bool:
         if not self._full and (len(self._virtual) >= MAX_ENTRIES or self._tries > _MAX_TRIES):

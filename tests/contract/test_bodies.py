@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from openrouter_pipe.catalog import Model
+from openrouter_pipe.catalog import Model, parse_model
 from openrouter_pipe.model_ref import ModelRef
 from openrouter_pipe.requests import PARAMETERS, ChatContext, UpstreamRequest, build_request
 from openrouter_pipe.settings import Settings, Valves
@@ -165,9 +165,9 @@ NAMES = st.sampled_from(
 ROWS = st.sampled_from(
     [
         None,
-        Model("a/b", "A"),
-        Model("a/b", "A", supported_parameters=frozenset({"temperature", "max_tokens", "seed"})),
-        Model("a/b", "A", supported_parameters=frozenset({"reasoning", "max_completion_tokens", "verbosity"})),
+        parse_model({"id": "a/b"}),
+        parse_model({"id": "a/b", "supported_parameters": ["temperature", "max_tokens", "seed"]}),
+        parse_model({"id": "a/b", "supported_parameters": ["reasoning", "max_completion_tokens", "verbosity"]}),
     ]
 )
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from openrouter_pipe.catalog import Model
+from openrouter_pipe.catalog import Model, parse_model
 from openrouter_pipe.model_ref import ModelRef
 from openrouter_pipe.requests import ChatContext, UpstreamRequest, build_request, pseudonym
 from openrouter_pipe.settings import Settings, Valves
@@ -37,7 +37,9 @@ def build(
 
 
 def row(*supported: str) -> Model:
-    return Model("openai/gpt-4o", "GPT-4o", supported_parameters=frozenset(supported))
+    model = parse_model({"id": "openai/gpt-4o", "name": "GPT-4o", "supported_parameters": list(supported)})
+    assert model is not None
+    return model
 
 
 # --- The shape
