@@ -778,7 +778,7 @@ class ChatReader(AnswerReader):
             self._read_choice(choice)
         # Mid-stream errors come beside `choices` with finish_reason "error" (or null, as recorded).
         if error := event.get("error") or (self.finish_reason == "error" and {"message": ""}):
-            self._fail(error)
+            self._fail(_with_provider(error, event.get("provider")))
 
     def _read_choice(self, choice: Mapping[str, Any]) -> None:
         message = choice.get("delta") or choice.get("message")
@@ -789,6 +789,14 @@ class ChatReader(AnswerReader):
             self._add_text(message.get("refusal"))
         if isinstance(reason := choice.get("finish_reason"), str):
             self.finish_reason = reason
+
+
+def _with_provider(error: object, provider: object) -> object:
+    """The error as `/responses` and HTTP bodies have it: the provider's name inside, not beside it."""
+    if not isinstance(error, dict) or not isinstance(provider, str):
+        return error
+    metadata = error.get("metadata")
+    return {**error, "metadata": {"provider_name": provider, **(metadata if isinstance(metadata, dict) else {})}}
 
 
 def _content_text(content: object) -> object:
@@ -2129,9 +2137,9 @@ class Settings:
             refresh_seconds=_between(60, valves.MODEL_CATALOG_REFRESH_SECONDS),
             name_prefix="".join(char for char in valves.NAME_PREFIX[:100] if char.isprintable()),
             endpoint=valves.ENDPOINT,
-            provider=_provider(valves),
+            provider=_provider(valves, problems),
             privacy=_privacy(valves),
-            fallback_models=_words("FALLBACK_MODELS", valves.FALLBACK_MODELS),
+            fallback_models=_words("FALLBACK_MODELS", valves.FALLBACK_MODELS, problems),
             prompt_caching=valves.PROMPT_CACHING,
             context_compression=valves.CONTEXT_COMPRESSION,
             send_user_id=valves.SEND_USER_ID,
@@ -2171,10 +2179,12 @@ def _header(valve: str, text: str, problems: list[Problem]) -> str:
     return value
 
 
-def _provider(valves: Valves) -> dict[str, Any]:
+def _provider(valves: Valves, problems: list[Problem]) -> dict[str, Any]:
     """The `provider` object of the valves; what is at its default is not in it."""
-    lists = {"order": valves.PROVIDER_ORDER, "only": valves.PROVIDER_ONLY, "ignore": valves.PROVIDER_IGNORE}
-    provider: dict[str, Any] = {key: list(words) for key, text in lists.items() if (words := _words(key, text))}
+    lists = {"order": "PROVIDER_ORDER", "only": "PROVIDER_ONLY", "ignore": "PROVIDER_IGNORE"}
+    provider: dict[str, Any] = {
+        key: list(words) for key, valve in lists.items() if (words := _words(valve, getattr(valves, valve), problems))
+    }
     if valves.PROVIDER_SORT != "default":
         provider["sort"] = valves.PROVIDER_SORT
     if not valves.ALLOW_FALLBACKS:
@@ -2192,8 +2202,10 @@ def _privacy(valves: Valves) -> dict[str, Any]:
     return {**privacy, "zdr": True} if valves.ZDR == "enforce" else privacy
 
 
-def _words(valve: str, text: str) -> tuple[str, ...]:
-    return tuple(word for word in split_entries(valve, text[:20_000])[0] if word.isprintable())
+def _words(valve: str, text: str, problems: list[Problem]) -> tuple[str, ...]:
+    words, too_many = split_entries(valve, text)
+    problems += too_many
+    return tuple(word for word in words if word.isprintable() and len(word) <= MAX_ENTRY_LENGTH)
 
 
 def _between(least: int, value: int, most: int = _LONGEST_WAIT_SECONDS) -> int:
@@ -2632,6 +2644,8 @@ def _close_session(session: aiohttp.ClientSession, loop: asyncio.AbstractEventLo
 _READERS: dict[Endpoint, type[AnswerReader]] = {"responses": ResponsesReader, "chat_completions": ChatReader}
 # After the end was announced, the connection can be used again once the last bytes are read; they are not waited for longer.
 _DRAIN_SECONDS = 0.1
+# The usage may come after the end; a stream that is then left open is not waited for as long as one that is thinking.
+_AFTER_END_SECONDS = 3.0
 _EMPTY = {
     "length": "{model} used up its token limit before it wrote any text. Raise max_tokens or ask for less reasoning.",
     "content_filter": "The provider's content filter withheld the answer of {model}. Rephrase the message.",
@@ -2709,7 +2723,7 @@ class Answer:
         clock = asyncio.get_running_loop().time
         interval = self._settings.stream_interval
         try:
-            while not self._reader.done and (chunk := await response.content.readany()):
+            while not self._reader.done and (chunk := await self._next_bytes(response)):
                 for payload in decoder.feed(chunk):
                     self._reader.feed(payload)
                 if deltas := self._reader.take():
@@ -2732,6 +2746,12 @@ class Answer:
         if deltas := self._reader.take():
             yield deltas
         await _drain(response)
+
+    async def _next_bytes(self, response: aiohttp.ClientResponse) -> bytes:
+        if not self._reader.ended:
+            return await response.content.readany()
+        async with asyncio.timeout(_AFTER_END_SECONDS):
+            return await response.content.readany()
 
     async def _whole(self, response: aiohttp.ClientResponse) -> Mapping[str, Any]:
         """The body of an answer that is not a stream."""

@@ -24,6 +24,8 @@ from .transport import Transport, connection_failed, read_body
 _READERS: dict[Endpoint, type[AnswerReader]] = {"responses": ResponsesReader, "chat_completions": ChatReader}
 # After the end was announced, the connection can be used again once the last bytes are read; they are not waited for longer.
 _DRAIN_SECONDS = 0.1
+# The usage may come after the end; a stream that is then left open is not waited for as long as one that is thinking.
+_AFTER_END_SECONDS = 3.0
 _EMPTY = {
     "length": "{model} used up its token limit before it wrote any text. Raise max_tokens or ask for less reasoning.",
     "content_filter": "The provider's content filter withheld the answer of {model}. Rephrase the message.",
@@ -101,7 +103,7 @@ class Answer:
         clock = asyncio.get_running_loop().time
         interval = self._settings.stream_interval
         try:
-            while not self._reader.done and (chunk := await response.content.readany()):
+            while not self._reader.done and (chunk := await self._next_bytes(response)):
                 for payload in decoder.feed(chunk):
                     self._reader.feed(payload)
                 if deltas := self._reader.take():
@@ -124,6 +126,12 @@ class Answer:
         if deltas := self._reader.take():
             yield deltas
         await _drain(response)
+
+    async def _next_bytes(self, response: aiohttp.ClientResponse) -> bytes:
+        if not self._reader.ended:
+            return await response.content.readany()
+        async with asyncio.timeout(_AFTER_END_SECONDS):
+            return await response.content.readany()
 
     async def _whole(self, response: aiohttp.ClientResponse) -> Mapping[str, Any]:
         """The body of an answer that is not a stream."""

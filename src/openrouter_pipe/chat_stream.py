@@ -24,7 +24,7 @@ class ChatReader(AnswerReader):
             self._read_choice(choice)
         # Mid-stream errors come beside `choices` with finish_reason "error" (or null, as recorded).
         if error := event.get("error") or (self.finish_reason == "error" and {"message": ""}):
-            self._fail(error)
+            self._fail(_with_provider(error, event.get("provider")))
 
     def _read_choice(self, choice: Mapping[str, Any]) -> None:
         message = choice.get("delta") or choice.get("message")
@@ -35,6 +35,14 @@ class ChatReader(AnswerReader):
             self._add_text(message.get("refusal"))
         if isinstance(reason := choice.get("finish_reason"), str):
             self.finish_reason = reason
+
+
+def _with_provider(error: object, provider: object) -> object:
+    """The error as `/responses` and HTTP bodies have it: the provider's name inside, not beside it."""
+    if not isinstance(error, dict) or not isinstance(provider, str):
+        return error
+    metadata = error.get("metadata")
+    return {**error, "metadata": {"provider_name": provider, **(metadata if isinstance(metadata, dict) else {})}}
 
 
 def _content_text(content: object) -> object:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field, ModelWrapValidatorHandler, PrivateAttr, ValidationError, model_validator
 
-from .problems import Problem, split_entries
+from .problems import MAX_ENTRY_LENGTH, Problem, split_entries
 from .virtual_models import Publishing
 
 _DEFAULT_BASE_URL = "https://openrouter.ai/api/v1"
@@ -182,9 +182,9 @@ class Settings:
             refresh_seconds=_between(60, valves.MODEL_CATALOG_REFRESH_SECONDS),
             name_prefix="".join(char for char in valves.NAME_PREFIX[:100] if char.isprintable()),
             endpoint=valves.ENDPOINT,
-            provider=_provider(valves),
+            provider=_provider(valves, problems),
             privacy=_privacy(valves),
-            fallback_models=_words("FALLBACK_MODELS", valves.FALLBACK_MODELS),
+            fallback_models=_words("FALLBACK_MODELS", valves.FALLBACK_MODELS, problems),
             prompt_caching=valves.PROMPT_CACHING,
             context_compression=valves.CONTEXT_COMPRESSION,
             send_user_id=valves.SEND_USER_ID,
@@ -224,10 +224,12 @@ def _header(valve: str, text: str, problems: list[Problem]) -> str:
     return value
 
 
-def _provider(valves: Valves) -> dict[str, Any]:
+def _provider(valves: Valves, problems: list[Problem]) -> dict[str, Any]:
     """The `provider` object of the valves; what is at its default is not in it."""
-    lists = {"order": valves.PROVIDER_ORDER, "only": valves.PROVIDER_ONLY, "ignore": valves.PROVIDER_IGNORE}
-    provider: dict[str, Any] = {key: list(words) for key, text in lists.items() if (words := _words(key, text))}
+    lists = {"order": "PROVIDER_ORDER", "only": "PROVIDER_ONLY", "ignore": "PROVIDER_IGNORE"}
+    provider: dict[str, Any] = {
+        key: list(words) for key, valve in lists.items() if (words := _words(valve, getattr(valves, valve), problems))
+    }
     if valves.PROVIDER_SORT != "default":
         provider["sort"] = valves.PROVIDER_SORT
     if not valves.ALLOW_FALLBACKS:
@@ -245,8 +247,10 @@ def _privacy(valves: Valves) -> dict[str, Any]:
     return {**privacy, "zdr": True} if valves.ZDR == "enforce" else privacy
 
 
-def _words(valve: str, text: str) -> tuple[str, ...]:
-    return tuple(word for word in split_entries(valve, text[:20_000])[0] if word.isprintable())
+def _words(valve: str, text: str, problems: list[Problem]) -> tuple[str, ...]:
+    words, too_many = split_entries(valve, text)
+    problems += too_many
+    return tuple(word for word in words if word.isprintable() and len(word) <= MAX_ENTRY_LENGTH)
 
 
 def _between(least: int, value: int, most: int = _LONGEST_WAIT_SECONDS) -> int:

@@ -16,6 +16,7 @@ import pytest
 import pytest_asyncio
 from starlette.responses import StreamingResponse
 
+from openrouter_pipe import answer
 from openrouter_pipe.pipe import Pipe
 from openrouter_pipe.settings import Valves
 from openrouter_sandbox import Answer, Rule, Sandbox
@@ -385,6 +386,17 @@ async def test_an_answer_that_is_complete_but_never_closed_is_an_answer(
     assert len(told.usage) == 1
     await until(lambda: sandbox.open_streams == 0)
     await works(pipe, sandbox, True)
+
+
+async def test_silence_after_the_end_is_not_waited_out(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answer, "_AFTER_END_SECONDS", 0.2)
+    event = {"choices": [{"index": 0, "delta": {"content": TEXT}, "finish_reason": "stop"}]}
+    sandbox.rules.append(Rule(events=[f"data: {json.dumps(event)}\n\n"], hang=True))
+    pipe = Pipe()
+    pipe.valves = valves(sandbox, "chat_completions", READ_TIMEOUT_SECONDS=60)
+    async with asyncio.timeout(5):
+        told = await ask(pipe, True)
+    assert (told.text, told.finish_reason, told.errors) == (TEXT, "stop", [])
 
 
 GARBAGE = [

@@ -482,3 +482,10 @@ def test_published_answers(endpoint: str) -> None:
     assert told(reader)[1]
     assert reader.error is None
     assert reader.ended
+
+
+def test_the_provider_beside_a_chat_error_is_named() -> None:
+    reader = ChatReader()
+    event = {"provider": "Fireworks", "error": {"code": 502, "message": "Gone"}, "choices": []}
+    reader.feed(json.dumps(event).encode())
+    assert reader.error == {"code": 502, "message": "Gone", "metadata": {"provider_name": "Fireworks"}}
