@@ -16,7 +16,7 @@ import pytest
 import pytest_asyncio
 from starlette.responses import StreamingResponse
 
-from openrouter_pipe import answer
+from openrouter_pipe import answer as answers
 from openrouter_pipe.pipe import Pipe
 from openrouter_pipe.settings import Valves
 from openrouter_sandbox import Answer, Rule, Sandbox
@@ -389,7 +389,7 @@ async def test_an_answer_that_is_complete_but_never_closed_is_an_answer(
 
 
 async def test_silence_after_the_end_is_not_waited_out(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(answer, "_AFTER_END_SECONDS", 0.2)
+    monkeypatch.setattr(answers, "_AFTER_END_SECONDS", 0.2)
     event = {"choices": [{"index": 0, "delta": {"content": TEXT}, "finish_reason": "stop"}]}
     sandbox.rules.append(Rule(events=[f"data: {json.dumps(event)}\n\n"], hang=True))
     pipe = Pipe()
