@@ -21,8 +21,8 @@ from .settings import Settings
 from .transport import Transport
 
 _FORMAT = 1
-_FIRST_FETCH_SECONDS = 5.0
-_REFRESH_SECONDS = 60.0
+_LIST_WAITS_SECONDS = 5.0
+_FETCH_SECONDS = 60.0
 _FIRST_PAUSE_SECONDS = 5.0
 _LONGEST_PAUSE_SECONDS = 600.0
 _PRESETS_PER_PAGE = 100
@@ -43,8 +43,8 @@ class CatalogStore:
         """The catalog for the model list. Waits for the network, 5 s at most, only when nothing at all is known."""
         catalog = await self.catalog_for_chat(settings, directory)
         account = self._account
-        if catalog is None and account is not None and account.rows.task is not None:
-            await asyncio.wait({account.rows.task}, timeout=_FIRST_FETCH_SECONDS)
+        if catalog is None and account is not None:
+            await account.rows.wait(_LIST_WAITS_SECONDS)
             catalog = account.catalog
         return catalog
 
@@ -77,11 +77,23 @@ class _Job:
         self.problem: Problem | None = None
         self._failures = 0
         self._next_try = 0.0
+        self._started = 0.0
 
     def start(self, work: Callable[[], Awaitable[None]]) -> None:
         """Run `work` in the background, unless it runs already or failed a moment ago."""
         if self.task is None and time.monotonic() >= self._next_try:
+            self._started = time.monotonic()
             self.task = asyncio.get_running_loop().create_task(self._run(work))
+
+    async def wait(self, seconds: float) -> None:
+        """Wait until the running work is done, or has run for so long; it goes on then."""
+        if self.task is None:
+            return
+        await asyncio.wait({self.task}, timeout=max(0.0, self._started + seconds - time.monotonic()))
+        if self.task is not None and self.problem is None:
+            self.problem = Problem(
+                "", "", f"the models have not come within {seconds:g} s; they are listed once they have"
+            )
 
     async def _run(self, work: Callable[[], Awaitable[None]]) -> None:
         try:
@@ -137,14 +149,13 @@ class _Account:
             self.catalog, self._rows_at, self._presets_at = stored
 
     async def _fetch_rows(self, transport: Transport, settings: Settings) -> None:
-        seconds = _FIRST_FETCH_SECONDS if self.catalog is None else _REFRESH_SECONDS
         if settings.publishing.zdr_only:
             rows, zdr_rows = await asyncio.gather(
-                _get_rows(transport, settings, seconds), _get_list(transport, settings, "/models?zdr=true", seconds)
+                _get_rows(transport, settings), _get_list(transport, settings, "/models?zdr=true")
             )
             rows = _with_zdr(rows, zdr_rows)
         else:
-            rows = await _get_rows(transport, settings, seconds)
+            rows = await _get_rows(transport, settings)
         catalog = await asyncio.to_thread(Catalog.from_rows, rows)
         if not catalog.models:
             raise SettingsError(f"{settings.base_url} lists no models that can chat.")
@@ -171,18 +182,18 @@ def _is_stale(fetched_at: float, settings: Settings) -> bool:
     return not 0 <= time.time() - fetched_at < settings.refresh_seconds
 
 
-async def _get_rows(transport: Transport, settings: Settings, seconds: float) -> list[Any]:
+async def _get_rows(transport: Transport, settings: Settings) -> list[Any]:
     """The rows that this key may use; where that list is not known, all rows."""
     try:
-        return await _get_list(transport, settings, "/models/user", seconds)
+        return await _get_list(transport, settings, "/models/user")
     except UpstreamError as error:
         if error.failure.status not in (404, 405):
             raise
-    return await _get_list(transport, settings, "/models", seconds)
+    return await _get_list(transport, settings, "/models")
 
 
-async def _get_list(transport: Transport, settings: Settings, path: str, seconds: float) -> list[Any]:
-    answer = await transport.get_json(settings, path, seconds)
+async def _get_list(transport: Transport, settings: Settings, path: str) -> list[Any]:
+    answer = await transport.get_json(settings, path, _FETCH_SECONDS)
     rows = answer.get("data") if isinstance(answer, dict) else answer
     if not isinstance(rows, list):
         raise SettingsError(f"{settings.base_url} did not send a list of models. Check the valve BASE_URL.")
@@ -204,7 +215,7 @@ async def _get_presets(transport: Transport, settings: Settings) -> list[Preset]
     try:
         for _ in range(_MAX_PRESET_PAGES):
             path = f"/presets?offset={len(rows)}&limit={_PRESETS_PER_PAGE}"
-            answer = await transport.get_json(settings, path, _REFRESH_SECONDS)
+            answer = await transport.get_json(settings, path, _FETCH_SECONDS)
             page = (answer.get("data") or answer.get("presets")) if isinstance(answer, dict) else answer
             page = page if isinstance(page, list) else []
             new = [row for row in page if row not in rows]
@@ -227,7 +238,7 @@ async def _with_model(transport: Transport, settings: Settings, gate: asyncio.Se
         return preset
     async with gate:
         try:
-            answer = await transport.get_json(settings, f"/presets/{quote(preset.slug)}", _REFRESH_SECONDS)
+            answer = await transport.get_json(settings, f"/presets/{quote(preset.slug)}", _FETCH_SECONDS)
         except PipeError:
             return preset
     row = (answer.get("data") or answer.get("preset") or answer) if isinstance(answer, dict) else None

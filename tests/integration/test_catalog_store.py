@@ -116,13 +116,32 @@ async def test_an_unreachable_upstream_is_reported(caplog: pytest.LogCaptureFixt
     assert "cannot be reached" in caplog.text
 
 
-async def test_the_first_list_waits_for_a_slow_upstream_only_so_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(catalog_store, "_FIRST_FETCH_SECONDS", 0.2)
+async def test_the_first_list_waits_for_a_slow_upstream_only_so_long(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(catalog_store, "_LIST_WAITS_SECONDS", 0.2)
     async with Sandbox() as sandbox:
         sandbox.rules.append(Rule(path="/models", delay_seconds=30))
+        made = new_pipe(sandbox)
         began = time.monotonic()
-        assert await ids(new_pipe(sandbox)) == []
+        for _ in range(20):
+            assert await ids(made) == []
         assert time.monotonic() - began < 2
+    assert "the models have not come within 0.2 s" in caplog.text
+
+
+async def test_a_catalog_that_comes_later_than_a_list_waits_is_listed_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(catalog_store, "_LIST_WAITS_SECONDS", 0.1)
+    async with Sandbox() as sandbox:
+        sandbox.rules.append(Rule(path="/models", delay_seconds=0.5))
+        made = new_pipe(sandbox)
+        assert await ids(made) == []
+
+        async def listed() -> list[str]:
+            return await ids(made)
+
+        assert "openai.gpt-4o" in await until(listed)
+        assert gets(sandbox, "/models/user") == 1
 
 
 async def test_many_lists_at_once_fetch_once() -> None:
@@ -252,7 +271,8 @@ async def test_a_workers_first_chat_does_not_wait_for_the_catalog() -> None:
         assert time.monotonic() - began < 2
         assert isinstance(answer, dict)
         assert "preset: email-copywriter (applied)" in answer["choices"][0]["message"]["content"]
-        assert sandbox.received[-1].body["model"] == "openai/gpt-4o:nitro@preset/email-copywriter"
+        (chat,) = [request for request in sandbox.received if request.method == "POST"]
+        assert chat.body["model"] == "openai/gpt-4o:nitro@preset/email-copywriter"
 
 
 @pytest.mark.parametrize(
