@@ -1437,7 +1437,7 @@ class Selection(NamedTuple):
         virtual: list[str] = []
         wildcards = 0
         for entry in entries:
-            pattern = Pattern(entry, entry.lstrip("!").lower())
+            pattern = Pattern(entry, _with_at_sign(entry.lstrip("!").lower()))
             wildcards += pattern.has_wildcard
             if len(entry) > MAX_ENTRY_LENGTH:
                 problems.append(Problem("MODEL_ID", entry, "too long to be a model id"))
@@ -1562,8 +1562,12 @@ def filter_reason(is_free: bool, has_tools: bool, free_filter: str, tools_filter
 
 def _names_virtual_model(text: str) -> bool:
     """Whether an entry has a preset or a routing tag, which no catalog row has."""
-    tags = text.split(":")[1:]
-    return "@" in text or any(tag in ROUTING_TAGS or tag.startswith("preset/") for tag in tags)
+    return "@" in text or any(tag in ROUTING_TAGS for tag in text.split(":")[1:])
+
+
+def _with_at_sign(text: str) -> str:
+    """A preset as OpenRouter spells it; Open WebUI's ids have `model:preset/slug` and `preset/slug`."""
+    return f"@{text}" if text.startswith("preset/") else text.replace(":preset/", "@preset/")
 
 
 def _spellings(ref: ModelRef) -> tuple[str, ...]:
@@ -1671,6 +1675,8 @@ def tag_hint(tag: str) -> str:
 
 # Wildcards multiply (models, presets, entries): what one list may try before the rest is cut.
 _MAX_TRIES = 50_000
+# What of a list valve is not meant: comments, and spaces within a line.
+_NOT_MEANT = re.compile(r"#[^\r\n]*|[^\S\r\n]+")
 
 
 class Publishing(NamedTuple):
@@ -1685,7 +1691,7 @@ class Publishing(NamedTuple):
     @property
     def wants_presets(self) -> bool:
         """Whether a wildcard asks for the presets of the account."""
-        return "preset/*" in "".join(f"{self.model_id}\n{self.variant_models}".split(" "))
+        return "preset/*" in _NOT_MEANT.sub("", f"{self.model_id}\n{self.variant_models}")
 
 
 class Entry(NamedTuple):
@@ -1722,7 +1728,8 @@ class Published(NamedTuple):
         valve, hint = self.missing_reason(ref)
         if valve:
             raise SettingsError(f"{ref.api_id} is not offered here: the valve {valve} leaves it out. {hint}".strip())
-        raise SettingsError(f"OpenRouter's list has no model {ref.api_id}. {hint or 'Choose another model.'}")
+        hint = f"{hint[:1].upper()}{hint[1:]}" if hint else "Choose another model."
+        raise SettingsError(f"OpenRouter's list has no model {ref.api_id}. {hint}")
 
     def missing_reason(self, ref: ModelRef) -> tuple[str, str]:
         """Why `ref` is not published: the valve that leaves it out (empty: the catalog has no such model), and a hint."""
@@ -1730,6 +1737,9 @@ class Published(NamedTuple):
             return valve, ""
         if ref.base and self.catalog.describe(ref) is None:
             return "", similar_models(self.catalog, ref.base)
+        refused = read_variant_entry("VARIANT_MODELS", ref.api_id)
+        if isinstance(refused, Problem):
+            return "", f"{refused.reason}."
         return "VARIANT_MODELS", f"An admin can add {ref.api_id} there."
 
 
@@ -1837,13 +1847,21 @@ class _Expansion:
     def _add_named(self, wanted: VariantEntry) -> None:
         """The base is the row with the longest id that the entry starts with; the tags behind it are put on it."""
         for count in range(len(wanted.tags), -1, -1):
-            row = self._catalog.find(":".join((wanted.base, *wanted.tags[:count])))
-            if row is not None:
+            rows = self._rows_named(wanted, ":".join((wanted.base, *wanted.tags[:count])))
+            for row in rows:
                 self._note_doubtful_tags(wanted, row, wanted.tags[count:])
                 self._put_on(row, wanted.tags[count:], wanted)
+            if rows:
                 return
         if self._catalog.models:
             self._report(wanted, "Variant model base not found", partial(similar_models, self._catalog, wanted.base))
+
+    def _rows_named(self, wanted: VariantEntry, name: str) -> list[Model]:
+        """The row of that name; in `MODEL_ID`, where the author may be left out, perhaps several."""
+        if row := self._catalog.find(name):
+            return [row]
+        matches = self._index.match(Pattern(name, name.lower())) if wanted.valve == "MODEL_ID" else ()
+        return [self._catalog.models[row_id] for row_id in sorted(matches)]
 
     def _add_wildcard(self, wanted: VariantEntry) -> None:
         self._wildcards += 1
@@ -2781,8 +2799,8 @@ async def _drain(response: aiohttp.ClientResponse) -> None:
 # ------------------------------------------------------------------------------
 
 _FORMAT = 1
-_FIRST_FETCH_SECONDS = 5.0
-_REFRESH_SECONDS = 60.0
+_LIST_WAITS_SECONDS = 5.0
+_FETCH_SECONDS = 60.0
 _FIRST_PAUSE_SECONDS = 5.0
 _LONGEST_PAUSE_SECONDS = 600.0
 _PRESETS_PER_PAGE = 100
@@ -2803,8 +2821,8 @@ class CatalogStore:
         """The catalog for the model list. Waits for the network, 5 s at most, only when nothing at all is known."""
         catalog = await self.catalog_for_chat(settings, directory)
         account = self._account
-        if catalog is None and account is not None and account.rows.task is not None:
-            await asyncio.wait({account.rows.task}, timeout=_FIRST_FETCH_SECONDS)
+        if catalog is None and account is not None:
+            await account.rows.wait(_LIST_WAITS_SECONDS)
             catalog = account.catalog
         return catalog
 
@@ -2837,11 +2855,23 @@ class _Job:
         self.problem: Problem | None = None
         self._failures = 0
         self._next_try = 0.0
+        self._started = 0.0
 
     def start(self, work: Callable[[], Awaitable[None]]) -> None:
         """Run `work` in the background, unless it runs already or failed a moment ago."""
         if self.task is None and time.monotonic() >= self._next_try:
+            self._started = time.monotonic()
             self.task = asyncio.get_running_loop().create_task(self._run(work))
+
+    async def wait(self, seconds: float) -> None:
+        """Wait until the running work is done, or has run for so long; it goes on then."""
+        if self.task is None:
+            return
+        await asyncio.wait({self.task}, timeout=max(0.0, self._started + seconds - time.monotonic()))
+        if self.task is not None and self.problem is None:
+            self.problem = Problem(
+                "", "", f"the models have not come within {seconds:g} s; they are listed once they have"
+            )
 
     async def _run(self, work: Callable[[], Awaitable[None]]) -> None:
         try:
@@ -2897,14 +2927,13 @@ class _Account:
             self.catalog, self._rows_at, self._presets_at = stored
 
     async def _fetch_rows(self, transport: Transport, settings: Settings) -> None:
-        seconds = _FIRST_FETCH_SECONDS if self.catalog is None else _REFRESH_SECONDS
         if settings.publishing.zdr_only:
             rows, zdr_rows = await asyncio.gather(
-                _get_rows(transport, settings, seconds), _get_list(transport, settings, "/models?zdr=true", seconds)
+                _get_rows(transport, settings), _get_list(transport, settings, "/models?zdr=true")
             )
             rows = _with_zdr(rows, zdr_rows)
         else:
-            rows = await _get_rows(transport, settings, seconds)
+            rows = await _get_rows(transport, settings)
         catalog = await asyncio.to_thread(Catalog.from_rows, rows)
         if not catalog.models:
             raise SettingsError(f"{settings.base_url} lists no models that can chat.")
@@ -2931,18 +2960,18 @@ def _is_stale(fetched_at: float, settings: Settings) -> bool:
     return not 0 <= time.time() - fetched_at < settings.refresh_seconds
 
 
-async def _get_rows(transport: Transport, settings: Settings, seconds: float) -> list[Any]:
+async def _get_rows(transport: Transport, settings: Settings) -> list[Any]:
     """The rows that this key may use; where that list is not known, all rows."""
     try:
-        return await _get_list(transport, settings, "/models/user", seconds)
+        return await _get_list(transport, settings, "/models/user")
     except UpstreamError as error:
         if error.failure.status not in (404, 405):
             raise
-    return await _get_list(transport, settings, "/models", seconds)
+    return await _get_list(transport, settings, "/models")
 
 
-async def _get_list(transport: Transport, settings: Settings, path: str, seconds: float) -> list[Any]:
-    answer = await transport.get_json(settings, path, seconds)
+async def _get_list(transport: Transport, settings: Settings, path: str) -> list[Any]:
+    answer = await transport.get_json(settings, path, _FETCH_SECONDS)
     rows = answer.get("data") if isinstance(answer, dict) else answer
     if not isinstance(rows, list):
         raise SettingsError(f"{settings.base_url} did not send a list of models. Check the valve BASE_URL.")
@@ -2964,7 +2993,7 @@ async def _get_presets(transport: Transport, settings: Settings) -> list[Preset]
     try:
         for _ in range(_MAX_PRESET_PAGES):
             path = f"/presets?offset={len(rows)}&limit={_PRESETS_PER_PAGE}"
-            answer = await transport.get_json(settings, path, _REFRESH_SECONDS)
+            answer = await transport.get_json(settings, path, _FETCH_SECONDS)
             page = (answer.get("data") or answer.get("presets")) if isinstance(answer, dict) else answer
             page = page if isinstance(page, list) else []
             new = [row for row in page if row not in rows]
@@ -2987,7 +3016,7 @@ async def _with_model(transport: Transport, settings: Settings, gate: asyncio.Se
         return preset
     async with gate:
         try:
-            answer = await transport.get_json(settings, f"/presets/{quote(preset.slug)}", _REFRESH_SECONDS)
+            answer = await transport.get_json(settings, f"/presets/{quote(preset.slug)}", _FETCH_SECONDS)
         except PipeError:
             return preset
     row = (answer.get("data") or answer.get("preset") or answer) if isinstance(answer, dict) else None

@@ -58,7 +58,7 @@ class Selection(NamedTuple):
         virtual: list[str] = []
         wildcards = 0
         for entry in entries:
-            pattern = Pattern(entry, entry.lstrip("!").lower())
+            pattern = Pattern(entry, _with_at_sign(entry.lstrip("!").lower()))
             wildcards += pattern.has_wildcard
             if len(entry) > MAX_ENTRY_LENGTH:
                 problems.append(Problem("MODEL_ID", entry, "too long to be a model id"))
@@ -183,8 +183,12 @@ def filter_reason(is_free: bool, has_tools: bool, free_filter: str, tools_filter
 
 def _names_virtual_model(text: str) -> bool:
     """Whether an entry has a preset or a routing tag, which no catalog row has."""
-    tags = text.split(":")[1:]
-    return "@" in text or any(tag in ROUTING_TAGS or tag.startswith("preset/") for tag in tags)
+    return "@" in text or any(tag in ROUTING_TAGS for tag in text.split(":")[1:])
+
+
+def _with_at_sign(text: str) -> str:
+    """A preset as OpenRouter spells it; Open WebUI's ids have `model:preset/slug` and `preset/slug`."""
+    return f"@{text}" if text.startswith("preset/") else text.replace(":preset/", "@preset/")
 
 
 def _spellings(ref: ModelRef) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import NamedTuple
@@ -25,6 +26,8 @@ from .variant_entries import ANY_PRESET, INSTEAD_OF, VariantEntry, read_variant_
 
 # Wildcards multiply (models, presets, entries): what one list may try before the rest is cut.
 _MAX_TRIES = 50_000
+# What of a list valve is not meant: comments, and spaces within a line.
+_NOT_MEANT = re.compile(r"#[^\r\n]*|[^\S\r\n]+")
 
 
 class Publishing(NamedTuple):
@@ -39,7 +42,7 @@ class Publishing(NamedTuple):
     @property
     def wants_presets(self) -> bool:
         """Whether a wildcard asks for the presets of the account."""
-        return "preset/*" in "".join(f"{self.model_id}\n{self.variant_models}".split(" "))
+        return "preset/*" in _NOT_MEANT.sub("", f"{self.model_id}\n{self.variant_models}")
 
 
 class Entry(NamedTuple):
@@ -76,7 +79,8 @@ class Published(NamedTuple):
         valve, hint = self.missing_reason(ref)
         if valve:
             raise SettingsError(f"{ref.api_id} is not offered here: the valve {valve} leaves it out. {hint}".strip())
-        raise SettingsError(f"OpenRouter's list has no model {ref.api_id}. {hint or 'Choose another model.'}")
+        hint = f"{hint[:1].upper()}{hint[1:]}" if hint else "Choose another model."
+        raise SettingsError(f"OpenRouter's list has no model {ref.api_id}. {hint}")
 
     def missing_reason(self, ref: ModelRef) -> tuple[str, str]:
         """Why `ref` is not published: the valve that leaves it out (empty: the catalog has no such model), and a hint."""
@@ -84,6 +88,9 @@ class Published(NamedTuple):
             return valve, ""
         if ref.base and self.catalog.describe(ref) is None:
             return "", similar_models(self.catalog, ref.base)
+        refused = read_variant_entry("VARIANT_MODELS", ref.api_id)
+        if isinstance(refused, Problem):
+            return "", f"{refused.reason}."
         return "VARIANT_MODELS", f"An admin can add {ref.api_id} there."
 
 
@@ -191,13 +198,21 @@ class _Expansion:
     def _add_named(self, wanted: VariantEntry) -> None:
         """The base is the row with the longest id that the entry starts with; the tags behind it are put on it."""
         for count in range(len(wanted.tags), -1, -1):
-            row = self._catalog.find(":".join((wanted.base, *wanted.tags[:count])))
-            if row is not None:
+            rows = self._rows_named(wanted, ":".join((wanted.base, *wanted.tags[:count])))
+            for row in rows:
                 self._note_doubtful_tags(wanted, row, wanted.tags[count:])
                 self._put_on(row, wanted.tags[count:], wanted)
+            if rows:
                 return
         if self._catalog.models:
             self._report(wanted, "Variant model base not found", partial(similar_models, self._catalog, wanted.base))
+
+    def _rows_named(self, wanted: VariantEntry, name: str) -> list[Model]:
+        """The row of that name; in `MODEL_ID`, where the author may be left out, perhaps several."""
+        if row := self._catalog.find(name):
+            return [row]
+        matches = self._index.match(Pattern(name, name.lower())) if wanted.valve == "MODEL_ID" else ()
+        return [self._catalog.models[row_id] for row_id in sorted(matches)]
 
     def _add_wildcard(self, wanted: VariantEntry) -> None:
         self._wildcards += 1

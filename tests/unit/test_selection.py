@@ -158,6 +158,10 @@ def test_no_pattern_is_blamed_while_no_model_is_known() -> None:
     [
         ("openai/gpt-4o:nitro", {"openai/gpt-4o:nitro"}),
         ("OPENAI.GPT-4o:Nitro", {"openai/gpt-4o:nitro"}),
+        ("GPT-4o:nitro", {"openai/gpt-4o:nitro"}),
+        ("gpt-4o@preset/x", {"openai/gpt-4o@preset/x"}),
+        ("preset/x,openai.o3:preset/x", {"@preset/x", "openai/o3@preset/x"}),
+        ("preset/x,o3@preset/x,!preset/x,!openai.o3:preset/x,o3", {"openai/o3"}),
         ("o3, openai/gpt-4o:nitro", {"openai/o3", "openai/gpt-4o:nitro"}),
         ("openai/gpt-4o,openai/gpt-4o:nitro", {"openai/gpt-4o", "openai/gpt-4o:nitro"}),
         ("@preset/x", {"@preset/x"}),
@@ -246,8 +250,21 @@ def test_what_is_not_published_is_refused_with_the_valve(name: str, valves: dict
 
 
 def test_an_unknown_model_is_refused_with_the_closest_ones() -> None:
-    with pytest.raises(SettingsError, match=r"no model openai/gpt-4oo\b.*did you mean openai/gpt-4o\b"):
+    with pytest.raises(SettingsError, match=r"no model openai/gpt-4oo\. Did you mean openai/gpt-4o\b"):
         shown("*").refuse(ModelRef.from_api("openai/gpt-4oo"))
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("openai/gpt-4o:batch@preset/x", "Batch models cannot be called in a chat."),
+        ("openai/gpt-4o:free:beta", "One model cannot be both :free and :beta."),
+    ],
+)
+def test_no_advice_to_add_what_variant_models_would_not_take(name: str, said: str) -> None:
+    with pytest.raises(SettingsError) as refusal:
+        shown("*").refuse(ModelRef.from_api(name))
+    assert str(refusal.value) == f"OpenRouter's list has no model {name}. {said}"
 
 
 @pytest.mark.parametrize("model_id", ["*", "gpt*", "openai/gpt-4o:nitro,@preset/x"])

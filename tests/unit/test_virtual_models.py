@@ -299,6 +299,8 @@ def test_without_presets_a_wildcard_is_quiet(known: tuple[Preset, ...] | None) -
         ("*", "@preset/*", True),
         ("*", "x/y @ preset / *", True),
         ("@preset/*", "", True),
+        ("*", "x/y:nitro # not yet: @preset/*", False),
+        ("#@preset/*\n*", "#one\n@preset/*", True),
         ("*", "@preset/mail", False),
         ("*", "x/*:nitro", False),
     ],
