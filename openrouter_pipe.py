@@ -282,123 +282,6 @@ def _split_tags(text: str) -> tuple[str, tuple[str, ...]]:
 
 
 # ------------------------------------------------------------------------------
-# messages.py
-#
-# Open WebUI's messages → what each endpoint takes.
-# ------------------------------------------------------------------------------
-
-_SYSTEM_ROLES = ("system", "developer")
-_KNOWN_ROLES = (*_SYSTEM_ROLES, "user", "assistant")
-
-
-def chat_messages(messages: object) -> list[dict[str, Any]]:
-    """The messages for `/chat/completions`: the known fields; an odd role becomes `user`, so that its text is kept."""
-    kept: list[dict[str, Any]] = []
-    for role, message in _iter_messages(messages):
-        content = message.get("content")
-        kept.append({"role": role, "content": _parts_of(content) or _text_of(content)})
-    return kept
-
-
-def responses_input(messages: object) -> tuple[str, list[dict[str, Any]]]:
-    """The messages for `/responses`: `instructions` (the system messages at the start) and the input items."""
-    instructions: list[str] = []
-    items: list[dict[str, Any]] = []
-    for role, message in _iter_messages(messages):
-        content = message.get("content")
-        if role in _SYSTEM_ROLES and not items:
-            instructions.append(_text_of(content))
-        elif role == "assistant":
-            if text := _text_of(content):
-                items.append({"type": "message", "role": "assistant", "content": text})
-        else:
-            items.append({"type": "message", "role": role, "content": _input_parts(content)})
-    text = "\n\n".join(text for text in instructions if text)
-    if text and not items:
-        # Without any input the request would be refused.
-        return "", [{"type": "message", "role": "system", "content": [{"type": "input_text", "text": text}]}]
-    return text, items
-
-
-def has_cache_control(messages: object) -> bool:
-    """Whether a message part carries its own `cache_control`, which only `/chat/completions` understands."""
-    return any(
-        "cache_control" in part for _, message in _iter_messages(messages) for part in _parts_of(message.get("content"))
-    )
-
-
-def _iter_messages(messages: object) -> Iterable[tuple[str, Mapping[str, Any]]]:
-    for message in messages if isinstance(messages, list) else ():
-        if isinstance(message, dict):
-            role = message.get("role")
-            yield (role if role in _KNOWN_ROLES else "user"), message
-
-
-def _input_parts(content: object) -> list[dict[str, Any]]:
-    parts = [_PARTS[part["type"]](part) for part in _parts_of(content)]
-    return parts or [{"type": "input_text", "text": _text_of(content)}]
-
-
-def _text_part(part: Mapping[str, Any]) -> dict[str, Any]:
-    return {"type": "input_text", "text": _text_of(part.get("text"))}
-
-
-def _image_part(part: Mapping[str, Any]) -> dict[str, Any]:
-    image = _mapping_or_url(part.get("image_url"))
-    # `detail` is required here, optional in /chat/completions.
-    return {"type": "input_image", "image_url": image.get("url"), "detail": image.get("detail") or "auto"}
-
-
-def _file_part(part: Mapping[str, Any]) -> dict[str, Any]:
-    file = part.get("file")
-    known = ("filename", "file_data", "file_url", "file_id")
-    return {"type": "input_file", **{key: file[key] for key in known if isinstance(file, dict) and key in file}}
-
-
-def _audio_part(part: Mapping[str, Any]) -> dict[str, Any]:
-    return {"type": "input_audio", "input_audio": part.get("input_audio")}
-
-
-def _video_part(part: Mapping[str, Any]) -> dict[str, Any]:
-    return {"type": "input_video", "video_url": _mapping_or_url(part.get("video_url")).get("url")}
-
-
-# Type of a part in Open WebUI and /chat/completions → the same part for /responses.
-_PARTS: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
-    "text": _text_part,
-    "image_url": _image_part,
-    "file": _file_part,
-    "input_audio": _audio_part,
-    "video_url": _video_part,
-}
-
-
-def _mapping_or_url(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {"url": value}
-
-
-def _text_of(content: object) -> str:
-    """The text of a message's content, which is text, a list of parts, or nothing."""
-    if isinstance(content, str):
-        return content
-    texts = [part["text"] for part in _parts_of(content) if isinstance(part.get("text"), str)]
-    return "\n\n".join(texts)
-
-
-def _parts_of(content: object) -> list[dict[str, Any]]:
-    """The parts that have a meaning. Of a part of an unknown type the text is kept."""
-    parts = []
-    for part in content if isinstance(content, list) else ():
-        kind = str(part.get("type")) if isinstance(part, dict) else ""
-        text = part.get("text") if isinstance(part, dict) else part
-        if kind in _PARTS and (kind != "text" or isinstance(text, str)):
-            parts.append(part)
-        elif isinstance(text, str):
-            parts.append({"type": "text", "text": text})
-    return parts
-
-
-# ------------------------------------------------------------------------------
 # webui.py
 #
 # The only room that knows Open WebUI.
@@ -419,96 +302,86 @@ def host_secret() -> str:
 
 
 # ------------------------------------------------------------------------------
-# deltas.py
+# tools.py
 #
-# What an answer is made of, whatever the endpoint: a stream of `Delta`s, neighbours merged.
+# Tool definitions and the choice among them, for each endpoint. OpenRouter's own server tools are passed through.
 # ------------------------------------------------------------------------------
 
-_SURROGATES = re.compile("[\ud800-\udfff]")
+# Server tools that /chat/completions knows; the others, and the makers' native ones (`mcp`, …), exist on /responses only.
+# Source: OpenRouter's OpenAPI document, ChatFunctionTool and ResponsesRequest.tools.
+_CHAT_SERVER_TOOLS = frozenset(
+    f"openrouter:{name}"
+    for name in (
+        *("advisor", "bash", "datetime", "experimental__search_models", "files", "fusion", "image_generation"),
+        *("subagent", "web_fetch", "web_search"),
+    )
+) | {"web_search", "web_search_preview"}
 
 
-@dataclass(slots=True)
-class Delta:
-    """A piece of the answer. In one delta the reasoning comes before the text."""
+def chat_tools(tools: object) -> tuple[list[dict[str, Any]], list[str]]:
+    """The definitions for /chat/completions, and the names of those that have no place there."""
+    kept: list[dict[str, Any]] = []
+    left_out: list[str] = []
+    for tool in _tools_of(tools):
+        if function := _function_of(tool):
+            extras = {"cache_control": tool["cache_control"]} if "cache_control" in tool else {}
+            kept.append({"type": "function", "function": function, **extras})
+        elif tool.get("type") in _CHAT_SERVER_TOOLS:
+            kept.append(tool)
+        else:
+            left_out.append(f"tool {tool.get('type')}")
+    return kept, left_out
 
-    reasoning: str = ""
-    text: str = ""
+
+def responses_tools(tools: object) -> tuple[list[dict[str, Any]], list[str]]:
+    """The definitions for /responses, where a function is flat; and the names of those that make no sense."""
+    kept: list[dict[str, Any]] = []
+    left_out: list[str] = []
+    for tool in _tools_of(tools):
+        function = _function_of(tool)
+        if function:
+            # `parameters` is required here, even where a function has none.
+            kept.append({"type": "function", "parameters": None, **function})
+        elif tool.get("type") not in (None, "function"):
+            kept.append(tool)
+        else:
+            left_out.append("tool without a name")
+    return kept, left_out
 
 
-class AnswerReader:
-    """Collects what upstream events add to one answer. Endpoints differ in `_read_event` only.
+def chat_tool_choice(choice: object) -> object:
+    """`tool_choice` as /chat/completions takes it."""
+    name = _chosen_function(choice)
+    return {"type": "function", "function": {"name": name}} if name else choice
 
-    Fed with event payloads; `take()` gives what has come since the last call, so that everything that arrived in one
-    network read leaves as one piece.
-    """
 
-    def __init__(self) -> None:
-        self.finish_reason: str | None = None
-        self.usage: dict[str, Any] | None = None
-        self.error: Mapping[str, Any] | None = None
-        self.done = False
-        self._deltas: list[Delta] = []
-        self._half = ""
+def responses_tool_choice(choice: object) -> object:
+    """`tool_choice` as /responses takes it."""
+    name = _chosen_function(choice)
+    return {"type": "function", "name": name} if name else choice
 
-    @property
-    def ended(self) -> bool:
-        """Whether upstream said that the answer is complete (or that it failed)."""
-        return self.done or self.finish_reason is not None or self.error is not None
 
-    def feed(self, payload: bytes) -> None:
-        """Read one event. What is not JSON, or not of a known shape, adds nothing."""
-        if payload.strip() == b"[DONE]":
-            self.done = True
-            return
-        try:
-            event = parse_json(payload)
-        except ValueError:
-            return
-        if isinstance(event, dict):
-            self._read_event(event)
+def _tools_of(tools: object) -> list[dict[str, Any]]:
+    return [tool for tool in tools if isinstance(tool, dict)] if isinstance(tools, list) else []
 
-    def take(self) -> list[Delta]:
-        """The deltas since the last call."""
-        deltas, self._deltas = self._deltas, []
-        return deltas
 
-    def read_whole(self, answer: Mapping[str, Any]) -> None:
-        """Read an answer that did not come as a stream."""
-        raise NotImplementedError
+def _function_of(tool: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The function that a definition describes, nested (as Open WebUI sends it) or flat; None when it is not one."""
+    if tool.get("type") != "function":
+        return None
+    function = tool.get("function", tool)
+    if not isinstance(function, dict) or not isinstance(function.get("name"), str) or not function["name"]:
+        return None
+    known = ("name", "description", "parameters", "strict")
+    return {key: function[key] for key in known if function.get(key) is not None}
 
-    def _read_event(self, event: dict[str, Any]) -> None:
-        raise NotImplementedError
 
-    def _fail(self, error: object) -> None:
-        """The upstream gave up. Nothing worth waiting for comes after that."""
-        self.error = error if isinstance(error, dict) else {"message": str(error)}
-        self.done = True
-
-    def _add_text(self, text: object) -> None:
-        if isinstance(text, str) and text:
-            self._last().text += self._whole_characters(text)
-
-    def _add_reasoning(self, text: object) -> None:
-        if isinstance(text, str) and text:
-            last = self._last()
-            if last.text:
-                last = Delta()
-                self._deltas.append(last)
-            last.reasoning += self._whole_characters(text)
-
-    def _whole_characters(self, text: str) -> str:
-        """`text` without half characters, which nobody could store: an emoji may arrive in two halves (UTF-16 surrogates)."""
-        if text.isascii() and not self._half:
-            return text
-        text, self._half = self._half + text, ""
-        if "\ud800" <= text[-1] <= "\udbff":
-            text, self._half = text[:-1], text[-1]
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace") if _SURROGATES.search(text) else text
-
-    def _last(self) -> Delta:
-        if not self._deltas:
-            self._deltas.append(Delta())
-        return self._deltas[-1]
+def _chosen_function(choice: object) -> str | None:
+    if not isinstance(choice, dict) or choice.get("type") != "function":
+        return None
+    function = choice.get("function", choice)
+    name = function.get("name") if isinstance(function, dict) else None
+    return name if isinstance(name, str) else None
 
 
 # ------------------------------------------------------------------------------
@@ -524,7 +397,7 @@ _NOT_PRICES = ("discount", "overrides")
 
 
 # What of a row is used; the rest (benchmarks, links, …) is not kept.
-_USED = ("description", "context_length", "pricing", "architecture", "supported_parameters", "has_zdr")
+_USED = ("description", "context_length", "pricing", "architecture", "supported_parameters", "reasoning", "has_zdr")
 
 
 class Model(NamedTuple):
@@ -571,6 +444,24 @@ class Model(NamedTuple):
     def supported_parameters(self) -> frozenset[str]:
         """The request's parameters that at least one provider of the model takes."""
         return frozenset(_texts(self.row.get("supported_parameters")))
+
+    @property
+    def reasons(self) -> bool | None:
+        """Whether the model can reason; None where the row does not tell."""
+        supported = self.supported_parameters
+        if "reasoning" in supported or _mapping_at(self.row, "reasoning"):
+            return True
+        return False if supported else None
+
+    @property
+    def reasoning_mandatory(self) -> bool:
+        """Whether its reasoning cannot be switched off."""
+        return _mapping_at(self.row, "reasoning").get("mandatory") is True
+
+    @property
+    def efforts(self) -> tuple[str, ...]:
+        """The reasoning efforts that the row lists; empty: it does not tell, all are taken."""
+        return _texts(_mapping_at(self.row, "reasoning").get("supported_efforts"))
 
     @property
     def is_router(self) -> bool:
@@ -754,267 +645,6 @@ def _is_number(price: object) -> bool:
 
 def _is_zero(price: str) -> bool:
     return float(price) == 0
-
-
-# ------------------------------------------------------------------------------
-# chat_stream.py
-#
-# Answers of `/chat/completions`, streamed or whole, read into deltas.
-# ------------------------------------------------------------------------------
-
-class ChatReader(AnswerReader):
-    """Reads `chat.completion.chunk` events; a whole `chat.completion` reads as one chunk with a `message`."""
-
-    def read_whole(self, answer: Mapping[str, Any]) -> None:
-        """Read a `chat.completion` object."""
-        self._read_event(answer)
-
-    def _read_event(self, event: Mapping[str, Any]) -> None:
-        if isinstance(usage := event.get("usage"), dict):
-            self.usage = usage
-        choices = event.get("choices")
-        choice = choices[0] if isinstance(choices, list) and choices else None
-        if isinstance(choice, dict):
-            self._read_choice(choice)
-        # Mid-stream errors come beside `choices` with finish_reason "error" (or null, as recorded).
-        if error := event.get("error") or (self.finish_reason == "error" and {"message": ""}):
-            self._fail(_with_provider(error, event.get("provider")))
-
-    def _read_choice(self, choice: Mapping[str, Any]) -> None:
-        message = choice.get("delta") or choice.get("message")
-        if isinstance(message, dict):
-            # `reasoning` repeats what `reasoning_content` says where both are given.
-            self._add_reasoning(message.get("reasoning") or message.get("reasoning_content"))
-            self._add_text(_content_text(message.get("content")))
-            self._add_text(message.get("refusal"))
-        if isinstance(reason := choice.get("finish_reason"), str):
-            self.finish_reason = reason
-
-
-def _with_provider(error: object, provider: object) -> object:
-    """The error as `/responses` and HTTP bodies have it: the provider's name inside, not beside it."""
-    if not isinstance(error, dict) or not isinstance(provider, str):
-        return error
-    metadata = error.get("metadata")
-    return {**error, "metadata": {"provider_name": provider, **(metadata if isinstance(metadata, dict) else {})}}
-
-
-def _content_text(content: object) -> object:
-    """`content` is text; some providers send a list of parts."""
-    if isinstance(content, list):
-        return "".join(part["text"] for part in content if isinstance(part, dict) and isinstance(part.get("text"), str))
-    return content
-
-
-# ------------------------------------------------------------------------------
-# chunks.py
-#
-# What leaves the pipe: `chat.completion.chunk` events, or one `chat.completion`.
-# ------------------------------------------------------------------------------
-
-DONE = b"data: [DONE]\n\n"
-
-
-class ChunkWriter:
-    """Writes one answer under one id. Each call gives exactly one complete event, as Open WebUI reads them one by one."""
-
-    def __init__(self, model_id: str) -> None:
-        self._envelope = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": model_id}
-
-    def delta(self, delta: Delta) -> bytes:
-        """The event for one delta."""
-        message: dict[str, Any] = {}
-        if delta.reasoning:
-            message["reasoning_content"] = delta.reasoning
-        if delta.text:
-            message["content"] = delta.text
-        return self._event([{"index": 0, "delta": message, "finish_reason": None}])
-
-    def finish(self, reason: str) -> bytes:
-        """The event that ends the answer."""
-        return self._event([{"index": 0, "delta": {}, "finish_reason": reason}])
-
-    def usage(self, usage: Mapping[str, Any]) -> bytes:
-        """The usage event. Once for each upstream call: Open WebUI adds them up."""
-        return self._event([], usage=usage)
-
-    def completion(self, deltas: Iterable[Delta], reason: str, usage: Mapping[str, Any] | None) -> dict[str, Any]:
-        """The answer as one `chat.completion` object."""
-        parts = list(deltas)
-        message = {"role": "assistant", "content": "".join(part.text for part in parts)}
-        if reasoning := "".join(part.reasoning for part in parts):
-            message["reasoning_content"] = reasoning
-        answer = {
-            **self._envelope,
-            "object": "chat.completion",
-            "choices": [{"index": 0, "message": message, "finish_reason": reason}],
-        }
-        return {**answer, "usage": dict(usage)} if usage else answer
-
-    def _event(self, choices: list[dict[str, Any]], **more: object) -> bytes:
-        return b"data: %b\n\n" % dump_json(
-            {**self._envelope, "object": "chat.completion.chunk", "choices": choices, **more}
-        )
-
-
-def error_body(message: str) -> dict[str, Any]:
-    """An error as Open WebUI shows it: without `choices`, or it would be overlooked."""
-    return {"error": {"message": message}}
-
-
-def error_event(message: str) -> bytes:
-    """An error as one event of a stream."""
-    return b"data: %b\n\n" % dump_json(error_body(message))
-
-
-# ------------------------------------------------------------------------------
-# responses_stream.py
-#
-# Answers of `/responses`, streamed or whole, read into deltas.
-# ------------------------------------------------------------------------------
-
-# `/responses` name → chat name. Source: OpenRouter's OpenAPI document, Usage and ChatUsage.
-_USAGE_NAMES = {
-    "input_tokens": "prompt_tokens",
-    "output_tokens": "completion_tokens",
-    "input_tokens_details": "prompt_tokens_details",
-    "output_tokens_details": "completion_tokens_details",
-    "upstream_inference_input_cost": "upstream_inference_prompt_cost",
-    "upstream_inference_output_cost": "upstream_inference_completions_cost",
-}
-_Place = tuple[str, Any, Any]
-# Type of an output item → where it is shown.
-_CHANNELS = {"message": "text", "reasoning": "reasoning"}
-_INCOMPLETE_REASONS = {"max_output_tokens": "length", "content_filter": "content_filter"}
-
-
-class ResponsesReader(AnswerReader):
-    """Reads `/responses` events. What of the `output` was not streamed is added when its item, or the answer, is done."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        # What was said where: (channel, item, part) → pieces. A channel is "text" or "reasoning".
-        self._said: dict[_Place, list[str]] = {}
-        # (channel, item) → the kind of event that tells it.
-        self._kinds: dict[tuple[str, object], str] = {}
-        self._latest: dict[str, _Place] = {}
-
-    def read_whole(self, answer: Mapping[str, Any]) -> None:
-        """Read a whole response object."""
-        self._close({"response": answer})
-
-    def _read_event(self, event: dict[str, Any]) -> None:
-        handler = self._handlers.get(str(event.get("type")))
-        if handler is not None:
-            handler(self, event)
-        elif "type" not in event and event.get("error"):
-            self._refuse(event)
-
-    def _text(self, event: Mapping[str, Any]) -> None:
-        self._say(("text", _item_of(event), None), event)
-
-    def _reasoning_text(self, event: Mapping[str, Any]) -> None:
-        self._say(("reasoning", _item_of(event), event.get("content_index")), event)
-
-    def _reasoning_summary(self, event: Mapping[str, Any]) -> None:
-        self._say(("reasoning", _item_of(event), event.get("summary_index")), event)
-
-    def _say(self, place: _Place, event: Mapping[str, Any]) -> None:
-        channel, item, _ = place
-        # A model may stream its reasoning and a summary of it: the first kind to come is shown, for each item.
-        kind = str(event.get("type")) if channel == "reasoning" else ""
-        delta = event.get("delta")
-        if not isinstance(delta, str) or not delta or self._kinds.setdefault((channel, item), kind) != kind:
-            return
-        add = self._add_text if channel == "text" else self._add_reasoning
-        if self._latest.get(channel, place) != place:
-            add("\n\n")
-        self._latest[channel] = place
-        self._said.setdefault(place, []).append(delta)
-        add(delta)
-
-    def _item_done(self, event: Mapping[str, Any]) -> None:
-        if isinstance(item := event.get("item"), dict):
-            self._read_item(_item_of(event), item)
-
-    def _read_item(self, index: object, item: Mapping[str, Any]) -> None:
-        """Add an output item that no event has streamed, under this index or (it happens) another one."""
-        channel = _CHANNELS.get(str(item.get("type")), "")
-        if not channel or (channel, index) in self._kinds:
-            return
-        content, summary = _part_texts(item, "content"), _part_texts(item, "summary")
-        whole = "".join(content)
-        said = {"".join(pieces) for place, pieces in self._said.items() if place[0] == channel}
-        if said.isdisjoint((whole, *content, *summary)):
-            for number, text in enumerate([whole] if channel == "text" else content or summary):
-                self._say((channel, index, number), {"delta": text})
-
-    def _close(self, event: Mapping[str, Any]) -> None:
-        response = event.get("response")
-        if not isinstance(response, dict):
-            return
-        if isinstance(usage := response.get("usage"), dict):
-            self.usage = chat_usage(usage)
-        if response.get("error") or response.get("status") == "failed":
-            self._refuse(event)
-            return
-        output = response.get("output")
-        for index, item in enumerate(output if isinstance(output, list) else ()):
-            if isinstance(item, dict):
-                self._read_item(index, item)
-        details = response.get("incomplete_details")
-        reason = details.get("reason") if isinstance(details, dict) else None
-        self.finish_reason = _INCOMPLETE_REASONS.get(str(reason), "stop")
-        self.done = True
-
-    def _refuse(self, event: Mapping[str, Any]) -> None:
-        response = event.get("response")
-        if isinstance(response, dict):
-            if isinstance(usage := response.get("usage"), dict):
-                self.usage = chat_usage(usage)
-            event = response
-        error = event.get("error")
-        if not error:
-            error = {key: event[key] for key in ("code", "message") if key in event}
-        if isinstance(error, dict) and "error_type" in event:
-            error = {"error_type": event["error_type"], **error}
-        self._fail(error)
-
-    _handlers: ClassVar[dict[str, Callable[[ResponsesReader, Mapping[str, Any]], None]]] = {
-        "response.output_text.delta": _text,
-        "response.refusal.delta": _text,
-        "response.reasoning_text.delta": _reasoning_text,
-        "response.reasoning_summary_text.delta": _reasoning_summary,
-        "response.output_item.done": _item_done,
-        "response.completed": _close,
-        "response.incomplete": _close,
-        "response.failed": _refuse,
-        "response.error": _refuse,
-        "error": _refuse,
-    }
-
-
-def chat_usage(usage: Mapping[str, Any]) -> dict[str, Any]:
-    """A `/responses` usage object under the names that `/chat/completions` uses."""
-    return {
-        _USAGE_NAMES.get(key, key): chat_usage(value) if isinstance(value, dict) else value
-        for key, value in usage.items()
-    }
-
-
-def _item_of(event: Mapping[str, Any]) -> Any:
-    """Which output item an event belongs to. The index is reliable, the id is not: it may differ at the end."""
-    return event.get("output_index", event.get("item_id"))
-
-
-def _part_texts(item: Mapping[str, Any], key: str) -> list[str]:
-    parts = item.get(key)
-    texts = [
-        part.get("text") or part.get("refusal")
-        for part in (parts if isinstance(parts, list) else ())
-        if isinstance(part, dict)
-    ]
-    return [text for text in texts if isinstance(text, str) and text]
 
 
 # ------------------------------------------------------------------------------
@@ -1320,6 +950,179 @@ def _list(value: object) -> list[Any]:
 
 
 # ------------------------------------------------------------------------------
+# parameters.py
+#
+# The parameters of a request: one table that says what each is called, where it goes, and which models take it.
+# ------------------------------------------------------------------------------
+
+Endpoint = Literal["responses", "chat_completions"]
+
+
+class Parameter(NamedTuple):
+    """Where one request field goes. Empty: that endpoint has no such field. `a.b` is field `b` of object `a`."""
+
+    name: str
+    chat: str
+    responses: str
+    # The entries of a row's `supported_parameters`, one of which says that the model takes it; none: all models do.
+    needs: tuple[str, ...] = ()
+
+
+def _sampling(*names: str, responses: bool = True) -> tuple[Parameter, ...]:
+    return tuple(Parameter(name, name, name if responses else "", (name,)) for name in names)
+
+
+def _same(*names: str) -> tuple[Parameter, ...]:
+    return tuple(Parameter(name, name, name) for name in names)
+
+
+# "-" marks a field that an endpoint does not have and does not need: it is dropped there without a switch.
+_NOT_NEEDED = "-"
+# Source: OpenRouter's OpenAPI document, ChatRequest and ResponsesRequest; what is not listed here is Open WebUI's or Ollama's
+# own and is not sent. Fields with no place on /responses send an `auto` request to /chat/completions.
+PARAMETERS: tuple[Parameter, ...] = (
+    *_sampling("temperature", "top_p", "top_k", "frequency_penalty", "presence_penalty", "top_logprobs"),
+    *_sampling("min_p", "top_a", "repetition_penalty", "seed", "logit_bias", responses=False),
+    *_sampling("logprobs", "prediction", "stop", "web_search_options", responses=False),
+    Parameter("response_format", "response_format", "text.format", ("response_format", "structured_outputs")),
+    Parameter("verbosity", "verbosity", "text.verbosity", ("verbosity",)),
+    Parameter("reasoning", "reasoning", "reasoning"),
+    Parameter("include_reasoning", "include_reasoning", _NOT_NEEDED, ("include_reasoning",)),
+    Parameter("tools", "tools", "tools", ("tools",)),
+    Parameter("tool_choice", "tool_choice", "tool_choice", ("tools",)),
+    Parameter("parallel_tool_calls", "parallel_tool_calls", "parallel_tool_calls", ("tools",)),
+    *_same(
+        "max_tool_calls", "stop_server_tools_when", "provider", "models", "route", "plugins", "service_tier", "trace"
+    ),
+    *_same("cache_control", "metadata", "session_id", "user", "modalities", "image_config"),
+    *_same("prompt_cache_key", "prompt_cache_options"),
+    Parameter("transforms", "transforms", ""),
+    Parameter("audio", "audio", ""),
+    Parameter("usage", "usage", _NOT_NEEDED),
+    Parameter("safety_identifier", _NOT_NEEDED, "safety_identifier"),
+    Parameter("truncation", _NOT_NEEDED, "truncation"),
+)
+_LENGTHS = ("max_tokens", "max_completion_tokens")
+
+
+def read_parameters(body: Mapping[str, Any], model: Model | None) -> tuple[dict[str, Any], list[str]]:
+    """The parameters of the request that the model takes, and the names of those that are left out."""
+    supported = model.supported_parameters if model else frozenset()
+    routes = model is not None and model.is_router
+    asked: dict[str, Any] = {}
+    left_out: list[str] = []
+    for parameter in PARAMETERS:
+        value = body.get(parameter.name)
+        if value is None:
+            continue
+        convert = _CONVERTERS.get(parameter.name)
+        value = convert(value) if convert is not None else value
+        refused = supported and not routes and parameter.needs and supported.isdisjoint(parameter.needs)
+        if value is None or refused:
+            left_out.append(parameter.name)
+        else:
+            asked[parameter.name] = value
+    return asked, left_out
+
+
+def needs_chat(asked: Mapping[str, Any]) -> bool:
+    """Whether the parameters need what only /chat/completions has."""
+    return "audio" in asked.get("modalities", ()) or any(
+        not parameter.responses and parameter.name in asked for parameter in PARAMETERS
+    )
+
+
+def place_parameters(asked: Mapping[str, Any], endpoint: Endpoint) -> tuple[dict[str, Any], list[str]]:
+    """The fields of the body, and the names of parameters that the endpoint has no place for, or not for all of them."""
+    fields: dict[str, Any] = {}
+    left_out: list[str] = []
+    for parameter in PARAMETERS:
+        if parameter.name not in asked:
+            continue
+        place = parameter.responses if endpoint == "responses" else parameter.chat
+        value = asked[parameter.name]
+        if not place or place == _NOT_NEEDED:
+            left_out.append(parameter.name)
+            continue
+        adapt = _FOR_RESPONSES.get(parameter.name) if endpoint == "responses" else None
+        if adapt is not None:
+            value = adapt(value)
+            if len(value) < len(asked[parameter.name]):
+                left_out.append(parameter.name)
+            if not value:
+                continue
+        outer, dot, inner = place.partition(".")
+        fields[outer] = {**fields.get(outer, {}), inner: value} if dot else value
+    return fields, left_out
+
+
+def place_length(body: Mapping[str, Any], model: Model | None, endpoint: Endpoint) -> tuple[str, Any]:
+    """`max_tokens` and `max_completion_tokens` are one thing: its name (the one that the row lists) and value.
+
+    The name is empty where the model takes neither; the value is None where none was asked for.
+    """
+    given = next((name for name in reversed(_LENGTHS) if body.get(name) is not None), None)
+    if given is None:
+        return "", None
+    supported = model.supported_parameters if model else frozenset()
+    name = next((name for name in (given, *_LENGTHS) if not supported or name in supported), "")
+    return ("max_output_tokens" if name and endpoint == "responses" else name), body[given]
+
+
+def _logit_bias(value: object) -> dict[str, float] | None:
+    """Open WebUI hands it over as text, `50256:-100, 198:5`."""
+    if isinstance(value, dict):
+        return value or None
+    bias: dict[str, float] = {}
+    for pair in value.split(",") if isinstance(value, str) else ():
+        token, _, number = pair.partition(":")
+        if not pair.strip():
+            continue
+        try:
+            bias[str(int(token))] = max(-100.0, min(100.0, float(number)))
+        except ValueError:
+            return None
+    return bias or None
+
+
+def _not_empty(value: object) -> object:
+    """An empty list or text would be refused."""
+    return value or None
+
+
+def _object(value: object) -> object:
+    return value if isinstance(value, dict) and value else None
+
+
+def _list_of_texts(value: object) -> object:
+    texts = [text for text in value if isinstance(text, str)] if isinstance(value, list) else None
+    return texts or None
+
+
+def _text_format(value: Mapping[str, Any]) -> Mapping[str, Any]:
+    """`response_format` as `text.format`: the same without the nesting of the schema."""
+    schema = value.get("json_schema")
+    return {"type": value.get("type"), **schema} if isinstance(schema, dict) else value
+
+
+_CONVERTERS: dict[str, Callable[[object], object]] = {
+    "logit_bias": _logit_bias,
+    "stop": _not_empty,
+    "tools": _not_empty,
+    "provider": _object,
+    "response_format": _object,
+    "reasoning": _object,
+    "modalities": _list_of_texts,
+}
+# What /responses has in another shape, or only in part.
+_FOR_RESPONSES: dict[str, Callable[[Any], Any]] = {
+    "response_format": _text_format,
+    "reasoning": lambda value: {key: setting for key, setting in value.items() if key != "exclude"},
+    "modalities": lambda value: [kind for kind in value if kind != "audio"],
+}
+
+
+# ------------------------------------------------------------------------------
 # problems.py
 #
 # What is wrong with a setting or an entry of one: collected as data, logged once, shown to the admin.
@@ -1384,6 +1187,192 @@ def _iter_entries(text: str) -> Iterator[str]:
             entry = "".join(part.split())
             if entry:
                 yield entry
+
+
+# ------------------------------------------------------------------------------
+# reasoning.py
+#
+# Reasoning: how much of it is asked for, and carrying it unchanged from one round of a conversation to the next.
+#
+# Open WebUI keeps `reasoning_details` (the form of /chat/completions) with each answer and hands them back. On /responses the
+# same information is in `reasoning` items: `details_of` and `reasoning_items` are each other's inverse.
+# Source: OpenRouter docs, guides/best-practices/reasoning-tokens.
+# ------------------------------------------------------------------------------
+
+EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+# Type of a detail → the field with its content, which streams in fragments.
+_CONTENT_FIELDS = {"reasoning.text": "text", "reasoning.summary": "summary", "reasoning.encrypted": "data"}
+# Open WebUI drops details of this format that have no signature; encrypted ones never have one, so they carry a stand-in.
+_SIGNED_FORMAT = "anthropic-claude-v1"
+_STAND_IN = "encrypted"
+
+
+class ReasoningRequest(NamedTuple):
+    """What to send as `reasoning` (None: nothing), whether to show what comes back, and whether the model is known to think."""
+
+    parameters: dict[str, Any] | None
+    shown: bool
+    expected: bool
+
+
+def choose_reasoning(
+    asked: Mapping[str, Any], model: Model | None, enabled: bool, default_effort: str, least: bool
+) -> ReasoningRequest:
+    """Decide from what was asked (`reasoning`, `reasoning_effort`), the row and the valves; `least` wants as little as can be.
+
+    Not enabled (the admin's switch) means off: effort `none`, or where reasoning is mandatory the lowest effort, unseen.
+    """
+    reasons = model.reasons if model is not None else None
+    if reasons is False:
+        return ReasoningRequest(None, enabled, False)
+    if not enabled or least:
+        lowest = nearest_effort("none", model)
+        # A model of which nothing is known might refuse it in a task, where nobody asked; the admin's switch is obeyed.
+        sent = {"effort": lowest} if reasons or not enabled else None
+        return ReasoningRequest(sent, enabled, reasons is True and lowest != "none")
+    own = asked.get("reasoning")
+    parameters: dict[str, Any] = dict(own) if isinstance(own, dict) else {}
+    wanted = parameters.pop("effort", None)
+    if wanted is None and "max_tokens" not in parameters:
+        wanted = asked.get("reasoning_effort")
+    if wanted is None and not parameters and default_effort != "default":
+        wanted = default_effort
+    effort = wanted.strip().lower() if isinstance(wanted, str) else ""
+    if effort in EFFORTS:
+        parameters["effort"] = nearest_effort(effort, model)
+    off = parameters.get("effort") == "none" or parameters.get("enabled") is False
+    return ReasoningRequest(parameters or None, True, reasons is True and not off)
+
+
+def nearest_effort(effort: str, model: Model | None) -> str:
+    """The listed effort closest to `effort`, the lower one of two; `none` stays allowed unless reasoning is mandatory."""
+    listed = [known for known in EFFORTS[1:] if model is None or not model.efforts or known in model.efforts]
+    if effort == "none" and not (model is not None and model.reasoning_mandatory):
+        return "none"
+    wanted = EFFORTS.index(effort)
+    return min(listed, key=lambda known: (abs(EFFORTS.index(known) - wanted), EFFORTS.index(known)), default=effort)
+
+
+class DetailsCollector:
+    """Puts the fragments of streamed `reasoning_details` together: by index and type, or with the one before."""
+
+    def __init__(self) -> None:
+        self._details: list[dict[str, Any]] = []
+        self._by_place: dict[tuple[object, object], dict[str, Any]] = {}
+
+    def add(self, fragments: object) -> str:
+        """Take the fragments of one event; returns the readable text that they add."""
+        text = ""
+        for fragment in fragments if isinstance(fragments, list) else [fragments]:
+            if isinstance(fragment, dict) and fragment.get("type") in _CONTENT_FIELDS:
+                text += self._add(fragment)
+        return text
+
+    def append(self, details: Iterable[Mapping[str, Any]]) -> None:
+        """Take details that are complete."""
+        self._details += [dict(detail) for detail in details]
+
+    def result(self) -> list[dict[str, Any]]:
+        """The whole details, in order, as Open WebUI keeps them: each with an index of its own."""
+        details = []
+        for index, detail in enumerate(self._details):
+            stand_in = detail["type"] == "reasoning.encrypted" and detail.get("format") == _SIGNED_FORMAT
+            details.append({**detail, **({"signature": _STAND_IN} if stand_in else {}), "index": index})
+        return details
+
+    def _add(self, fragment: Mapping[str, Any]) -> str:
+        field = _CONTENT_FIELDS[fragment["type"]]
+        new = fragment.get(field)
+        new = new if isinstance(new, str) else ""
+        known = self._known(fragment)
+        if known is None:
+            known = {key: value for key, value in fragment.items() if value is not None}
+            self._details.append(known)
+            if isinstance(fragment.get("index"), int):
+                self._by_place[fragment["index"], fragment["type"]] = known
+        else:
+            before = known.get(field) or ""
+            known.update({key: value for key, value in fragment.items() if value is not None and key != field})
+            # Data is opaque and comes whole; one that is repeated is the same one.
+            new = "" if field == "data" and new == before else new
+            known[field] = before + new
+        return new if field != "data" else ""
+
+    def _known(self, fragment: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The detail that a fragment continues."""
+        if isinstance(fragment.get("index"), int):
+            known = self._by_place.get((fragment["index"], fragment["type"]))
+        else:
+            known = self._details[-1] if self._details and self._details[-1]["type"] == fragment["type"] else None
+        ids = {known.get("id"), fragment.get("id")} - {None} if known else set()
+        return known if len(ids) < 2 else None
+
+
+def replayed_details(details: object) -> list[dict[str, Any]]:
+    """The details of a message as they came from upstream: without what was added to keep them in Open WebUI."""
+    replayed = []
+    for detail in details if isinstance(details, list) else ():
+        if isinstance(detail, dict) and isinstance(detail.get("type"), str) and detail["type"].startswith("reasoning."):
+            added = ("signature",) if detail["type"] == "reasoning.encrypted" else ()
+            replayed.append({key: value for key, value in detail.items() if key not in added})
+    return replayed
+
+
+def details_of(item: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The details that stand for one `reasoning` item of /responses."""
+    common = {key: item[key] for key in ("id", "format") if isinstance(item.get(key), str)}
+    details: list[dict[str, Any]] = [
+        {"type": "reasoning.summary", "summary": text, **common} for text in _texts_of(item.get("summary"))
+    ]
+    details += [{"type": "reasoning.text", "text": text, **common} for text in _texts_of(item.get("content"))]
+    if isinstance(signature := item.get("signature"), str) and signature:
+        if not details or details[-1]["type"] != "reasoning.text":
+            details.append({"type": "reasoning.text", "text": "", **common})
+        details[-1]["signature"] = signature
+    if isinstance(data := item.get("encrypted_content"), str) and data:
+        details.append({"type": "reasoning.encrypted", "data": data, **common})
+    return details
+
+
+def reasoning_items(details: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The `reasoning` items of /responses that stand for the details of one message; those that share an id are one item."""
+    items: list[dict[str, Any]] = []
+    for detail in details:
+        item = items[-1] if items else None
+        if item is None or not _continues(item, detail):
+            item = {"type": "reasoning", "id": detail.get("id") or f"rs_{len(items)}", "summary": []}
+            if isinstance(detail.get("format"), str):
+                item["format"] = detail["format"]
+            items.append(item)
+        _put(item, detail)
+    return items
+
+
+def _continues(item: Mapping[str, Any], detail: Mapping[str, Any]) -> bool:
+    """Whether a detail belongs to the item before it: the same id, and nothing there yet that exists only once."""
+    if detail.get("id") != item["id"]:
+        return False
+    if detail.get("type") == "reasoning.encrypted":
+        return "encrypted_content" not in item
+    return not (detail.get("signature") and "signature" in item)
+
+
+def _put(item: dict[str, Any], detail: Mapping[str, Any]) -> None:
+    kind, text = detail.get("type"), detail.get(_CONTENT_FIELDS.get(str(detail.get("type")), ""))
+    if kind == "reasoning.summary" and isinstance(text, str):
+        item["summary"].append({"type": "summary_text", "text": text})
+    elif kind == "reasoning.text":
+        if text:
+            item.setdefault("content", []).append({"type": "reasoning_text", "text": text})
+        if detail.get("signature"):
+            item["signature"] = detail["signature"]
+    elif kind == "reasoning.encrypted":
+        item["encrypted_content"] = text
+
+
+def _texts_of(parts: object) -> list[str]:
+    texts = (part.get("text") for part in parts if isinstance(part, dict)) if isinstance(parts, list) else ()
+    return [text for text in texts if isinstance(text, str) and text]
 
 
 # ------------------------------------------------------------------------------
@@ -1665,6 +1654,421 @@ def tag_hint(tag: str) -> str:
         if similar
         else f"listed all the same; OpenRouter has :{', :'.join(ROUTING_TAGS)}"
     )
+
+
+# ------------------------------------------------------------------------------
+# deltas.py
+#
+# What an answer is made of, whatever the endpoint: a stream of `Delta`s, neighbours merged.
+# ------------------------------------------------------------------------------
+
+_PRIVATE = "The provider keeps this reasoning private."
+_SURROGATES = re.compile("[\ud800-\udfff]")
+
+
+@dataclass(slots=True)
+class Delta:
+    """A piece of the answer. In one delta the reasoning comes before the text."""
+
+    reasoning: str = ""
+    text: str = ""
+    # Fragments of tool calls, annotations, images and reasoning details, as a chat chunk's delta has them.
+    tool_calls: list[dict[str, Any]] = field(default_factory=list)
+    annotations: list[dict[str, Any]] = field(default_factory=list)
+    images: list[dict[str, Any]] = field(default_factory=list)
+    details: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def has_answer(self) -> bool:
+        """Whether it brings something besides reasoning."""
+        return bool(self.text or self.tool_calls or self.images)
+
+
+class SearchStatus(NamedTuple):
+    """A server tool at work: its name, what it looks for, the pages it found, and whether it is done."""
+
+    tool: str
+    query: str = ""
+    urls: tuple[str, ...] = ()
+    done: bool = False
+
+
+class AnswerReader:
+    """Collects what upstream events add to one answer. Endpoints differ in `_read_event` only.
+
+    Fed with event payloads; `take()` gives what has come since the last call, so that everything that arrived in one
+    network read leaves as one piece.
+    """
+
+    def __init__(self) -> None:
+        self.finish_reason: str | None = None
+        self.usage: dict[str, Any] | None = None
+        self.error: Mapping[str, Any] | None = None
+        self.done = False
+        self.statuses: list[SearchStatus] = []
+        self._deltas: list[Delta] = []
+        self._half = ""
+        self._details = DetailsCollector()
+        self._reasoned = False
+        # Where upstream put a call → its index in this answer, and the id that upstream gave it.
+        self._calls: dict[object, tuple[int, str]] = {}
+        self._call_ids: set[str] = set()
+        self._seen: set[str] = set()
+
+    @property
+    def ended(self) -> bool:
+        """Whether upstream said that the answer is complete (or that it failed)."""
+        return self.done or self.finish_reason is not None or self.error is not None
+
+    def feed(self, payload: bytes) -> None:
+        """Read one event. What is not JSON, or not of a known shape, adds nothing."""
+        if payload.strip() == b"[DONE]":
+            self.done = True
+            return
+        try:
+            event = parse_json(payload)
+        except ValueError:
+            return
+        if isinstance(event, dict):
+            self._read_event(event)
+
+    def take(self) -> list[Delta]:
+        """The deltas since the last call."""
+        deltas, self._deltas = self._deltas, []
+        return deltas
+
+    def close(self) -> list[Delta]:
+        """What is left to say at the end: the reasoning details, once, for the next round to begin with."""
+        details = self._details.result()
+        if details and self.error is None:
+            if not self._reasoned:
+                # Open WebUI keeps details in a block of reasoning only; without a word in it, it would look broken.
+                self._add_reasoning(_PRIVATE)
+            self._last().details = details
+        if self._calls and self.finish_reason == "stop":
+            self.finish_reason = "tool_calls"
+        return self.take()
+
+    def read_whole(self, answer: Mapping[str, Any]) -> None:
+        """Read an answer that did not come as a stream."""
+        raise NotImplementedError
+
+    def _read_event(self, event: dict[str, Any]) -> None:
+        raise NotImplementedError
+
+    def _fail(self, error: object) -> None:
+        """The upstream gave up. Nothing worth waiting for comes after that."""
+        self.error = error if isinstance(error, dict) else {"message": str(error)}
+        self.done = True
+
+    def _add_text(self, text: object) -> None:
+        if isinstance(text, str) and text:
+            self._last().text += self._whole_characters(text)
+
+    def _add_reasoning(self, text: object) -> None:
+        if isinstance(text, str) and text:
+            self._reasoned = True
+            last = self._last()
+            if last.text:
+                last = Delta()
+                self._deltas.append(last)
+            last.reasoning += self._whole_characters(text)
+
+    def _add_call(self, place: object, call_id: object = None, name: object = None, arguments: object = None) -> None:
+        """Add a fragment of a tool call; `place` says which call it belongs to. Each call gets an id of its own."""
+        call_id = call_id if isinstance(call_id, str) else ""
+        arguments = arguments if isinstance(arguments, str) else dump_json(arguments).decode() if arguments else ""
+        function = {**({"name": name} if isinstance(name, str) and name else {}), "arguments": arguments}
+        known = self._calls.get(place)
+        if known is None or (call_id and known[1] and call_id != known[1] and "name" in function):
+            index = len(self._call_ids)
+            unique = call_id if call_id and call_id not in self._call_ids else f"call_{uuid.uuid4().hex[:24]}"
+            self._call_ids.add(unique)
+            self._calls[place] = (index, call_id)
+            call = {"index": index, "id": unique, "type": "function", "function": {"name": "", **function}}
+            self._last().tool_calls.append(call)
+        elif arguments or "name" in function:
+            self._continue_call(known[0], function)
+
+    def _continue_call(self, index: int, function: dict[str, Any]) -> None:
+        calls = self._last().tool_calls
+        before = next((call for call in calls if call["index"] == index), None)
+        if before is None:
+            calls.append({"index": index, "function": function})
+        else:
+            arguments = before["function"]["arguments"] + function["arguments"]
+            before["function"].update({**function, "arguments": arguments})
+
+    def _add_annotation(self, annotation: object) -> None:
+        """A source (or a parsed file), each one once."""
+        if isinstance(annotation, dict):
+            citation = annotation.get("url_citation")
+            source = citation.get("url") if isinstance(citation, dict) else dump_json(annotation).decode()
+            if self._is_new(f"source {source}"):
+                self._last().annotations.append(annotation)
+
+    def _add_image(self, url: object) -> None:
+        if isinstance(url, str) and url and self._is_new(f"image {url}"):
+            index = sum(seen.startswith("image ") for seen in self._seen) - 1
+            self._last().images.append({"type": "image_url", "image_url": {"url": url}, "index": index})
+
+    def _is_new(self, what: str) -> bool:
+        known = what in self._seen
+        self._seen.add(what)
+        return not known
+
+    def _whole_characters(self, text: str) -> str:
+        """`text` without half characters, which nobody could store: an emoji may arrive in two halves (UTF-16 surrogates)."""
+        if text.isascii() and not self._half:
+            return text
+        text, self._half = self._half + text, ""
+        if "\ud800" <= text[-1] <= "\udbff":
+            text, self._half = text[:-1], text[-1]
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace") if _SURROGATES.search(text) else text
+
+    def _last(self) -> Delta:
+        if not self._deltas:
+            self._deltas.append(Delta())
+        return self._deltas[-1]
+
+
+def dicts_of(values: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
+    """The objects in the list at `key`; none when it is not a list."""
+    found = values.get(key)
+    return [value for value in found if isinstance(value, dict)] if isinstance(found, list) else []
+
+
+# ------------------------------------------------------------------------------
+# messages.py
+#
+# Open WebUI's messages → what each endpoint takes, with the same meaning on either.
+# ------------------------------------------------------------------------------
+
+_SYSTEM_ROLES = ("system", "developer")
+_KNOWN_ROLES = (*_SYSTEM_ROLES, "user", "assistant", "tool")
+# Providers refuse a call without its result; a person who pressed Stop leaves such calls behind.
+_NO_RESULT = "There is no result: the call was interrupted."
+
+
+class ToolCall(NamedTuple):
+    """One call of a tool by the model; `arguments` is JSON text."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+class Message(NamedTuple):
+    """A message, read: content as parts or text, and what only assistants (calls, details) and tools (call_id) have."""
+
+    role: str
+    content: list[dict[str, Any]] | str
+    calls: tuple[ToolCall, ...] = ()
+    details: tuple[dict[str, Any], ...] = ()
+    call_id: str = ""
+
+    @property
+    def text(self) -> str:
+        """The text of the content."""
+        return _text_of(self.content)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing in it."""
+        has_media = any(part["type"] != "text" for part in _dicts(self.content))
+        return not (self.text or self.calls or self.details or has_media)
+
+
+def chat_messages(messages: object) -> list[dict[str, Any]]:
+    """The messages for `/chat/completions`."""
+    kept: list[dict[str, Any]] = []
+    for message in read_messages(messages):
+        out: dict[str, Any] = {"role": message.role, "content": message.content}
+        if message.calls:
+            out["tool_calls"] = [
+                {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+                for call in message.calls
+            ]
+        if message.details:
+            out["reasoning_details"] = list(message.details)
+        if message.role == "tool":
+            out["tool_call_id"] = message.call_id
+        kept.append(out)
+    return kept
+
+
+def responses_input(messages: object) -> tuple[str, list[dict[str, Any]]]:
+    """The messages for `/responses`: `instructions` (the system messages at the start) and the input items."""
+    instructions: list[str] = []
+    items: list[dict[str, Any]] = []
+    for message in read_messages(messages):
+        if message.role in _SYSTEM_ROLES and not items:
+            instructions.append(message.text)
+        elif message.role == "assistant":
+            items += _assistant_items(message)
+        elif message.role == "tool":
+            output = message.content if isinstance(message.content, str) else _input_parts(message.content)
+            items.append({"type": "function_call_output", "call_id": message.call_id, "output": output})
+        else:
+            items.append({"type": "message", "role": message.role, "content": _input_parts(message.content)})
+    text = "\n\n".join(text for text in instructions if text)
+    if text and not items:
+        # Without any input the request would be refused.
+        return "", [{"type": "message", "role": "system", "content": [{"type": "input_text", "text": text}]}]
+    return text, items
+
+
+def has_cache_control(messages: object) -> bool:
+    """Whether a message part carries its own `cache_control`, which only `/chat/completions` understands."""
+    return any("cache_control" in part for message in _dicts(messages) for part in _dicts(message.get("content")))
+
+
+def read_messages(messages: object) -> list[Message]:
+    """The messages, made valid: an odd role becomes `user`, an assistant's turn without anything in it is left out, and each
+    tool call is followed by its result."""
+    paired: list[Message] = []
+    waiting: dict[str, None] = {}
+    for message in _iter_messages(messages):
+        if message.role == "tool":
+            paired.append(_result(message, waiting))
+            continue
+        paired += _no_results(waiting)
+        if message.role == "assistant" and message.is_empty:
+            continue
+        paired.append(message)
+        waiting = dict.fromkeys(call.id for call in message.calls)
+    paired += _no_results(waiting)
+    return paired or [Message("user", "") for _ in list(_dicts(messages))[:1]]
+
+
+def _result(message: Message, waiting: dict[str, None]) -> Message:
+    """A tool's result, matched with a call that waits for one; without a call it is only text."""
+    call_id = message.call_id or next(iter(waiting), "")
+    if call_id not in waiting:
+        return message._replace(role="user")
+    del waiting[call_id]
+    return message._replace(call_id=call_id)
+
+
+def _no_results(waiting: dict[str, None]) -> list[Message]:
+    results = [Message("tool", _NO_RESULT, call_id=call_id) for call_id in waiting]
+    waiting.clear()
+    return results
+
+
+def _iter_messages(messages: object) -> Iterator[Message]:
+    for message in _dicts(messages):
+        role = message.get("role")
+        role = role if role in _KNOWN_ROLES else "user"
+        content = message.get("content")
+        assistant = role == "assistant"
+        call_id = message.get("tool_call_id")
+        yield Message(
+            role,
+            _parts_of(content) or _text_of(content),
+            tuple(_calls_of(message.get("tool_calls"))) if assistant else (),
+            tuple(replayed_details(message.get("reasoning_details"))) if assistant else (),
+            call_id if isinstance(call_id, str) else "",
+        )
+
+
+def _calls_of(calls: object) -> Iterator[ToolCall]:
+    """The calls of an assistant's message, each with an id of its own."""
+    seen: set[str] = set()
+    for number, call in enumerate(_dicts(calls)):
+        function = call.get("function")
+        name = function.get("name") if isinstance(function, dict) else None
+        if not isinstance(function, dict) or not isinstance(name, str) or not name:
+            continue
+        call_id = call.get("id")
+        if not isinstance(call_id, str) or not call_id or call_id in seen:
+            call_id = f"call_{number}"
+        seen.add(call_id)
+        arguments = function.get("arguments")
+        yield ToolCall(call_id, name, arguments if isinstance(arguments, str) and arguments else "{}")
+
+
+def _assistant_items(message: Message) -> list[dict[str, Any]]:
+    """Reasoning before the text and the calls that it led to."""
+    items = reasoning_items(message.details)
+    if text := message.text:
+        items.append({"type": "message", "role": "assistant", "content": text})
+    items += [
+        {"type": "function_call", "call_id": call.id, "name": call.name, "arguments": call.arguments}
+        for call in message.calls
+    ]
+    return items
+
+
+def _input_parts(content: object) -> list[dict[str, Any]]:
+    parts = [_RESPONSES_PARTS[part["type"]](part) for part in _dicts(content)]
+    return parts or [{"type": "input_text", "text": _text_of(content)}]
+
+
+def _text_part(part: Mapping[str, Any]) -> dict[str, Any]:
+    return {"type": "input_text", "text": _text_of(part.get("text"))}
+
+
+def _image_part(part: Mapping[str, Any]) -> dict[str, Any]:
+    image = _mapping_or_url(part.get("image_url"))
+    # `detail` is required here, optional in /chat/completions.
+    return {"type": "input_image", "image_url": image.get("url"), "detail": image.get("detail") or "auto"}
+
+
+def _file_part(part: Mapping[str, Any]) -> dict[str, Any]:
+    file = part.get("file")
+    known = ("filename", "file_data", "file_url", "file_id")
+    return {"type": "input_file", **{key: file[key] for key in known if isinstance(file, dict) and key in file}}
+
+
+def _audio_part(part: Mapping[str, Any]) -> dict[str, Any]:
+    return {"type": "input_audio", "input_audio": part.get("input_audio")}
+
+
+def _video_part(part: Mapping[str, Any]) -> dict[str, Any]:
+    return {"type": "input_video", "video_url": _mapping_or_url(part.get("video_url")).get("url")}
+
+
+# Type of a part in Open WebUI and /chat/completions → the same part for /responses.
+_RESPONSES_PARTS: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
+    "text": _text_part,
+    "image_url": _image_part,
+    "file": _file_part,
+    "input_audio": _audio_part,
+    "video_url": _video_part,
+}
+
+
+def _mapping_or_url(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {"url": value}
+
+
+def _text_of(content: object) -> str:
+    """The text of a message's content, which is text, a list of parts, or nothing."""
+    if isinstance(content, str):
+        return content
+    texts = [part["text"] for part in _parts_of(content) if isinstance(part.get("text"), str)]
+    return "\n\n".join(texts)
+
+
+def _parts_of(content: object) -> list[dict[str, Any]]:
+    """The parts that have a meaning, as /chat/completions has them. Of a part of an unknown type the text is kept."""
+    parts = []
+    for part in content if isinstance(content, list) else ():
+        kind = str(part.get("type")) if isinstance(part, dict) else ""
+        text = part.get("text") if isinstance(part, dict) else part
+        if kind in _RESPONSES_PARTS and (kind != "text" or isinstance(text, str)):
+            parts.append(part)
+        elif kind == "input_image":
+            # Open WebUI hands over a tool's pictures in this form.
+            parts.append({"type": "image_url", "image_url": {"url": part.get("image_url")}})
+        elif isinstance(text, str):
+            parts.append({"type": "text", "text": text})
+    return parts
+
+
+def _dicts(values: object) -> Iterable[dict[str, Any]]:
+    return [value for value in values if isinstance(value, dict)] if isinstance(values, list) else ()
 
 
 # ------------------------------------------------------------------------------
@@ -1981,6 +2385,388 @@ def _by_name(item: Model | Entry | Preset) -> tuple[str, str]:
 
 
 # ------------------------------------------------------------------------------
+# chat_stream.py
+#
+# Answers of `/chat/completions`, streamed or whole, read into deltas.
+# ------------------------------------------------------------------------------
+
+class ChatReader(AnswerReader):
+    """Reads `chat.completion.chunk` events; a whole `chat.completion` reads as one chunk with a `message`."""
+
+    def read_whole(self, answer: Mapping[str, Any]) -> None:
+        """Read a `chat.completion` object."""
+        self._read_event(answer)
+
+    def _read_event(self, event: Mapping[str, Any]) -> None:
+        if isinstance(usage := event.get("usage"), dict):
+            self.usage = usage
+        choices = event.get("choices")
+        choice = choices[0] if isinstance(choices, list) and choices else None
+        if isinstance(choice, dict):
+            self._read_choice(choice)
+        # Mid-stream errors come beside `choices` with finish_reason "error" (or null, as recorded).
+        if error := event.get("error") or (self.finish_reason == "error" and {"message": ""}):
+            self._fail(_with_provider(error, event.get("provider")))
+
+    def _read_choice(self, choice: Mapping[str, Any]) -> None:
+        message = choice.get("delta") or choice.get("message")
+        if isinstance(message, dict):
+            # `reasoning`, `reasoning_content` and the details say the same: one of them is shown.
+            told = self._details.add(message.get("reasoning_details"))
+            self._add_reasoning(message.get("reasoning") or message.get("reasoning_content") or told)
+            self._add_text(_content_text(message.get("content")))
+            self._add_text(message.get("refusal"))
+            for number, call in enumerate(dicts_of(message, "tool_calls")):
+                function = call.get("function")
+                function = function if isinstance(function, dict) else {}
+                self._add_call(
+                    call.get("index", number), call.get("id"), function.get("name"), function.get("arguments")
+                )
+            for annotation in dicts_of(message, "annotations"):
+                self._add_annotation(annotation)
+            for image in dicts_of(message, "images"):
+                url = image.get("image_url")
+                self._add_image(url.get("url") if isinstance(url, dict) else url)
+        if isinstance(reason := choice.get("finish_reason"), str):
+            self.finish_reason = reason
+
+
+def _with_provider(error: object, provider: object) -> object:
+    """The error as `/responses` and HTTP bodies have it: the provider's name inside, not beside it."""
+    if not isinstance(error, dict) or not isinstance(provider, str):
+        return error
+    metadata = error.get("metadata")
+    return {**error, "metadata": {"provider_name": provider, **(metadata if isinstance(metadata, dict) else {})}}
+
+
+def _content_text(content: object) -> object:
+    """`content` is text; some providers send a list of parts."""
+    if isinstance(content, list):
+        return "".join(part["text"] for part in content if isinstance(part, dict) and isinstance(part.get("text"), str))
+    return content
+
+
+# ------------------------------------------------------------------------------
+# chunks.py
+#
+# What leaves the pipe: `chat.completion.chunk` events, or one `chat.completion`.
+# ------------------------------------------------------------------------------
+
+DONE = b"data: [DONE]\n\n"
+
+
+class ChunkWriter:
+    """Writes one answer under one id. Each call gives exactly one complete event, as Open WebUI reads them one by one."""
+
+    def __init__(self, model_id: str) -> None:
+        self._envelope = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": model_id}
+
+    def delta(self, delta: Delta) -> bytes:
+        """The event for one delta."""
+        return self._event([{"index": 0, "delta": _fields(delta), "finish_reason": None}])
+
+    def finish(self, reason: str) -> bytes:
+        """The event that ends the answer."""
+        return self._event([{"index": 0, "delta": {}, "finish_reason": reason}])
+
+    def usage(self, usage: Mapping[str, Any]) -> bytes:
+        """The usage event. Once for each upstream call: Open WebUI adds them up."""
+        return self._event([], usage=usage)
+
+    def completion(self, deltas: Iterable[Delta], reason: str, usage: Mapping[str, Any] | None) -> dict[str, Any]:
+        """The answer as one `chat.completion` object."""
+        message = {"role": "assistant", "content": "", **_fields(merge_deltas(deltas))}
+        for call in message.get("tool_calls", ()):
+            del call["index"]
+        answer = {
+            **self._envelope,
+            "object": "chat.completion",
+            "choices": [{"index": 0, "message": message, "finish_reason": reason}],
+        }
+        return {**answer, "usage": dict(usage)} if usage else answer
+
+    def _event(self, choices: list[dict[str, Any]], **more: object) -> bytes:
+        return b"data: %b\n\n" % dump_json(
+            {**self._envelope, "object": "chat.completion.chunk", "choices": choices, **more}
+        )
+
+
+def _fields(delta: Delta) -> dict[str, Any]:
+    """The fields of a chunk's `delta` (or of a `message`)."""
+    fields = {
+        "reasoning_content": delta.reasoning,
+        "content": delta.text,
+        "tool_calls": delta.tool_calls,
+        "annotations": delta.annotations,
+        "images": delta.images,
+        "reasoning_details": delta.details,
+    }
+    return {name: value for name, value in fields.items() if value}
+
+
+def merge_deltas(deltas: Iterable[Delta]) -> Delta:
+    """All deltas as one; the fragments of each tool call put together."""
+    whole = Delta()
+    calls: dict[int, dict[str, Any]] = {}
+    for delta in deltas:
+        whole.reasoning += delta.reasoning
+        whole.text += delta.text
+        whole.annotations += delta.annotations
+        whole.images += delta.images
+        whole.details += delta.details
+        for call in delta.tool_calls:
+            known = calls.setdefault(call["index"], {**call, "function": {"name": "", "arguments": ""}})
+            known["function"]["arguments"] += call["function"]["arguments"]
+            known["function"]["name"] = call["function"].get("name") or known["function"]["name"]
+    whole.tool_calls = list(calls.values())
+    return whole
+
+
+def error_body(message: str) -> dict[str, Any]:
+    """An error as Open WebUI shows it: without `choices`, or it would be overlooked."""
+    return {"error": {"message": message}}
+
+
+def error_event(message: str) -> bytes:
+    """An error as one event of a stream."""
+    return b"data: %b\n\n" % dump_json(error_body(message))
+
+
+# ------------------------------------------------------------------------------
+# responses_stream.py
+#
+# Answers of `/responses`, streamed or whole, read into deltas.
+# ------------------------------------------------------------------------------
+
+# `/responses` name → chat name. Source: OpenRouter's OpenAPI document, Usage and ChatUsage.
+_USAGE_NAMES = {
+    "input_tokens": "prompt_tokens",
+    "output_tokens": "completion_tokens",
+    "input_tokens_details": "prompt_tokens_details",
+    "output_tokens_details": "completion_tokens_details",
+    "upstream_inference_input_cost": "upstream_inference_prompt_cost",
+    "upstream_inference_output_cost": "upstream_inference_completions_cost",
+}
+_Place = tuple[str, Any, Any]
+# Type of an output item → where it is shown.
+_CHANNELS = {"message": "text", "reasoning": "reasoning"}
+# Server tools that take a while, so that people are told.
+_SEARCHES = ("web_search_call", "openrouter:web_search", "openrouter:web_fetch", "file_search_call")
+_INCOMPLETE_REASONS = {"max_output_tokens": "length", "content_filter": "content_filter"}
+
+
+class ResponsesReader(AnswerReader):
+    """Reads `/responses` events. What of the `output` was not streamed is added when its item, or the answer, is done."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        # What was said where: (channel, item, part) → pieces. A channel is "text" or "reasoning".
+        self._said: dict[_Place, list[str]] = {}
+        # (channel, item) → the kind of event that tells it.
+        self._kinds: dict[tuple[str, object], str] = {}
+        self._latest: dict[str, _Place] = {}
+        # Items that are complete (reasoning, calls, images, searches), by index and by what they are.
+        self._reasoning_items: dict[object, dict[str, Any]] = {}
+        self._with_arguments: set[object] = set()
+
+    def read_whole(self, answer: Mapping[str, Any]) -> None:
+        """Read a whole response object."""
+        self._close({"response": answer})
+
+    def _read_event(self, event: dict[str, Any]) -> None:
+        handler = self._handlers.get(str(event.get("type")))
+        if handler is not None:
+            handler(self, event)
+        elif "type" not in event and event.get("error"):
+            self._refuse(event)
+
+    def _text(self, event: Mapping[str, Any]) -> None:
+        self._say(("text", _item_of(event), None), event)
+
+    def _reasoning_text(self, event: Mapping[str, Any]) -> None:
+        self._say(("reasoning", _item_of(event), event.get("content_index")), event)
+
+    def _reasoning_summary(self, event: Mapping[str, Any]) -> None:
+        self._say(("reasoning", _item_of(event), event.get("summary_index")), event)
+
+    def _say(self, place: _Place, event: Mapping[str, Any]) -> None:
+        channel, item, _ = place
+        # A model may stream its reasoning and a summary of it: the first kind to come is shown, for each item.
+        kind = str(event.get("type")) if channel == "reasoning" else ""
+        delta = event.get("delta")
+        if not isinstance(delta, str) or not delta or self._kinds.setdefault((channel, item), kind) != kind:
+            return
+        add = self._add_text if channel == "text" else self._add_reasoning
+        if self._latest.get(channel, place) != place:
+            add("\n\n")
+        self._latest[channel] = place
+        self._said.setdefault(place, []).append(delta)
+        add(delta)
+
+    def _item_added(self, event: Mapping[str, Any]) -> None:
+        item = event.get("item")
+        if not isinstance(item, dict):
+            return
+        if item.get("type") == "function_call":
+            self._add_call(_item_of(event), item.get("call_id"), item.get("name"))
+        elif item.get("type") in _SEARCHES:
+            self._note_search(item, done=False)
+
+    def _arguments(self, event: Mapping[str, Any]) -> None:
+        place = _item_of(event)
+        whole = event.get("arguments")
+        if isinstance(event.get("delta"), str):
+            self._with_arguments.add(place)
+            self._add_call(place, arguments=event["delta"])
+        elif isinstance(whole, str) and place not in self._with_arguments:
+            self._with_arguments.add(place)
+            self._add_call(place, arguments=whole)
+
+    def _annotation(self, event: Mapping[str, Any]) -> None:
+        self._cite(event.get("annotation"))
+
+    def _cite(self, annotation: object) -> None:
+        """A citation in the nested form of /chat/completions."""
+        if (
+            isinstance(annotation, dict)
+            and annotation.get("type") == "url_citation"
+            and "url_citation" not in annotation
+        ):
+            citation = {key: value for key, value in annotation.items() if key != "type"}
+            annotation = {"type": "url_citation", "url_citation": citation}
+        self._add_annotation(annotation)
+
+    def _note_search(self, item: Mapping[str, Any], done: bool) -> None:
+        action = item.get("action")
+        action = action if isinstance(action, dict) else {}
+        sources = action.get("sources")
+        found = (
+            source.get("url") for source in (sources if isinstance(sources, list) else ()) if isinstance(source, dict)
+        )
+        urls = tuple(url for url in (action.get("url"), *found) if isinstance(url, str))
+        query = action.get("query")
+        status = SearchStatus(str(item.get("type")), query if isinstance(query, str) else "", urls, done)
+        if self._is_new(f"status {item.get('id')} {status}"):
+            self.statuses.append(status)
+
+    def _item_done(self, event: Mapping[str, Any]) -> None:
+        if isinstance(item := event.get("item"), dict):
+            self._read_item(_item_of(event), item)
+
+    def _read_item(self, index: object, item: Mapping[str, Any]) -> None:
+        """Add what no event has streamed of an output item, under this index or (it happens) another one."""
+        kind = item.get("type")
+        if kind == "function_call":
+            self._read_call(index, item)
+        elif kind in ("image_generation_call", "openrouter:image_generation"):
+            self._add_image(_image_url(item))
+        elif kind in _SEARCHES:
+            self._note_search(item, done=True)
+        elif kind == "reasoning":
+            self._reasoning_items[index] = dict(item)
+        elif kind == "message":
+            for part in dicts_of(item, "content"):
+                for annotation in dicts_of(part, "annotations"):
+                    self._cite(annotation)
+        channel = _CHANNELS.get(str(item.get("type")), "")
+        if not channel or (channel, index) in self._kinds:
+            return
+        content, summary = _part_texts(item, "content"), _part_texts(item, "summary")
+        whole = "".join(content)
+        said = {"".join(pieces) for place, pieces in self._said.items() if place[0] == channel}
+        if said.isdisjoint((whole, *content, *summary)):
+            for number, text in enumerate([whole] if channel == "text" else content or summary):
+                self._say((channel, index, number), {"delta": text})
+
+    def _read_call(self, index: object, item: Mapping[str, Any]) -> None:
+        call_id = item.get("call_id")
+        place = next((place for place, known in self._calls.items() if call_id and known[1] == call_id), index)
+        arguments = None if place in self._with_arguments else item.get("arguments")
+        self._with_arguments.add(place)
+        self._add_call(place, call_id, item.get("name"), arguments)
+
+    def _close(self, event: Mapping[str, Any]) -> None:
+        response = event.get("response")
+        if not isinstance(response, dict):
+            return
+        if isinstance(usage := response.get("usage"), dict):
+            self.usage = chat_usage(usage)
+        if response.get("error") or response.get("status") == "failed":
+            self._refuse(event)
+            return
+        output = dicts_of(response, "output")
+        if any(item.get("type") == "reasoning" for item in output):
+            # The closing list is authoritative: ids and contents may differ from the streamed ones.
+            self._reasoning_items.clear()
+        for index, item in enumerate(output):
+            self._read_item(index, item)
+        for item in self._reasoning_items.values():
+            self._details.append(details_of(item))
+        details = response.get("incomplete_details")
+        reason = details.get("reason") if isinstance(details, dict) else None
+        self.finish_reason = _INCOMPLETE_REASONS.get(str(reason), "stop")
+        self.done = True
+
+    def _refuse(self, event: Mapping[str, Any]) -> None:
+        response = event.get("response")
+        if isinstance(response, dict):
+            if isinstance(usage := response.get("usage"), dict):
+                self.usage = chat_usage(usage)
+            event = response
+        error = event.get("error")
+        if not error:
+            error = {key: event[key] for key in ("code", "message") if key in event}
+        if isinstance(error, dict) and "error_type" in event:
+            error = {"error_type": event["error_type"], **error}
+        self._fail(error)
+
+    _handlers: ClassVar[dict[str, Callable[[ResponsesReader, Mapping[str, Any]], None]]] = {
+        "response.output_text.delta": _text,
+        "response.refusal.delta": _text,
+        "response.reasoning_text.delta": _reasoning_text,
+        "response.reasoning_summary_text.delta": _reasoning_summary,
+        "response.output_item.added": _item_added,
+        "response.output_item.done": _item_done,
+        "response.function_call_arguments.delta": _arguments,
+        "response.function_call_arguments.done": _arguments,
+        "response.output_text.annotation.added": _annotation,
+        "response.completed": _close,
+        "response.incomplete": _close,
+        "response.failed": _refuse,
+        "response.error": _refuse,
+        "error": _refuse,
+    }
+
+
+def chat_usage(usage: Mapping[str, Any]) -> dict[str, Any]:
+    """A `/responses` usage object under the names that `/chat/completions` uses."""
+    return {
+        _USAGE_NAMES.get(key, key): chat_usage(value) if isinstance(value, dict) else value
+        for key, value in usage.items()
+    }
+
+
+def _item_of(event: Mapping[str, Any]) -> Any:
+    """Which output item an event belongs to. The index is reliable, the id is not: it may differ at the end."""
+    return event.get("output_index", event.get("item_id"))
+
+
+def _image_url(item: Mapping[str, Any]) -> str:
+    """The picture of an item: an address, a data URL, or base64 without its head."""
+    image = item.get("imageUrl") or item.get("result") or item.get("imageB64")
+    if not isinstance(image, str) or not image:
+        return ""
+    if image.startswith(("data:", "http://", "https://")):
+        return image
+    return f"data:image/{item.get('output_format') or 'png'};base64,{image}"
+
+
+def _part_texts(item: Mapping[str, Any], key: str) -> list[str]:
+    texts = [part.get("text") or part.get("refusal") for part in dicts_of(item, key)]
+    return [text for text in texts if isinstance(text, str) and text]
+
+
+# ------------------------------------------------------------------------------
 # settings.py
 #
 # The valves an admin sets, and the frozen `Settings` that one request runs with.
@@ -2051,6 +2837,15 @@ class Valves(BaseModel):
         "auto",
         description="Which of OpenRouter's endpoints to use. `auto`: `/responses`, and `/chat/completions` for "
         "what only that can do. A fixed endpoint leaves out what it cannot carry.",
+    )
+    ENABLE_REASONING: bool = Field(
+        True,
+        description="Let models think before they answer. Off: no reasoning, and where a model cannot do without, "
+        "as little as possible and not shown.",
+    )
+    REASONING_EFFORT: Literal["default", "none", "minimal", "low", "medium", "high", "xhigh", "max"] = Field(
+        "default",
+        description="How much models think, unless the chat says otherwise. `default`: as the model does by itself.",
     )
     PROVIDER_SORT: Literal["default", "price", "throughput", "latency"] = Field(
         "default", description="How OpenRouter orders the providers of a model, e.g. `price`: the cheapest first."
@@ -2125,6 +2920,8 @@ class Settings:
     refresh_seconds: int
     name_prefix: str
     endpoint: str
+    enable_reasoning: bool
+    reasoning_effort: str
     provider: Mapping[str, Any]
     privacy: Mapping[str, Any]
     fallback_models: tuple[str, ...]
@@ -2155,6 +2952,8 @@ class Settings:
             refresh_seconds=_between(60, valves.MODEL_CATALOG_REFRESH_SECONDS),
             name_prefix="".join(char for char in valves.NAME_PREFIX[:100] if char.isprintable()),
             endpoint=valves.ENDPOINT,
+            enable_reasoning=valves.ENABLE_REASONING,
+            reasoning_effort=valves.REASONING_EFFORT,
             provider=_provider(valves, problems),
             privacy=_privacy(valves),
             fallback_models=_words("FALLBACK_MODELS", valves.FALLBACK_MODELS, problems),
@@ -2233,80 +3032,48 @@ def _between(least: int, value: int, most: int = _LONGEST_WAIT_SECONDS) -> int:
 # ------------------------------------------------------------------------------
 # requests.py
 #
-# One chat's request: which endpoint, and the JSON body. Tables say which parameter goes where.
+# One chat's request: which endpoint, and the JSON body.
 # ------------------------------------------------------------------------------
 
-Endpoint = Literal["responses", "chat_completions"]
 ENDPOINT_PATHS: dict[Endpoint, str] = {"responses": "/responses", "chat_completions": "/chat/completions"}
 _FIXED_ENDPOINTS: dict[str, Endpoint] = {"responses": "responses", "chat_completions": "chat_completions"}
-
-
-class Parameter(NamedTuple):
-    """Where one request field goes. Empty: that endpoint has no such field. `a.b` is field `b` of object `a`."""
-
-    name: str
-    chat: str
-    responses: str
-    # The entry of a row's `supported_parameters` that says the model takes it; empty: it does not depend on the model.
-    needs: str = ""
-
-
-def _same(*names: str) -> tuple[Parameter, ...]:
-    return tuple(Parameter(name, name, name) for name in names)
-
-
-# Source: OpenRouter's OpenAPI document, ChatRequest and ResponsesRequest; what is not listed here is Open WebUI's or Ollama's
-# own and is not sent. Fields with no place on /responses send an `auto` request to /chat/completions.
-PARAMETERS: tuple[Parameter, ...] = (
-    *(Parameter(name, name, name, name) for name in ("temperature", "top_p", "top_k", "frequency_penalty")),
-    *(Parameter(name, name, name, name) for name in ("presence_penalty", "top_logprobs")),
-    *(Parameter(name, name, "", name) for name in ("min_p", "top_a", "repetition_penalty", "seed", "logit_bias")),
-    *(Parameter(name, name, "", name) for name in ("logprobs", "prediction", "stop", "web_search_options")),
-    Parameter("response_format", "response_format", "text.format", "response_format"),
-    Parameter("verbosity", "verbosity", "text.verbosity", "verbosity"),
-    Parameter("reasoning", "reasoning", "reasoning", "reasoning"),
-    Parameter("reasoning_effort", "reasoning_effort", "reasoning.effort", "reasoning"),
-    Parameter("include_reasoning", "include_reasoning", "-", "include_reasoning"),
-    *_same(
-        "provider", "models", "route", "plugins", "service_tier", "trace", "cache_control", "metadata", "session_id"
-    ),
-    *_same("user", "modalities", "image_config", "prompt_cache_key", "prompt_cache_options", "stop_server_tools_when"),
-    Parameter("transforms", "transforms", ""),
-    Parameter("audio", "audio", ""),
-    Parameter("usage", "usage", "-"),
-    Parameter("safety_identifier", "-", "safety_identifier"),
-    Parameter("truncation", "-", "truncation"),
-)
-# "-" marks a field that an endpoint does not have and does not need: it is dropped there without a switch.
-_NOT_NEEDED = "-"
-_LENGTHS = ("max_tokens", "max_completion_tokens")
+# What a title or a list of tags does not need, and what would cost money or time.
+_NOT_FOR_TASKS = ("tools", "tool_choice", "parallel_tool_calls", "plugins", "modalities", "web_search_options")
+# Open WebUI gives its tasks few tokens (an emoji: 4); reasoning that cannot be switched off would use them up.
+_TASK_REASONING_TOKENS = 2_000
 
 
 class ChatContext(NamedTuple):
-    """Who asks, and in which chat; empty when unknown. `secret` keys the pseudonyms."""
+    """Who asks, in which chat, and for which task of Open WebUI; empty when unknown. `secret` keys the pseudonyms."""
 
     chat_id: str = ""
     user_id: str = ""
     secret: str = ""
+    task: str = ""
 
 
 class UpstreamRequest(NamedTuple):
-    """A request ready to be sent, and the names of the fields that were left out of it."""
+    """A request ready to be sent, the names of what was left out of it, and what becomes of the answer."""
 
     endpoint: Endpoint
     body: dict[str, Any]
     left_out: tuple[str, ...]
+    shows_reasoning: bool = True
+    is_task: bool = False
 
 
 def build_request(
     body: Mapping[str, Any], ref: ModelRef, model: Model | None, settings: Settings, context: ChatContext
 ) -> UpstreamRequest:
     """The request for one chat. `body` is what Open WebUI hands over and stays as it is; `model` None means unknown."""
-    asked, unsupported = _asked_parameters(body, model)
+    if context.task:
+        body = {key: value for key, value in body.items() if key not in _NOT_FOR_TASKS}
+    asked, left_out = read_parameters(body, model)
     preset = preset_field(body.get("preset"))
     has_breakpoints = has_cache_control(body.get("messages"))
-    endpoint = _endpoint(settings.endpoint, asked, preset, has_breakpoints)
-    left_out = unsupported
+    fixed = _FIXED_ENDPOINTS.get(settings.endpoint)
+    wants_chat = needs_chat(asked) or bool(preset) or has_breakpoints
+    endpoint: Endpoint = fixed or ("chat_completions" if wants_chat else "responses")
     if endpoint == "responses" and has_breakpoints:
         left_out.append("cache_control in messages")
         has_breakpoints = False
@@ -2316,19 +3083,26 @@ def build_request(
     elif endpoint == "responses" and preset:
         ref, preset = ModelRef(ref.base, ref.variants, preset), ""
     with_preset = bool(preset or ref.preset)
+    reasoning = _reasoning(asked, body, model, settings, with_preset, bool(context.task), left_out)
     asked |= _added_by_valves(asked, ref, settings, context, with_preset, has_breakpoints)
-    request: dict[str, Any] = {"model": ref.api_id, "stream": bool(body.get("stream"))}
-    left_out += _place(request, asked, endpoint)
-    _place_length(request, body, model, endpoint, left_out)
+    asked |= _image_output(asked, model, with_preset or bool(context.task))
+    _adapt_tools(asked, endpoint, left_out)
+    fields, nowhere = place_parameters(asked, endpoint)
+    request = {"model": ref.api_id, "stream": bool(body.get("stream")), **fields}
+    left_out += nowhere
+    name, length = place_length(body, model, endpoint)
+    if name:
+        needed = context.task and reasoning.expected and isinstance(length, int)
+        request[name] = length + _TASK_REASONING_TOKENS if needed else length
+    elif length is not None:
+        left_out.append("max_tokens")
     if endpoint == "responses":
-        instructions, request["input"] = responses_input(body.get("messages"))
-        if instructions:
-            request["instructions"] = instructions
+        request |= _responses_conversation(body.get("messages"), reasoning)
     else:
         request["messages"] = chat_messages(body.get("messages"))
         if preset:
             request["preset"] = f"@preset/{preset}"
-    return UpstreamRequest(endpoint, request, tuple(left_out))
+    return UpstreamRequest(endpoint, request, tuple(left_out), reasoning.shown, bool(context.task))
 
 
 def preset_field(value: object) -> str:
@@ -2342,73 +3116,69 @@ def pseudonym(secret: str, text: str) -> str:
     return hmac.new(secret.encode(), text.encode("utf-8", "replace"), hashlib.sha256).hexdigest()[:32]
 
 
-def _asked_parameters(body: Mapping[str, Any], model: Model | None) -> tuple[dict[str, Any], list[str]]:
-    """The parameters of the request that the model takes, and the names of those that are left out."""
-    supported = model.supported_parameters if model else frozenset()
-    asked: dict[str, Any] = {}
-    left_out: list[str] = []
-    for parameter in PARAMETERS:
-        value = body.get(parameter.name)
-        if value is None:
-            continue
-        convert = _CONVERTERS.get(parameter.name)
-        value = convert(value) if convert is not None else value
-        if value is None or (parameter.needs and supported and parameter.needs not in supported):
-            left_out.append(parameter.name)
-        else:
-            asked[parameter.name] = value
-    # Upstream refuses two statements about the effort: the more exact one counts.
-    if "reasoning_effort" in asked and {"effort", "max_tokens"} & asked.get("reasoning", {}).keys():
-        del asked["reasoning_effort"]
-        left_out.append("reasoning_effort")
-    return asked, left_out
+def _responses_conversation(messages: object, reasoning: ReasoningRequest) -> dict[str, Any]:
+    instructions, items = responses_input(messages)
+    conversation: dict[str, Any] = {"input": items}
+    if instructions:
+        conversation["instructions"] = instructions
+    if reasoning.expected:
+        # The endpoint is stateless: what the model needs to go on thinking comes back encrypted, and is handed in again.
+        conversation["include"] = ["reasoning.encrypted_content"]
+    return conversation
 
 
-def _endpoint(wanted: str, asked: Mapping[str, Any], preset: str, has_breakpoints: bool) -> Endpoint:
-    fixed = _FIXED_ENDPOINTS.get(wanted)
-    if fixed is not None:
-        return fixed
-    only_chat = any(not parameter.responses and parameter.name in asked for parameter in PARAMETERS)
-    audio = "audio" in asked.get("modalities", ())
-    return "chat_completions" if only_chat or preset or audio or has_breakpoints else "responses"
-
-
-def _place(request: dict[str, Any], asked: Mapping[str, Any], endpoint: Endpoint) -> list[str]:
-    """Put the parameters where the endpoint has them; the names of those it has no place for, or not for all of them."""
-    left_out = []
-    for parameter in PARAMETERS:
-        if parameter.name not in asked:
-            continue
-        place = parameter.responses if endpoint == "responses" else parameter.chat
-        value = asked[parameter.name]
-        if not place or place == _NOT_NEEDED:
-            left_out.append(parameter.name)
-            continue
-        adapt = _FOR_RESPONSES.get(parameter.name) if endpoint == "responses" else None
-        if adapt is not None:
-            value = adapt(value)
-            if len(value) < len(asked[parameter.name]):
-                left_out.append(parameter.name)
-            if not value:
-                continue
-        outer, dot, inner = place.partition(".")
-        request[outer] = {**request.get(outer, {}), inner: value} if dot else value
-    return left_out
-
-
-def _place_length(
-    request: dict[str, Any], body: Mapping[str, Any], model: Model | None, endpoint: Endpoint, left_out: list[str]
-) -> None:
-    """`max_tokens` and `max_completion_tokens` are one thing: the name that the row lists is sent."""
-    given = next((name for name in reversed(_LENGTHS) if body.get(name) is not None), None)
-    if given is None:
-        return
-    supported = model.supported_parameters if model else frozenset()
-    name = next((name for name in (given, *_LENGTHS) if not supported or name in supported), None)
-    if name is None:
-        left_out.append(given)
+def _reasoning(
+    asked: dict[str, Any],
+    body: Mapping[str, Any],
+    model: Model | None,
+    settings: Settings,
+    with_preset: bool,
+    is_task: bool,
+    left_out: list[str],
+) -> ReasoningRequest:
+    """Put the reasoning to be asked for into `asked`."""
+    wanted = {key: body.get(key) for key in ("reasoning", "reasoning_effort")}
+    request = choose_reasoning(
+        wanted,
+        model,
+        enabled=settings.enable_reasoning or with_preset,
+        default_effort="default" if with_preset else settings.reasoning_effort,
+        least=is_task,
+    )
+    asked.pop("reasoning", None)
+    if request.parameters is not None:
+        hidden = {} if request.shown else {"exclude": True}
+        asked["reasoning"] = {**request.parameters, **hidden}
     else:
-        request["max_output_tokens" if endpoint == "responses" else name] = body[given]
+        left_out += [key for key, value in wanted.items() if value is not None and key not in left_out]
+    return request
+
+
+def _adapt_tools(asked: dict[str, Any], endpoint: Endpoint, left_out: list[str]) -> None:
+    """Give the tools the shape of the endpoint; without a tool there is nothing to choose from."""
+    on_chat = endpoint == "chat_completions"
+    tools, lost = chat_tools(asked.get("tools")) if on_chat else responses_tools(asked.get("tools"))
+    left_out += lost
+    if tools:
+        asked["tools"] = tools
+        if "tool_choice" in asked:
+            asked["tool_choice"] = (chat_tool_choice if on_chat else responses_tool_choice)(asked["tool_choice"])
+    else:
+        for name in ("tools", "tool_choice", "parallel_tool_calls"):
+            asked.pop(name, None)
+
+
+def _image_output(asked: Mapping[str, Any], model: Model | None, not_wanted: bool) -> dict[str, Any]:
+    """A model that paints does so only when asked. Source: OpenRouter docs, guides/overview/multimodal/image-generation."""
+    if (
+        not_wanted
+        or model is None
+        or model.is_router
+        or "modalities" in asked
+        or "image" not in model.output_modalities
+    ):
+        return {}
+    return {"modalities": ["image", "text"]}
 
 
 def _added_by_valves(
@@ -2440,71 +3210,13 @@ def _added_by_valves(
     anthropic = ref.base.startswith(("anthropic/", "~anthropic/"))
     if settings.prompt_caching and anthropic and not has_breakpoints and "cache_control" not in asked:
         added["cache_control"] = {"type": "ephemeral"}
-    if settings.context_compression != "default":
+    if settings.context_compression != "default" and not context.task:
         plugin = {"id": "context-compression", "enabled": settings.context_compression == "on"}
         plugins = asked.get("plugins")
         plugins = plugins if isinstance(plugins, list) else []
         if not any(isinstance(other, dict) and other.get("id") == plugin["id"] for other in plugins):
             added["plugins"] = [*plugins, plugin]
     return added
-
-
-def _logit_bias(value: object) -> dict[str, float] | None:
-    """Open WebUI hands it over as text, `50256:-100, 198:5`."""
-    if isinstance(value, dict):
-        return value or None
-    bias: dict[str, float] = {}
-    for pair in value.split(",") if isinstance(value, str) else ():
-        token, _, number = pair.partition(":")
-        if not pair.strip():
-            continue
-        try:
-            bias[str(int(token))] = max(-100.0, min(100.0, float(number)))
-        except ValueError:
-            return None
-    return bias or None
-
-
-def _not_empty(value: object) -> object:
-    """An empty list or text would be refused."""
-    return value or None
-
-
-def _object(value: object) -> object:
-    return value if isinstance(value, dict) and value else None
-
-
-def _list_of_texts(value: object) -> object:
-    texts = [text for text in value if isinstance(text, str)] if isinstance(value, list) else None
-    return texts or None
-
-
-def _effort(value: object) -> object:
-    """Open WebUI has a text field for it."""
-    return (value.strip().lower() or None) if isinstance(value, str) else None
-
-
-def _text_format(value: Mapping[str, Any]) -> Mapping[str, Any]:
-    """`response_format` as `text.format`: the same without the nesting of the schema."""
-    schema = value.get("json_schema")
-    return {"type": value.get("type"), **schema} if isinstance(schema, dict) else value
-
-
-_CONVERTERS: dict[str, Callable[[object], object]] = {
-    "logit_bias": _logit_bias,
-    "stop": _not_empty,
-    "provider": _object,
-    "response_format": _object,
-    "reasoning": _object,
-    "reasoning_effort": _effort,
-    "modalities": _list_of_texts,
-}
-# What /responses has in another shape, or only in part.
-_FOR_RESPONSES: dict[str, Callable[[Any], Any]] = {
-    "response_format": _text_format,
-    "reasoning": lambda value: {key: setting for key, setting in value.items() if key != "exclude"},
-    "modalities": lambda value: [kind for kind in value if kind != "audio"],
-}
 
 
 # ------------------------------------------------------------------------------
@@ -2671,14 +3383,36 @@ _EMPTY = {
 _EMPTY_OTHERWISE = "{model} sent an empty answer. Try again, or choose another model."
 
 
-class Answer:
-    """The answer to one request. Use `events` or `completion`, once. `model_id` is Open WebUI's name of the model."""
+# Server tool → what it is doing, what it has done.
+_TOOL_WORDS = {
+    "web_search_call": ("Searching the web", "Searched the web"),
+    "openrouter:web_search": ("Searching the web", "Searched the web"),
+    "openrouter:web_fetch": ("Reading a page", "Read a page"),
+    "file_search_call": ("Searching files", "Searched files"),
+}
+Emitter = Callable[[dict[str, Any]], Awaitable[object]]
 
-    def __init__(self, transport: Transport, settings: Settings, request: UpstreamRequest, model_id: str) -> None:
+
+class Answer:
+    """The answer to one request. Use `events` or `completion`, once. `model_id` is Open WebUI's name of the model.
+
+    `emit` shows status lines in the chat (None: nobody looks).
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        settings: Settings,
+        request: UpstreamRequest,
+        model_id: str,
+        emit: Emitter | None = None,
+    ) -> None:
         self._transport = transport
         self._settings = settings
         self._request = request
         self._api_id = str(request.body["model"])
+        self._emit = emit
+        self._searching: SearchStatus | None = None
         self._writer = ChunkWriter(model_id)
         self._reader = _READERS[request.endpoint]()
 
@@ -2692,6 +3426,7 @@ class Answer:
             yield self._writer.finish(self._reader.finish_reason or "stop")
         except PipeError as error:
             yield error_event(str(error))
+        await self._end_search()
         if self._reader.usage:
             yield self._writer.usage(self._reader.usage)
         yield DONE
@@ -2705,26 +3440,67 @@ class Answer:
                     deltas += batch
         except PipeError as error:
             return error_body(str(error))
+        finally:
+            await self._end_search()
+        if self._request.is_task:
+            # A task wants one text; a model that thought until its tokens were used up has at least said that.
+            whole = merge_deltas(deltas)
+            deltas = [Delta(text=whole.text or whole.reasoning)]
         return self._writer.completion(deltas, self._reader.finish_reason or "stop", self._reader.usage)
 
     async def _batches(self) -> AsyncGenerator[list[Delta], None]:
         """The deltas of each network read. Raises `PipeError` when the answer fails, breaks off or has nothing in it."""
         path = ENDPOINT_PATHS[self._request.endpoint]
-        shown = False
+        has_answer = shown = False
         async with (
             self._transport.post(self._settings, path, self._request.body, self._api_id) as response,
             aclosing(self._read(response)) as batches,
         ):
             async for deltas in batches:
-                shown = True
-                yield deltas
+                has_answer = has_answer or any(delta.has_answer for delta in deltas)
+                await self._tell_searches()
+                if visible := self._visible(deltas):
+                    shown = True
+                    yield visible
         if self._reader.error is not None:
             raise UpstreamError(read_failure(0, {"error": self._reader.error}), self._api_id)
         if not self._reader.ended:
             raise BrokenAnswerError(f"The answer of {self._api_id} broke off before its end. Try again.")
-        if not shown:
-            template = _EMPTY.get(str(self._reader.finish_reason), _EMPTY_OTHERWISE)
-            raise BrokenAnswerError(template.format(model=self._api_id))
+        reason = str(self._reader.finish_reason)
+        if not has_answer and (not shown or (reason in _EMPTY and not self._request.is_task)):
+            raise BrokenAnswerError(_EMPTY.get(reason, _EMPTY_OTHERWISE).format(model=self._api_id))
+        if closing := self._visible(self._reader.close()):
+            yield closing
+
+    def _visible(self, deltas: list[Delta]) -> list[Delta]:
+        """What of the deltas is shown: all, or all but the reasoning."""
+        if self._request.shows_reasoning or self._request.is_task:
+            return deltas
+        for delta in deltas:
+            delta.reasoning, delta.details = "", []
+        return [delta for delta in deltas if delta.has_answer or delta.annotations]
+
+    async def _tell_searches(self) -> None:
+        """Show what server tools are doing."""
+        statuses, self._reader.statuses = self._reader.statuses, []
+        for status in statuses:
+            self._searching = None if status.done else status
+            await self._show(_status_event(status))
+
+    async def _end_search(self) -> None:
+        """A status that is never done would shimmer for ever."""
+        await self._tell_searches()
+        if self._searching is not None:
+            await self._show(_status_event(self._searching._replace(done=True)))
+            self._searching = None
+
+    async def _show(self, event: dict[str, Any]) -> None:
+        if self._emit is None or self._request.is_task:
+            return
+        try:
+            await self._emit(event)
+        except Exception as error:  # noqa: BLE001 - a status line that cannot be shown must not cost the answer
+            log.debug("A status line could not be shown: %s", type(error).__name__)
 
     async def _read(self, response: aiohttp.ClientResponse) -> AsyncGenerator[list[Delta], None]:
         if response.content_type == "text/event-stream":
@@ -2744,7 +3520,8 @@ class Answer:
             while not self._reader.done and (chunk := await self._next_bytes(response)):
                 for payload in decoder.feed(chunk):
                     self._reader.feed(payload)
-                if deltas := self._reader.take():
+                deltas = self._reader.take()
+                if deltas or self._reader.statuses:
                     began = clock()
                     yield deltas
                     # What arrives meanwhile waits in the buffer and leaves as one piece.
@@ -2783,6 +3560,16 @@ class Answer:
         if answer.get("error"):
             raise UpstreamError(read_failure(0, answer), self._api_id)
         return answer
+
+
+def _status_event(status: SearchStatus) -> dict[str, Any]:
+    """The status line of a server tool, in the form that Open WebUI draws with its links."""
+    doing, did = _TOOL_WORDS.get(status.tool, ("Working", "Done"))
+    words = did if status.done else doing
+    data: dict[str, Any] = {"description": f"{words}: {status.query}" if status.query else words, "done": status.done}
+    if status.urls:
+        data |= {"action": "web_search", "urls": list(dict.fromkeys(status.urls)), "query": status.query}
+    return {"type": "status", "data": data}
 
 
 async def _drain(response: aiohttp.ClientResponse) -> None:
@@ -3111,11 +3898,13 @@ class Pipe:
         body: dict[str, Any],
         __user__: Mapping[str, Any] | None = None,
         __chat_id__: str | None = None,
+        __task__: str | None = None,
+        __event_emitter__: Emitter | None = None,
     ) -> StreamingResponse | dict[str, Any]:
         """Answer one chat: a stream of `chat.completion.chunk` events, or one `chat.completion` object."""
         streaming = bool(body.get("stream"))
         try:
-            answer = await self._answer(body, __user__ or {}, __chat_id__ or "")
+            answer = await self._answer(body, __user__ or {}, __chat_id__ or "", str(__task__ or ""), __event_emitter__)
         except PipeError as error:
             if streaming:
                 return StreamingResponse(iter((error_event(str(error)), DONE)), media_type="text/event-stream")
@@ -3124,14 +3913,16 @@ class Pipe:
             return StreamingResponse(answer.events(), media_type="text/event-stream")
         return await answer.completion()
 
-    async def _answer(self, body: Mapping[str, Any], user: Mapping[str, Any], chat_id: str) -> Answer:
+    async def _answer(
+        self, body: Mapping[str, Any], user: Mapping[str, Any], chat_id: str, task: str, emit: Emitter | None
+    ) -> Answer:
         settings = Settings.from_valves(self.valves)
         if not settings.api_key:
             raise SettingsError("No OpenRouter key is set. An admin can set the valve API_KEY of this function.")
         model_id = str(body.get("model"))
         ref, published = await self._resolve(model_id.partition(".")[2], settings)
         entry = published.by_webui_id.get(ref.webui_id) if published else None
-        context = ChatContext(chat_id, str(user.get("id") or ""), host_secret() or settings.api_key)
+        context = ChatContext(chat_id, str(user.get("id") or ""), host_secret() or settings.api_key, task)
         request = build_request(body, ref, entry.model if entry else None, settings, context)
         log.debug(
             "endpoint: %s, api_model_id: %s, left out: %s",
@@ -3139,7 +3930,7 @@ class Pipe:
             ref.api_id,
             ", ".join(request.left_out) or "-",
         )
-        return Answer(self._transport, settings, request, model_id)
+        return Answer(self._transport, settings, request, model_id, emit)
 
     async def _resolve(self, webui_id: str, settings: Settings) -> tuple[ModelRef, Published | None]:
         """The model meant by an id. The published list decides where it is known; the id alone is enough where it is not."""

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from typing import Any
 
 import aiohttp
 
 from .chat_stream import ChatReader
-from .chunks import DONE, ChunkWriter, error_body, error_event
+from .chunks import DONE, ChunkWriter, error_body, error_event, merge_deltas
 from .codec import parse_json
-from .deltas import AnswerReader, Delta
+from .deltas import AnswerReader, Delta, SearchStatus
 from .errors import BrokenAnswerError, PipeError, UpstreamError, read_failure
-from .requests import ENDPOINT_PATHS, Endpoint, UpstreamRequest
+from .parameters import Endpoint
+from .problems import log
+from .requests import ENDPOINT_PATHS, UpstreamRequest
 from .responses_stream import ResponsesReader
 from .settings import Settings
 from .sse import EventTooLongError, SseDecoder
@@ -33,14 +35,36 @@ _EMPTY = {
 _EMPTY_OTHERWISE = "{model} sent an empty answer. Try again, or choose another model."
 
 
-class Answer:
-    """The answer to one request. Use `events` or `completion`, once. `model_id` is Open WebUI's name of the model."""
+# Server tool → what it is doing, what it has done.
+_TOOL_WORDS = {
+    "web_search_call": ("Searching the web", "Searched the web"),
+    "openrouter:web_search": ("Searching the web", "Searched the web"),
+    "openrouter:web_fetch": ("Reading a page", "Read a page"),
+    "file_search_call": ("Searching files", "Searched files"),
+}
+Emitter = Callable[[dict[str, Any]], Awaitable[object]]
 
-    def __init__(self, transport: Transport, settings: Settings, request: UpstreamRequest, model_id: str) -> None:
+
+class Answer:
+    """The answer to one request. Use `events` or `completion`, once. `model_id` is Open WebUI's name of the model.
+
+    `emit` shows status lines in the chat (None: nobody looks).
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        settings: Settings,
+        request: UpstreamRequest,
+        model_id: str,
+        emit: Emitter | None = None,
+    ) -> None:
         self._transport = transport
         self._settings = settings
         self._request = request
         self._api_id = str(request.body["model"])
+        self._emit = emit
+        self._searching: SearchStatus | None = None
         self._writer = ChunkWriter(model_id)
         self._reader = _READERS[request.endpoint]()
 
@@ -54,6 +78,7 @@ class Answer:
             yield self._writer.finish(self._reader.finish_reason or "stop")
         except PipeError as error:
             yield error_event(str(error))
+        await self._end_search()
         if self._reader.usage:
             yield self._writer.usage(self._reader.usage)
         yield DONE
@@ -67,26 +92,67 @@ class Answer:
                     deltas += batch
         except PipeError as error:
             return error_body(str(error))
+        finally:
+            await self._end_search()
+        if self._request.is_task:
+            # A task wants one text; a model that thought until its tokens were used up has at least said that.
+            whole = merge_deltas(deltas)
+            deltas = [Delta(text=whole.text or whole.reasoning)]
         return self._writer.completion(deltas, self._reader.finish_reason or "stop", self._reader.usage)
 
     async def _batches(self) -> AsyncGenerator[list[Delta], None]:
         """The deltas of each network read. Raises `PipeError` when the answer fails, breaks off or has nothing in it."""
         path = ENDPOINT_PATHS[self._request.endpoint]
-        shown = False
+        has_answer = shown = False
         async with (
             self._transport.post(self._settings, path, self._request.body, self._api_id) as response,
             aclosing(self._read(response)) as batches,
         ):
             async for deltas in batches:
-                shown = True
-                yield deltas
+                has_answer = has_answer or any(delta.has_answer for delta in deltas)
+                await self._tell_searches()
+                if visible := self._visible(deltas):
+                    shown = True
+                    yield visible
         if self._reader.error is not None:
             raise UpstreamError(read_failure(0, {"error": self._reader.error}), self._api_id)
         if not self._reader.ended:
             raise BrokenAnswerError(f"The answer of {self._api_id} broke off before its end. Try again.")
-        if not shown:
-            template = _EMPTY.get(str(self._reader.finish_reason), _EMPTY_OTHERWISE)
-            raise BrokenAnswerError(template.format(model=self._api_id))
+        reason = str(self._reader.finish_reason)
+        if not has_answer and (not shown or (reason in _EMPTY and not self._request.is_task)):
+            raise BrokenAnswerError(_EMPTY.get(reason, _EMPTY_OTHERWISE).format(model=self._api_id))
+        if closing := self._visible(self._reader.close()):
+            yield closing
+
+    def _visible(self, deltas: list[Delta]) -> list[Delta]:
+        """What of the deltas is shown: all, or all but the reasoning."""
+        if self._request.shows_reasoning or self._request.is_task:
+            return deltas
+        for delta in deltas:
+            delta.reasoning, delta.details = "", []
+        return [delta for delta in deltas if delta.has_answer or delta.annotations]
+
+    async def _tell_searches(self) -> None:
+        """Show what server tools are doing."""
+        statuses, self._reader.statuses = self._reader.statuses, []
+        for status in statuses:
+            self._searching = None if status.done else status
+            await self._show(_status_event(status))
+
+    async def _end_search(self) -> None:
+        """A status that is never done would shimmer for ever."""
+        await self._tell_searches()
+        if self._searching is not None:
+            await self._show(_status_event(self._searching._replace(done=True)))
+            self._searching = None
+
+    async def _show(self, event: dict[str, Any]) -> None:
+        if self._emit is None or self._request.is_task:
+            return
+        try:
+            await self._emit(event)
+        except Exception as error:  # noqa: BLE001 - a status line that cannot be shown must not cost the answer
+            log.debug("A status line could not be shown: %s", type(error).__name__)
 
     async def _read(self, response: aiohttp.ClientResponse) -> AsyncGenerator[list[Delta], None]:
         if response.content_type == "text/event-stream":
@@ -106,7 +172,8 @@ class Answer:
             while not self._reader.done and (chunk := await self._next_bytes(response)):
                 for payload in decoder.feed(chunk):
                     self._reader.feed(payload)
-                if deltas := self._reader.take():
+                deltas = self._reader.take()
+                if deltas or self._reader.statuses:
                     began = clock()
                     yield deltas
                     # What arrives meanwhile waits in the buffer and leaves as one piece.
@@ -145,6 +212,16 @@ class Answer:
         if answer.get("error"):
             raise UpstreamError(read_failure(0, answer), self._api_id)
         return answer
+
+
+def _status_event(status: SearchStatus) -> dict[str, Any]:
+    """The status line of a server tool, in the form that Open WebUI draws with its links."""
+    doing, did = _TOOL_WORDS.get(status.tool, ("Working", "Done"))
+    words = did if status.done else doing
+    data: dict[str, Any] = {"description": f"{words}: {status.query}" if status.query else words, "done": status.done}
+    if status.urls:
+        data |= {"action": "web_search", "urls": list(dict.fromkeys(status.urls)), "query": status.query}
+    return {"type": "status", "data": data}
 
 
 async def _drain(response: aiohttp.ClientResponse) -> None:

@@ -16,7 +16,7 @@ _NOT_PRICES = ("discount", "overrides")
 
 
 # What of a row is used; the rest (benchmarks, links, …) is not kept.
-_USED = ("description", "context_length", "pricing", "architecture", "supported_parameters", "has_zdr")
+_USED = ("description", "context_length", "pricing", "architecture", "supported_parameters", "reasoning", "has_zdr")
 
 
 class Model(NamedTuple):
@@ -63,6 +63,24 @@ class Model(NamedTuple):
     def supported_parameters(self) -> frozenset[str]:
         """The request's parameters that at least one provider of the model takes."""
         return frozenset(_texts(self.row.get("supported_parameters")))
+
+    @property
+    def reasons(self) -> bool | None:
+        """Whether the model can reason; None where the row does not tell."""
+        supported = self.supported_parameters
+        if "reasoning" in supported or _mapping_at(self.row, "reasoning"):
+            return True
+        return False if supported else None
+
+    @property
+    def reasoning_mandatory(self) -> bool:
+        """Whether its reasoning cannot be switched off."""
+        return _mapping_at(self.row, "reasoning").get("mandatory") is True
+
+    @property
+    def efforts(self) -> tuple[str, ...]:
+        """The reasoning efforts that the row lists; empty: it does not tell, all are taken."""
+        return _texts(_mapping_at(self.row, "reasoning").get("supported_efforts"))
 
     @property
     def is_router(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .deltas import AnswerReader
+from .deltas import AnswerReader, dicts_of
 
 
 class ChatReader(AnswerReader):
@@ -29,10 +29,22 @@ class ChatReader(AnswerReader):
     def _read_choice(self, choice: Mapping[str, Any]) -> None:
         message = choice.get("delta") or choice.get("message")
         if isinstance(message, dict):
-            # `reasoning` repeats what `reasoning_content` says where both are given.
-            self._add_reasoning(message.get("reasoning") or message.get("reasoning_content"))
+            # `reasoning`, `reasoning_content` and the details say the same: one of them is shown.
+            told = self._details.add(message.get("reasoning_details"))
+            self._add_reasoning(message.get("reasoning") or message.get("reasoning_content") or told)
             self._add_text(_content_text(message.get("content")))
             self._add_text(message.get("refusal"))
+            for number, call in enumerate(dicts_of(message, "tool_calls")):
+                function = call.get("function")
+                function = function if isinstance(function, dict) else {}
+                self._add_call(
+                    call.get("index", number), call.get("id"), function.get("name"), function.get("arguments")
+                )
+            for annotation in dicts_of(message, "annotations"):
+                self._add_annotation(annotation)
+            for image in dicts_of(message, "images"):
+                url = image.get("image_url")
+                self._add_image(url.get("url") if isinstance(url, dict) else url)
         if isinstance(reason := choice.get("finish_reason"), str):
             self.finish_reason = reason
 

@@ -21,12 +21,7 @@ class ChunkWriter:
 
     def delta(self, delta: Delta) -> bytes:
         """The event for one delta."""
-        message: dict[str, Any] = {}
-        if delta.reasoning:
-            message["reasoning_content"] = delta.reasoning
-        if delta.text:
-            message["content"] = delta.text
-        return self._event([{"index": 0, "delta": message, "finish_reason": None}])
+        return self._event([{"index": 0, "delta": _fields(delta), "finish_reason": None}])
 
     def finish(self, reason: str) -> bytes:
         """The event that ends the answer."""
@@ -38,10 +33,9 @@ class ChunkWriter:
 
     def completion(self, deltas: Iterable[Delta], reason: str, usage: Mapping[str, Any] | None) -> dict[str, Any]:
         """The answer as one `chat.completion` object."""
-        parts = list(deltas)
-        message = {"role": "assistant", "content": "".join(part.text for part in parts)}
-        if reasoning := "".join(part.reasoning for part in parts):
-            message["reasoning_content"] = reasoning
+        message = {"role": "assistant", "content": "", **_fields(merge_deltas(deltas))}
+        for call in message.get("tool_calls", ()):
+            del call["index"]
         answer = {
             **self._envelope,
             "object": "chat.completion",
@@ -53,6 +47,37 @@ class ChunkWriter:
         return b"data: %b\n\n" % dump_json(
             {**self._envelope, "object": "chat.completion.chunk", "choices": choices, **more}
         )
+
+
+def _fields(delta: Delta) -> dict[str, Any]:
+    """The fields of a chunk's `delta` (or of a `message`)."""
+    fields = {
+        "reasoning_content": delta.reasoning,
+        "content": delta.text,
+        "tool_calls": delta.tool_calls,
+        "annotations": delta.annotations,
+        "images": delta.images,
+        "reasoning_details": delta.details,
+    }
+    return {name: value for name, value in fields.items() if value}
+
+
+def merge_deltas(deltas: Iterable[Delta]) -> Delta:
+    """All deltas as one; the fragments of each tool call put together."""
+    whole = Delta()
+    calls: dict[int, dict[str, Any]] = {}
+    for delta in deltas:
+        whole.reasoning += delta.reasoning
+        whole.text += delta.text
+        whole.annotations += delta.annotations
+        whole.images += delta.images
+        whole.details += delta.details
+        for call in delta.tool_calls:
+            known = calls.setdefault(call["index"], {**call, "function": {"name": "", "arguments": ""}})
+            known["function"]["arguments"] += call["function"]["arguments"]
+            known["function"]["name"] = call["function"].get("name") or known["function"]["name"]
+    whole.tool_calls = list(calls.values())
+    return whole
 
 
 def error_body(message: str) -> dict[str, Any]:

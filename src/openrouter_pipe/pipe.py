@@ -8,7 +8,7 @@ from typing import Any
 
 from starlette.responses import StreamingResponse
 
-from .answer import Answer
+from .answer import Answer, Emitter
 from .catalog import Catalog
 from .catalog_store import CatalogStore
 from .chunks import DONE, error_body, error_event
@@ -58,11 +58,13 @@ class Pipe:
         body: dict[str, Any],
         __user__: Mapping[str, Any] | None = None,
         __chat_id__: str | None = None,
+        __task__: str | None = None,
+        __event_emitter__: Emitter | None = None,
     ) -> StreamingResponse | dict[str, Any]:
         """Answer one chat: a stream of `chat.completion.chunk` events, or one `chat.completion` object."""
         streaming = bool(body.get("stream"))
         try:
-            answer = await self._answer(body, __user__ or {}, __chat_id__ or "")
+            answer = await self._answer(body, __user__ or {}, __chat_id__ or "", str(__task__ or ""), __event_emitter__)
         except PipeError as error:
             if streaming:
                 return StreamingResponse(iter((error_event(str(error)), DONE)), media_type="text/event-stream")
@@ -71,14 +73,16 @@ class Pipe:
             return StreamingResponse(answer.events(), media_type="text/event-stream")
         return await answer.completion()
 
-    async def _answer(self, body: Mapping[str, Any], user: Mapping[str, Any], chat_id: str) -> Answer:
+    async def _answer(
+        self, body: Mapping[str, Any], user: Mapping[str, Any], chat_id: str, task: str, emit: Emitter | None
+    ) -> Answer:
         settings = Settings.from_valves(self.valves)
         if not settings.api_key:
             raise SettingsError("No OpenRouter key is set. An admin can set the valve API_KEY of this function.")
         model_id = str(body.get("model"))
         ref, published = await self._resolve(model_id.partition(".")[2], settings)
         entry = published.by_webui_id.get(ref.webui_id) if published else None
-        context = ChatContext(chat_id, str(user.get("id") or ""), host_secret() or settings.api_key)
+        context = ChatContext(chat_id, str(user.get("id") or ""), host_secret() or settings.api_key, task)
         request = build_request(body, ref, entry.model if entry else None, settings, context)
         log.debug(
             "endpoint: %s, api_model_id: %s, left out: %s",
@@ -86,7 +90,7 @@ class Pipe:
             ref.api_id,
             ", ".join(request.left_out) or "-",
         )
-        return Answer(self._transport, settings, request, model_id)
+        return Answer(self._transport, settings, request, model_id, emit)
 
     async def _resolve(self, webui_id: str, settings: Settings) -> tuple[ModelRef, Published | None]:
         """The model meant by an id. The published list decides where it is known; the id alone is enough where it is not."""

@@ -79,6 +79,15 @@ class Valves(BaseModel):
         description="Which of OpenRouter's endpoints to use. `auto`: `/responses`, and `/chat/completions` for "
         "what only that can do. A fixed endpoint leaves out what it cannot carry.",
     )
+    ENABLE_REASONING: bool = Field(
+        True,
+        description="Let models think before they answer. Off: no reasoning, and where a model cannot do without, "
+        "as little as possible and not shown.",
+    )
+    REASONING_EFFORT: Literal["default", "none", "minimal", "low", "medium", "high", "xhigh", "max"] = Field(
+        "default",
+        description="How much models think, unless the chat says otherwise. `default`: as the model does by itself.",
+    )
     PROVIDER_SORT: Literal["default", "price", "throughput", "latency"] = Field(
         "default", description="How OpenRouter orders the providers of a model, e.g. `price`: the cheapest first."
     )
@@ -152,6 +161,8 @@ class Settings:
     refresh_seconds: int
     name_prefix: str
     endpoint: str
+    enable_reasoning: bool
+    reasoning_effort: str
     provider: Mapping[str, Any]
     privacy: Mapping[str, Any]
     fallback_models: tuple[str, ...]
@@ -182,6 +193,8 @@ class Settings:
             refresh_seconds=_between(60, valves.MODEL_CATALOG_REFRESH_SECONDS),
             name_prefix="".join(char for char in valves.NAME_PREFIX[:100] if char.isprintable()),
             endpoint=valves.ENDPOINT,
+            enable_reasoning=valves.ENABLE_REASONING,
+            reasoning_effort=valves.REASONING_EFFORT,
             provider=_provider(valves, problems),
             privacy=_privacy(valves),
             fallback_models=_words("FALLBACK_MODELS", valves.FALLBACK_MODELS, problems),

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from openrouter_pipe.catalog import Model, parse_model
 from openrouter_pipe.model_ref import ModelRef
-from openrouter_pipe.requests import PARAMETERS, ChatContext, UpstreamRequest, build_request
+from openrouter_pipe.parameters import PARAMETERS
+from openrouter_pipe.requests import ChatContext, UpstreamRequest, build_request
 from openrouter_pipe.settings import Settings, Valves
 from openrouter_sandbox.validation import check_schema
 
@@ -27,8 +28,8 @@ JUDGES: dict[str, tuple[Any, str, set[str]]] = {
         {
             # documented outside of the OpenAPI document: presets, legacy routing and accounting, reasoning, web search
             *("preset", "route", "transforms", "usage", "include_reasoning", "web_search_options"),
-            # audio output and verbosity are in the guides only
-            *("audio", "verbosity"),
+            # audio output, verbosity and the limit of tool calls are in the guides only
+            *("audio", "verbosity", "max_tool_calls"),
         },
     ),
     "responses": (sdk.ResponsesRequest, "ResponsesRequest", {"route"}),
@@ -94,6 +95,28 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "seed": st.integers(0, 2**31),
     "logit_bias": st.sampled_from(["50256:-100,198:5", "", "junk"]),
     "logprobs": st.booleans(),
+    "tools": st.lists(
+        st.sampled_from(
+            [
+                {"type": "function", "function": {"name": "now"}},
+                {
+                    "type": "function",
+                    "function": {
+                        "name": "add",
+                        "description": "Adds.",
+                        "parameters": {"type": "object", "properties": {"a": {"type": "number"}}},
+                        "strict": True,
+                    },
+                },
+                {"type": "openrouter:web_search"},
+                {"type": "openrouter:datetime"},
+            ]
+        ),
+        max_size=3,
+    ),
+    "tool_choice": st.sampled_from(["auto", "none", "required", {"type": "function", "function": {"name": "now"}}]),
+    "parallel_tool_calls": st.booleans(),
+    "max_tool_calls": st.integers(1, 30),
     "prediction": st.just({"type": "content", "content": "x"}),
     "stop": st.sampled_from([["END"], "END", [], ""]),
     "max_tokens": st.integers(16, 9999),

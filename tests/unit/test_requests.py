@@ -145,7 +145,7 @@ PLACES: dict[str, tuple[object, str | None, str | None]] = {
     "verbosity": ("low", "verbosity", "text.verbosity"),
     "response_format": ({"type": "json_object"}, "response_format", "text.format"),
     "reasoning": ({"effort": "low"}, "reasoning", "reasoning"),
-    "reasoning_effort": ("low", "reasoning_effort", "reasoning.effort"),
+    "reasoning_effort": ("low", "reasoning.effort", "reasoning.effort"),
     "include_reasoning": (False, "include_reasoning", None),
     "stop_server_tools_when": (
         [{"type": "step_count_is", "step_count": 1}],
