@@ -1786,18 +1786,26 @@ class AnswerReader:
             self._call_ids.add(unique)
             self._calls[place] = (index, call_id)
             call = {"index": index, "id": unique, "type": "function", "function": {"name": "", **function}}
-            self._last().tool_calls.append(call)
+            self._for_calls().append(call)
         elif arguments or "name" in function:
             self._continue_call(known[0], function)
 
     def _continue_call(self, index: int, function: dict[str, Any]) -> None:
-        calls = self._last().tool_calls
+        calls = self._for_calls()
         before = next((call for call in calls if call["index"] == index), None)
         if before is None:
             calls.append({"index": index, "function": function})
         else:
             arguments = before["function"]["arguments"] + function["arguments"]
             before["function"].update({**function, "arguments": arguments})
+
+    def _for_calls(self) -> list[dict[str, Any]]:
+        """Where calls are put: not beside reasoning or text that came before, since Open WebUI reads a chunk's calls first."""
+        last = self._last()
+        if last.reasoning or last.text:
+            last = Delta()
+            self._deltas.append(last)
+        return last.tool_calls
 
     def _add_annotation(self, annotation: object) -> None:
         """A source (or a parsed file), each one once."""

@@ -30,6 +30,10 @@ class SandboxControl:
         received = self._client.get("/sandbox/received").json()["received"]
         return [request for request in received if request["path"].endswith(("/responses", "/chat/completions"))]
 
+    def open_streams(self) -> int:
+        """How many answers it is writing or holding back right now."""
+        return int(self._client.get("/sandbox/received").json()["open_streams"])
+
     def rule(self, **rule: Any) -> None:
         """Script what the next requests get."""
         self._client.post("/sandbox/rules", json=rule).raise_for_status()
