@@ -2781,7 +2781,8 @@ def _part_texts(item: Mapping[str, Any], key: str) -> list[str]:
 # ------------------------------------------------------------------------------
 
 _DEFAULT_BASE_URL = "https://openrouter.ai/api/v1"
-_URL = re.compile(r"https?://[^\s/?#]+[^\s?#]*", re.IGNORECASE)
+# No user name or password: they would be sent in the header that carries the key.
+_URL = re.compile(r"https?://[^\s/?#@]+(?:/[^\s?#]*)?", re.IGNORECASE)
 _KEY = re.compile(r"[\x21-\x7e]{1,1000}")
 _HEADER_TEXT = re.compile(r"[\x20-\x7e]{1,500}")
 _LONGEST_WAIT_SECONDS = 86_400
@@ -2987,11 +2988,11 @@ def _base_url(text: str, problems: list[Problem]) -> str:
         return _DEFAULT_BASE_URL
     url = (url if "://" in url[:20] else f"https://{url}").rstrip("/")
     if len(url) > 500 or not url.isprintable() or not _URL.fullmatch(url):
-        problems.append(
-            Problem(
-                "BASE_URL", "" if "@" in url else url[:60], "not the address of an API", f"e.g. {_DEFAULT_BASE_URL}"
-            )
-        )
+        # What stands before an "@" may be a password.
+        entry, reason = url[:60], "not the address of an API"
+        if "@" in url:
+            entry, reason = "", "an address with a user name in it cannot be used"
+        problems.append(Problem("BASE_URL", entry, reason, f"e.g. {_DEFAULT_BASE_URL}"))
         return ""
     return url
 

@@ -80,7 +80,11 @@ def test_a_key_is_never_in_a_problem(value: object) -> None:
 
 
 def test_a_password_in_an_address_is_never_in_a_problem() -> None:
-    for problem in settings_of(BASE_URL="https://admin:hunter22@gate way/api/v1").problems:
+    for address in ("https://admin:hunter22@gate way/api/v1", "https://admin:hunter22@gateway/api/v1"):
+        settings = settings_of(BASE_URL=address)
+        assert settings.base_url == ""
+        (problem,) = settings.problems
+        assert "user name" in problem.reason
         assert "hunter22" not in repr(problem)
 
 
@@ -136,6 +140,7 @@ def test_defaults_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
         ("eu.openrouter.ai/api/v1", "https://eu.openrouter.ai/api/v1"),
         ("HTTPS://Gateway.test", "HTTPS://Gateway.test"),
         ("", "https://openrouter.ai/api/v1"),
+        ("https://x.test/@team/v1", "https://x.test/@team/v1"),
         ("ftp://x.test", ""),
         ("https://", ""),
         ("https://x.test/a b", ""),
