@@ -394,8 +394,6 @@ def _chosen_function(choice: object) -> str | None:
 _MAX_ID_LENGTH = 200
 # Keys of `pricing` that are not a price.
 _NOT_PRICES = ("discount", "overrides")
-
-
 # What of a row is used; the rest (benchmarks, links, …) is not kept.
 _USED = ("description", "context_length", "pricing", "architecture", "supported_parameters", "reasoning", "has_zdr")
 
@@ -1592,10 +1590,12 @@ class VariantEntry(NamedTuple):
 
     @property
     def catalog_tag(self) -> str | None:
+        """The tag that asks for a row of its own, or None."""
         return self.tags[0] if self.tags and self.tags[0] in CATALOG_TAGS else None
 
     @property
     def has_wildcard(self) -> bool:
+        """Whether the base is a pattern."""
         return "*" in self.base or "?" in self.base
 
 
@@ -1647,6 +1647,7 @@ def _missing_colon_hint(base: str) -> str:
 
 
 def tag_hint(tag: str) -> str:
+    """What to do about an unknown tag."""
     # Near misses only: other gateways have tags of their own, such as `:best`, and those are not `:beta`.
     similar = difflib.get_close_matches(tag, (*ROUTING_TAGS, *CATALOG_TAGS), n=1, cutoff=0.8)
     return (
@@ -2103,7 +2104,8 @@ class Publishing(NamedTuple):
     @property
     def wants_presets(self) -> bool:
         """Whether a wildcard asks for the presets of the account."""
-        return "preset/*" in _NOT_MEANT.sub("", f"{self.model_id}\n{self.variant_models}")
+        text = f"{self.model_id}\n{self.variant_models}"
+        return "preset" in text and "preset/*" in _NOT_MEANT.sub("", text)
 
 
 class Entry(NamedTuple):

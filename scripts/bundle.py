@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
-import rewrites_lint
+import built_file_rules
 
 ROOT, NAME = Path(__file__).resolve().parent.parent, "openrouter_pipe"
 FILE_NAMES = {"__name__", "__file__", "__package__", "__spec__", "__loader__", "__path__", "__doc__", "__all__"}
@@ -101,7 +101,7 @@ def check_kept(module: Module, node: ast.stmt) -> None:
 def read_module(path: Path) -> Module:
     """Take one module apart and check the rules that it can break alone."""
     module = Module(path, path.read_text(encoding="utf-8"))
-    for at, text in rewrites_lint.rewritten_texts(module.source):
+    for at, text in built_file_rules.rewritten_texts(module.source):
         raise module.error(at, f"Open WebUI rewrites the text `{text}` wherever it stands: word it otherwise")
     tree, lines, in_body = ast.parse(module.source, path), module.source.split("\n"), False
     for name in (node for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id in FILE_NAMES):
@@ -169,7 +169,7 @@ def build(package: Path, version: str) -> str:
         raise BundleError(
             f'{package}/__init__.py:1: only a docstring and `__version__ = "{version}"` (pyproject.toml\'s)'
         )
-    parts = [rewrites_lint.write_frontmatter(version)]
+    parts = [built_file_rules.write_frontmatter(version)]
     parts += statements(externals := {external for module in modules for external in module.externals})
     types = statements({external for module in modules for external in module.type_externals} - externals)
     parts += ["", "if TYPE_CHECKING:", *(f"    {line}" for line in types)] if types else []
@@ -177,7 +177,7 @@ def build(package: Path, version: str) -> str:
         about = [f"# {line}".rstrip() for line in [module.path.name, "", *module.docstring.split("\n")]]
         parts += ["", "", f"# {'-' * 78}", *about, f"# {'-' * 78}", "", module.body]
     text = "\n".join([*parts, ""])
-    if found := rewrites_lint.problems(text, version):
+    if found := built_file_rules.problems(text, version):
         raise BundleError(f"the built file would not do: {found[0]}")
     return text
 

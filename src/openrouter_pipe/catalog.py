@@ -13,8 +13,6 @@ from .model_ref import ModelRef, is_preset_slug
 _MAX_ID_LENGTH = 200
 # Keys of `pricing` that are not a price.
 _NOT_PRICES = ("discount", "overrides")
-
-
 # What of a row is used; the rest (benchmarks, links, …) is not kept.
 _USED = ("description", "context_length", "pricing", "architecture", "supported_parameters", "reasoning", "has_zdr")
 

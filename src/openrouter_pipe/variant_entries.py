@@ -28,10 +28,12 @@ class VariantEntry(NamedTuple):
 
     @property
     def catalog_tag(self) -> str | None:
+        """The tag that asks for a row of its own, or None."""
         return self.tags[0] if self.tags and self.tags[0] in CATALOG_TAGS else None
 
     @property
     def has_wildcard(self) -> bool:
+        """Whether the base is a pattern."""
         return "*" in self.base or "?" in self.base
 
 
@@ -83,6 +85,7 @@ def _missing_colon_hint(base: str) -> str:
 
 
 def tag_hint(tag: str) -> str:
+    """What to do about an unknown tag."""
     # Near misses only: other gateways have tags of their own, such as `:best`, and those are not `:beta`.
     similar = difflib.get_close_matches(tag, (*ROUTING_TAGS, *CATALOG_TAGS), n=1, cutoff=0.8)
     return (

@@ -42,7 +42,8 @@ class Publishing(NamedTuple):
     @property
     def wants_presets(self) -> bool:
         """Whether a wildcard asks for the presets of the account."""
-        return "preset/*" in _NOT_MEANT.sub("", f"{self.model_id}\n{self.variant_models}")
+        text = f"{self.model_id}\n{self.variant_models}"
+        return "preset" in text and "preset/*" in _NOT_MEANT.sub("", text)
 
 
 class Entry(NamedTuple):

@@ -6,9 +6,9 @@ import sys
 import types
 from pathlib import Path
 
+import built_file_rules
 import bundle
 import pytest
-import rewrites_lint
 
 FUTURE = "from __future__ import annotations\n"
 VERSION = "1.2.3"
@@ -56,7 +56,7 @@ def load(text: str) -> types.ModuleType:
 def test_first_line_is_three_quotes_and_open_webui_reads_the_frontmatter(tmp_path: Path) -> None:
     text = built(tmp_path, pipe="class Pipe: ...\n")
     assert text.split("\n")[0] == '"""'
-    manifest = rewrites_lint.read_frontmatter(text)
+    manifest = built_file_rules.read_frontmatter(text)
     assert manifest["title"] == "OpenRouter"
     assert manifest["version"] == VERSION
     assert manifest["required_open_webui_version"] == "0.11.1"

@@ -52,7 +52,7 @@ def problems(text: str, version: str) -> list[str]:
     if not text.startswith('"""\n'):
         found.append('the first line must be exactly `"""`, or Open WebUI finds no frontmatter')
     if (manifest := read_frontmatter(text)) != {**FRONTMATTER, "version": version}:
-        found.append(f"Open WebUI reads the frontmatter as {manifest}: it is not the table in rewrites_lint.py")
+        found.append(f"Open WebUI reads the frontmatter as {manifest}: it is not the table in built_file_rules.py")
     if (size := len(text.encode())) >= LIMIT:
         found.append(f"{size} bytes, and the limit is {LIMIT}: something has to go")
     try:
