@@ -499,16 +499,21 @@ class Preset(NamedTuple):
         """The row again: what `parse_preset` reads."""
         return {"slug": self.slug, "name": self.name, "description": self.description, "model": self.model_id}
 
+    def as_model_row(self) -> dict[str, Any]:
+        """A row of `GET /models` that names this preset."""
+        return {"id": ModelRef("", (), self.slug).api_id, "name": self.name, "description": self.description}
+
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
     """The rows of one account at one moment: `models` by id, discovered presets, and how many rows were left out.
 
-    `knows_presets` is false until the account was asked for its presets.
+    `knows_presets` is false until the account was asked for its presets; `row_presets` are those that rows name.
     """
 
     models: Mapping[str, Model]
     presets: tuple[Preset, ...] = ()
+    row_presets: tuple[Preset, ...] = ()
     left_out: int = 0
     knows_presets: bool = False
     _ids_by_spelling: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
@@ -522,17 +527,17 @@ class Catalog:
             model = parse_model(row)
             if model is None:
                 left_out += 1
-            elif model.ref.base or model.ref.preset is None:
+            elif model.ref.base:
                 models.setdefault(model.id, model)
-            else:
-                slug = model.ref.preset
+            elif slug := model.ref.preset:
                 name = slug if model.name == model.id else model.name
                 found.setdefault(slug, Preset(slug, name, model.description))
-        return cls(models, tuple(found.values()), left_out, _ids_by_spelling=_by_spelling(models))
+        presets = tuple(found.values())
+        return cls(models, presets, presets, left_out, _ids_by_spelling=_by_spelling(models))
 
     def with_presets(self, presets: Iterable[Preset]) -> Catalog:
-        """The same rows with these presets; of two with one slug the later one counts."""
-        by_slug = {preset.slug: preset for preset in presets}
+        """The same rows with these presets of the account; of two with one slug the later one counts."""
+        by_slug = {preset.slug: preset for preset in (*self.row_presets, *presets)}
         return replace(self, presets=tuple(by_slug.values()), knows_presets=True)
 
     def describe(self, ref: ModelRef) -> Model | None:
@@ -3604,6 +3609,8 @@ _LONGEST_PAUSE_SECONDS = 600.0
 _PRESETS_PER_PAGE = 100
 _MAX_PRESET_PAGES = 20
 _PRESETS_AT_ONCE = 4
+# What is stored: rows, the account's presets (None: not asked for), and when either was fetched.
+_State = tuple[Catalog, tuple[Preset, ...] | None, float, float]
 # Statuses of a gateway that has no such path; 401 and 403 mean that the key may not.
 _NO_SUCH_PATH = (404, 405, 501)
 
@@ -3699,6 +3706,8 @@ class _Account:
         self.rows = _Job()
         self.presets = _Job()
         self._path = path
+        # The presets of the account; None until they were asked for.
+        self._presets: tuple[Preset, ...] | None = None
         self._rows_at = 0.0
         self._presets_at = 0.0
         self._disk: asyncio.Task[None] | None = None
@@ -3722,7 +3731,8 @@ class _Account:
             return
         stored = await asyncio.to_thread(_read_file, self._path)
         if stored is not None:
-            self.catalog, self._rows_at, self._presets_at = stored
+            self.catalog, self._presets, self._rows_at, self._presets_at = stored
+            self._add_presets()
 
     async def _fetch_rows(self, transport: Transport, settings: Settings) -> None:
         if settings.publishing.zdr_only:
@@ -3735,22 +3745,24 @@ class _Account:
         catalog = await asyncio.to_thread(Catalog.from_rows, rows)
         if not catalog.models:
             raise SettingsError(f"{settings.base_url} lists no models that can chat.")
-        if self.catalog is not None and self.catalog.knows_presets:
-            catalog = catalog.with_presets((*catalog.presets, *self.catalog.presets))
         self.catalog, self._rows_at = catalog, time.time()
+        self._add_presets()
         await self._save()
 
     async def _fetch_presets(self, transport: Transport, settings: Settings) -> None:
-        presets = await _get_presets(transport, settings)
-        if self.rows.task is not None:
-            await asyncio.wait({self.rows.task})
-        if self.catalog is not None:
-            self.catalog, self._presets_at = self.catalog.with_presets((*self.catalog.presets, *presets)), time.time()
-            await self._save()
+        self._presets = tuple(await _get_presets(transport, settings))
+        self._presets_at = time.time()
+        self._add_presets()
+        await self._save()
+
+    def _add_presets(self) -> None:
+        if self.catalog is not None and self._presets is not None:
+            self.catalog = self.catalog.with_presets(self._presets)
 
     async def _save(self) -> None:
         if self._path is not None and self.catalog is not None:
-            await asyncio.to_thread(_write_file, self._path, self.catalog, self._rows_at, self._presets_at)
+            state = (self.catalog, self._presets, self._rows_at, self._presets_at)
+            await asyncio.to_thread(_write_file, self._path, state)
 
 
 def _is_stale(fetched_at: float, settings: Settings) -> bool:
@@ -3821,17 +3833,16 @@ async def _with_model(transport: Transport, settings: Settings, gate: asyncio.Se
     return parse_preset(row) or preset
 
 
-def _read_file(path: Path) -> tuple[Catalog, float, float] | None:
-    """The stored catalog with its two times; None when there is no good copy."""
+def _read_file(path: Path) -> _State | None:
+    """What is stored; None when there is no good copy."""
     try:
         stored = parse_json(path.read_bytes())
         if stored["format"] != _FORMAT:
             return None
         presets = [preset for preset in map(parse_preset, stored["presets"]) if preset is not None]
         catalog = Catalog.from_rows(stored["rows"], int(stored["left_out"]))
-        if stored["presets_at"]:
-            catalog = catalog.with_presets(presets)
-        return (catalog, float(stored["rows_at"]), float(stored["presets_at"])) if catalog.models else None
+        rows_at, presets_at = float(stored["rows_at"]), float(stored["presets_at"])
+        return (catalog, tuple(presets) if presets_at else None, rows_at, presets_at) if catalog.models else None
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -3839,16 +3850,18 @@ def _read_file(path: Path) -> tuple[Catalog, float, float] | None:
         return None
 
 
-def _write_file(path: Path, catalog: Catalog, rows_at: float, presets_at: float) -> None:
+def _write_file(path: Path, state: _State) -> None:
     """Replace the stored catalog in one step; readable by its user only."""
+    catalog, presets, rows_at, presets_at = state
+    rows = [row.as_row() for row in catalog.models.values()] + [row.as_model_row() for row in catalog.row_presets]
     content = dump_json(
         {
             "format": _FORMAT,
             "rows_at": rows_at,
             "presets_at": presets_at,
             "left_out": catalog.left_out,
-            "rows": [model.as_row() for model in catalog.models.values()],
-            "presets": [preset.as_row() for preset in catalog.presets],
+            "rows": rows,
+            "presets": [preset.as_row() for preset in presets or ()],
         }
     )
     try:

@@ -118,16 +118,21 @@ class Preset(NamedTuple):
         """The row again: what `parse_preset` reads."""
         return {"slug": self.slug, "name": self.name, "description": self.description, "model": self.model_id}
 
+    def as_model_row(self) -> dict[str, Any]:
+        """A row of `GET /models` that names this preset."""
+        return {"id": ModelRef("", (), self.slug).api_id, "name": self.name, "description": self.description}
+
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
     """The rows of one account at one moment: `models` by id, discovered presets, and how many rows were left out.
 
-    `knows_presets` is false until the account was asked for its presets.
+    `knows_presets` is false until the account was asked for its presets; `row_presets` are those that rows name.
     """
 
     models: Mapping[str, Model]
     presets: tuple[Preset, ...] = ()
+    row_presets: tuple[Preset, ...] = ()
     left_out: int = 0
     knows_presets: bool = False
     _ids_by_spelling: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
@@ -141,17 +146,17 @@ class Catalog:
             model = parse_model(row)
             if model is None:
                 left_out += 1
-            elif model.ref.base or model.ref.preset is None:
+            elif model.ref.base:
                 models.setdefault(model.id, model)
-            else:
-                slug = model.ref.preset
+            elif slug := model.ref.preset:
                 name = slug if model.name == model.id else model.name
                 found.setdefault(slug, Preset(slug, name, model.description))
-        return cls(models, tuple(found.values()), left_out, _ids_by_spelling=_by_spelling(models))
+        presets = tuple(found.values())
+        return cls(models, presets, presets, left_out, _ids_by_spelling=_by_spelling(models))
 
     def with_presets(self, presets: Iterable[Preset]) -> Catalog:
-        """The same rows with these presets; of two with one slug the later one counts."""
-        by_slug = {preset.slug: preset for preset in presets}
+        """The same rows with these presets of the account; of two with one slug the later one counts."""
+        by_slug = {preset.slug: preset for preset in (*self.row_presets, *presets)}
         return replace(self, presets=tuple(by_slug.values()), knows_presets=True)
 
     def describe(self, ref: ModelRef) -> Model | None:

@@ -28,6 +28,8 @@ _LONGEST_PAUSE_SECONDS = 600.0
 _PRESETS_PER_PAGE = 100
 _MAX_PRESET_PAGES = 20
 _PRESETS_AT_ONCE = 4
+# What is stored: rows, the account's presets (None: not asked for), and when either was fetched.
+_State = tuple[Catalog, tuple[Preset, ...] | None, float, float]
 # Statuses of a gateway that has no such path; 401 and 403 mean that the key may not.
 _NO_SUCH_PATH = (404, 405, 501)
 
@@ -123,6 +125,8 @@ class _Account:
         self.rows = _Job()
         self.presets = _Job()
         self._path = path
+        # The presets of the account; None until they were asked for.
+        self._presets: tuple[Preset, ...] | None = None
         self._rows_at = 0.0
         self._presets_at = 0.0
         self._disk: asyncio.Task[None] | None = None
@@ -146,7 +150,8 @@ class _Account:
             return
         stored = await asyncio.to_thread(_read_file, self._path)
         if stored is not None:
-            self.catalog, self._rows_at, self._presets_at = stored
+            self.catalog, self._presets, self._rows_at, self._presets_at = stored
+            self._add_presets()
 
     async def _fetch_rows(self, transport: Transport, settings: Settings) -> None:
         if settings.publishing.zdr_only:
@@ -159,22 +164,24 @@ class _Account:
         catalog = await asyncio.to_thread(Catalog.from_rows, rows)
         if not catalog.models:
             raise SettingsError(f"{settings.base_url} lists no models that can chat.")
-        if self.catalog is not None and self.catalog.knows_presets:
-            catalog = catalog.with_presets((*catalog.presets, *self.catalog.presets))
         self.catalog, self._rows_at = catalog, time.time()
+        self._add_presets()
         await self._save()
 
     async def _fetch_presets(self, transport: Transport, settings: Settings) -> None:
-        presets = await _get_presets(transport, settings)
-        if self.rows.task is not None:
-            await asyncio.wait({self.rows.task})
-        if self.catalog is not None:
-            self.catalog, self._presets_at = self.catalog.with_presets((*self.catalog.presets, *presets)), time.time()
-            await self._save()
+        self._presets = tuple(await _get_presets(transport, settings))
+        self._presets_at = time.time()
+        self._add_presets()
+        await self._save()
+
+    def _add_presets(self) -> None:
+        if self.catalog is not None and self._presets is not None:
+            self.catalog = self.catalog.with_presets(self._presets)
 
     async def _save(self) -> None:
         if self._path is not None and self.catalog is not None:
-            await asyncio.to_thread(_write_file, self._path, self.catalog, self._rows_at, self._presets_at)
+            state = (self.catalog, self._presets, self._rows_at, self._presets_at)
+            await asyncio.to_thread(_write_file, self._path, state)
 
 
 def _is_stale(fetched_at: float, settings: Settings) -> bool:
@@ -245,17 +252,16 @@ async def _with_model(transport: Transport, settings: Settings, gate: asyncio.Se
     return parse_preset(row) or preset
 
 
-def _read_file(path: Path) -> tuple[Catalog, float, float] | None:
-    """The stored catalog with its two times; None when there is no good copy."""
+def _read_file(path: Path) -> _State | None:
+    """What is stored; None when there is no good copy."""
     try:
         stored = parse_json(path.read_bytes())
         if stored["format"] != _FORMAT:
             return None
         presets = [preset for preset in map(parse_preset, stored["presets"]) if preset is not None]
         catalog = Catalog.from_rows(stored["rows"], int(stored["left_out"]))
-        if stored["presets_at"]:
-            catalog = catalog.with_presets(presets)
-        return (catalog, float(stored["rows_at"]), float(stored["presets_at"])) if catalog.models else None
+        rows_at, presets_at = float(stored["rows_at"]), float(stored["presets_at"])
+        return (catalog, tuple(presets) if presets_at else None, rows_at, presets_at) if catalog.models else None
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -263,16 +269,18 @@ def _read_file(path: Path) -> tuple[Catalog, float, float] | None:
         return None
 
 
-def _write_file(path: Path, catalog: Catalog, rows_at: float, presets_at: float) -> None:
+def _write_file(path: Path, state: _State) -> None:
     """Replace the stored catalog in one step; readable by its user only."""
+    catalog, presets, rows_at, presets_at = state
+    rows = [row.as_row() for row in catalog.models.values()] + [row.as_model_row() for row in catalog.row_presets]
     content = dump_json(
         {
             "format": _FORMAT,
             "rows_at": rows_at,
             "presets_at": presets_at,
             "left_out": catalog.left_out,
-            "rows": [model.as_row() for model in catalog.models.values()],
-            "presets": [preset.as_row() for preset in catalog.presets],
+            "rows": rows,
+            "presets": [preset.as_row() for preset in presets or ()],
         }
     )
     try:

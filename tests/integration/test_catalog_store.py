@@ -386,6 +386,31 @@ async def test_a_key_that_may_not_list_presets_is_one_problem(status: int, caplo
     assert len(caplog.records) == 1
 
 
+async def test_a_preset_that_is_gone_leaves_the_list(data: Path) -> None:
+    async with Sandbox() as sandbox:
+        sandbox.catalog.append(ROW | {"id": "@preset/of-a-row", "name": "Of a row"})
+        sandbox.presets[:] = [preset_row("kept"), preset_row("gone")]
+        made = new_pipe(sandbox, VARIANT_MODELS="@preset/*")
+
+        async def all_listed() -> bool:
+            return sorted(await preset_ids(made)) == ["preset/gone", "preset/kept", "preset/of-a-row"]
+
+        async def stored() -> list[Path]:
+            return [file for file in data.glob("*.json") if '"gone"' in file.read_text()]
+
+        assert await until(all_listed)
+        (file,) = await until(stored)
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"rows_at": 1, "presets_at": 1}))
+        sandbox.presets[:] = [preset_row("kept")]
+        made = new_pipe(sandbox, VARIANT_MODELS="@preset/*")
+        assert await all_listed(), "from the stale copy, the preset of a row too"
+
+        async def one_left() -> bool:
+            return sorted(await preset_ids(made)) == ["preset/kept", "preset/of-a-row"]
+
+        assert await until(one_left)
+
+
 async def test_slow_presets_do_not_hold_up_the_list() -> None:
     async with Sandbox() as sandbox:
         sandbox.rules.append(Rule(path="/presets", delay_seconds=30))

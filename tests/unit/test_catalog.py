@@ -304,7 +304,7 @@ def test_rows_named_preset_are_discovered_presets() -> None:
 def test_fetched_presets_replace_those_of_the_same_slug() -> None:
     catalog = Catalog.from_rows([{"id": "@preset/mail"}, FULL])
     fetched = Preset("mail", "Mail", "text", "openai/gpt-4o")
-    known = catalog.with_presets((*catalog.presets, fetched))
+    known = catalog.with_presets((fetched, Preset("gone", "Gone"))).with_presets((fetched,))
     assert known.presets == (fetched,)
     assert known.knows_presets
     assert known.find("OPENAI.gpt-4o") is not None
