@@ -128,7 +128,8 @@ def test_problems_are_logged_once(host: dict[str, Any]) -> None:
 
 def test_the_log_names_the_api_model_but_no_key_and_no_content(host: dict[str, Any]) -> None:
     assert "api_model_id: openai/gpt-4o:nitro" in host["log"]
-    ours = [line for line in host["log"].splitlines() if "openrouter_pipe:" in line or "openrouter_pipe -" in line]
+    ours = [line for line in host["log"].splitlines() if "[openrouter_pipe]" in line]
+    assert ours
     assert not [line for line in ours if "sk-or-v1-test" in line or "Which model is this" in line]
 
 
