@@ -55,6 +55,9 @@ class Answer:
     `deltas`: the number of pieces the text is streamed in (None: three words each); without a text, so many numbered
     words. `reasoning`: "" for none. `finish_reason`: chat's words (stop, length, tool_calls, content_filter).
     `images`: data URLs. `annotations`: citations `{url, title, content, start_index, end_index}`.
+    `server_tools`: finished items of OpenRouter's own tools, `{"type": "openrouter:web_search", "action": {"type":
+    "search", "query": "…", "sources": [{"type": "url", "url": "…"}]}}`; /responses shows them before the text,
+    /chat/completions does not show them at all.
     `provider`, `model`: who answers, where that shall differ from the catalog row. `service_tier`: as reported.
     `error`: `{code, message, metadata?}`; the provider fails after the text (without a stream: 200 with an error body).
     """
@@ -65,6 +68,7 @@ class Answer:
     tool_calls: tuple[ToolCall, ...] = ()
     images: tuple[str, ...] = ()
     annotations: tuple[dict[str, Any], ...] = ()
+    server_tools: tuple[dict[str, Any], ...] = ()
     finish_reason: str | None = None
     model: str | None = None
     provider: str | None = None
@@ -78,7 +82,7 @@ class Answer:
         if unknown:
             raise ValueError(f"unknown answer fields: {', '.join(sorted(unknown))}")
         calls = tuple(ToolCall(**call) for call in data.get("tool_calls", ()))
-        lists = {key: tuple(data.get(key, ())) for key in ("images", "annotations")}
+        lists = {key: tuple(data.get(key, ())) for key in ("images", "annotations", "server_tools")}
         return cls(**{**data, **lists, "tool_calls": calls})
 
 

@@ -131,7 +131,9 @@ def signature(call: Call) -> Json | None:
         return None
     proof = token_id("c2FuZGJveA", str(call.served["id"]), 40)
     if call.author == "openai":
-        return {"type": "reasoning.encrypted", "data": proof, "format": FORMATS["openai"], "index": 1}
+        # Recorded: the index of the summary again, and an id that the summary does not have.
+        blob = {"type": "reasoning.encrypted", "data": proof, "format": FORMATS["openai"]}
+        return {**blob, "id": token_id("rs_", str(call.served["id"])), "index": 0}
     return {"type": "reasoning.text", "signature": proof, "format": FORMATS[call.author], "index": 0}
 
 
@@ -142,7 +144,7 @@ def reasoning_deltas(call: Call, answer: Answer) -> list[Json]:
 
 def whole_details(call: Call, answer: Answer) -> list[Json]:
     whole, proof = detail(call, answer.reasoning or ""), signature(call)
-    if proof and proof["index"] == whole["index"]:
+    if proof and proof["type"] == whole["type"]:
         return [{**whole, **proof}]
     return [whole, proof] if proof else [whole]
 

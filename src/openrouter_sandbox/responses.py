@@ -80,6 +80,9 @@ def render_stream(call: Call, answer: Answer, envelope: Envelope) -> list[bytes]
     index = int(thinks)
     if thinks:
         open_reasoning(stream, call, answer, envelope)
+    for item in server_tool_items(answer, envelope):
+        add_server_tool(stream, item, index)
+        index += 1
     if answer.text or not (answer.tool_calls or answer.images):
         add_message(stream, answer, envelope, index)
         index += 1
@@ -109,6 +112,7 @@ def final_result(call: Call, answer: Answer, envelope: Envelope) -> Json:
     output: list[Json] = []
     if answer.reasoning and shows_reasoning(call):
         output.append({**reasoning_item(call, answer, envelope), "id": token_id("rs_tmp_", envelope.id + "final")})
+    output += server_tool_items(answer, envelope)
     if answer.text or not (answer.tool_calls or answer.images):
         output.append(message_item(answer, envelope))
     output += image_items(answer, envelope) + call_items(answer, envelope)
@@ -250,6 +254,25 @@ def add_call(stream: Stream, item: Json, index: int) -> None:
     stream.add("response.output_item.added", output_index=index, item=started)
     stream.add("response.function_call_arguments.delta", **place, delta=item["arguments"])
     stream.add("response.function_call_arguments.done", **place, name=item["name"], arguments=item["arguments"])
+    stream.add("response.output_item.done", output_index=index, item=item)
+
+
+def server_tool_items(answer: Answer, envelope: Envelope) -> list[Json]:
+    """What OpenRouter's own tools did; schemas OutputWebSearchServerToolItem and its like."""
+    return [
+        {"id": token_id("st_tmp_", f"{envelope.id}{index}"), "status": "completed", **item}
+        for index, item in enumerate(answer.server_tools)
+    ]
+
+
+def add_server_tool(stream: Stream, item: Json, index: int) -> None:
+    """A server tool at work: its item without results, then with them; OpenAI's web search has events of its own too."""
+    place = {"item_id": item["id"], "output_index": index}
+    started = {"type": item["type"], "id": item["id"], "status": "in_progress"}
+    stream.add("response.output_item.added", output_index=index, item=started)
+    if item["type"] == "web_search_call":
+        for state in ("in_progress", "searching", "completed"):
+            stream.add(f"response.web_search_call.{state}", **place)
     stream.add("response.output_item.done", output_index=index, item=item)
 
 

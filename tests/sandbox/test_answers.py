@@ -336,6 +336,46 @@ async def test_citations_and_pictures(chat, respond, sandbox):
     assert "response.output_text.annotation.added" in kinds
 
 
+SEARCH = {
+    "type": "openrouter:web_search",
+    "action": {"type": "search", "query": "weather", "sources": [{"type": "url", "url": "https://a.example"}]},
+}
+
+
+@pytest.mark.parametrize("kind", ["openrouter:web_search", "web_search_call"])
+async def test_a_server_tool_at_work(respond, sandbox, kind):
+    sandbox.rules.append(Rule(answer=Answer(text="Sunny", server_tools=({**SEARCH, "type": kind},))))
+    item, message = (await respond()).json["output"]
+    assert (item["type"], item["status"], item["action"]) == (kind, "completed", SEARCH["action"])
+    assert message["content"][0]["text"] == "Sunny"
+    events = (await respond(stream=True)).events[:-1]
+    about = [event for event in events if event.get("output_index") == 0]
+    assert (about[0]["type"], about[0]["item"]["status"]) == ("response.output_item.added", "in_progress")
+    assert "action" not in about[0]["item"]
+    assert (about[-1]["type"], about[-1]["item"]["action"]) == ("response.output_item.done", SEARCH["action"])
+    assert ("response.web_search_call.searching" in [event["type"] for event in about]) == (kind == "web_search_call")
+    assert [item["type"] for item in events[-1]["response"]["output"]] == [kind, "message"]
+    text = next(event for event in events if event["type"] == "response.output_text.delta")
+    assert text["output_index"] == 1
+    assert events.index(text) > events.index(about[-1])
+
+
+async def test_chat_does_not_show_server_tools(chat, sandbox):
+    sandbox.rules.append(Rule(answer=Answer(text="Sunny", server_tools=(SEARCH,))))
+    reply = await chat(stream=True)
+    assert streamed(reply.events) == "Sunny"
+    assert "web_search" not in str(reply.events)
+
+
+async def test_openais_blob_has_the_index_of_the_summary_and_an_id(chat):
+    details = (await chat(model="openai/gpt-5")).json["choices"][0]["message"]["reasoning_details"]
+    assert [(detail["type"], detail["index"]) for detail in details] == [
+        ("reasoning.summary", 0),
+        ("reasoning.encrypted", 0),
+    ]
+    assert details[1]["id"]
+
+
 async def test_a_picture_is_drawn_where_asked(chat):
     reply = await chat(model="google/gemini-2.5-flash-image", modalities=["image", "text"])
     assert reply.json["choices"][0]["message"]["images"][0]["image_url"]["url"].startswith("data:image/png;base64,")
