@@ -1203,11 +1203,23 @@ def _iter_entries(text: str) -> Iterator[str]:
 # ------------------------------------------------------------------------------
 
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+# The keys of `reasoning` that say how much.
+_AMOUNTS = frozenset(("effort", "max_tokens", "enabled"))
 # Type of a detail → the field with its content, which streams in fragments.
 _CONTENT_FIELDS = {"reasoning.text": "text", "reasoning.summary": "summary", "reasoning.encrypted": "data"}
-# Open WebUI drops details of this format that have no signature; encrypted ones never have one, so they carry a stand-in.
+# Without these a detail would be refused. Source: OpenRouter's OpenAPI document, ReasoningDetailUnion.
+_REQUIRED = {
+    "reasoning.summary": ("summary",),
+    "reasoning.encrypted": ("data",),
+    "reasoning.server_tool_call": ("tool_name", "arguments", "result"),
+}
+_FIELD_TYPES: dict[str, Any] = {
+    **dict.fromkeys(("text", "summary", "data", "id", "format", "signature"), str | None),
+    "index": int,
+}
+# Open WebUI drops details of this format that have no signature; where one is not to be expected, a stand-in keeps them.
 _SIGNED_FORMAT = "anthropic-claude-v1"
-_STAND_IN = "encrypted"
+_STAND_IN = "not signed"
 
 
 class ReasoningRequest(NamedTuple):
@@ -1233,27 +1245,44 @@ def choose_reasoning(
         # A model of which nothing is known might refuse it in a task, where nobody asked; the admin's switch is obeyed.
         sent = {"effort": lowest} if reasons or not enabled else None
         return ReasoningRequest(sent, enabled, reasons is True and lowest != "none")
-    own = asked.get("reasoning")
-    parameters: dict[str, Any] = dict(own) if isinstance(own, dict) else {}
-    wanted = parameters.pop("effort", None)
-    if wanted is None and "max_tokens" not in parameters:
-        wanted = asked.get("reasoning_effort")
-    if wanted is None and not parameters and default_effort != "default":
-        wanted = default_effort
-    effort = wanted.strip().lower() if isinstance(wanted, str) else ""
-    if effort in EFFORTS:
-        parameters["effort"] = nearest_effort(effort, model)
+    parameters = _asked_reasoning(asked, model)
+    if _AMOUNTS.isdisjoint(parameters) and default_effort != "default":
+        parameters["effort"] = nearest_effort(default_effort, model)
     off = parameters.get("effort") == "none" or parameters.get("enabled") is False
-    return ReasoningRequest(parameters or None, True, reasons is True and not off)
+    hidden = parameters.get("exclude") is True or asked.get("include_reasoning") is False
+    wanted = reasons is True or not _AMOUNTS.isdisjoint(parameters)
+    return ReasoningRequest(parameters or None, not hidden, wanted and not off)
 
 
 def nearest_effort(effort: str, model: Model | None) -> str:
     """The listed effort closest to `effort`, the lower one of two; `none` stays allowed unless reasoning is mandatory."""
-    listed = [known for known in EFFORTS[1:] if model is None or not model.efforts or known in model.efforts]
-    if effort == "none" and not (model is not None and model.reasoning_mandatory):
+    mandatory = model is not None and model.reasoning_mandatory
+    if effort == "none" and not mandatory:
         return "none"
+    listed = [known for known in EFFORTS if model is not None and known in model.efforts]
+    allowed = [known for known in listed if known != "none" or not mandatory] or EFFORTS[1:]
     wanted = EFFORTS.index(effort)
-    return min(listed, key=lambda known: (abs(EFFORTS.index(known) - wanted), EFFORTS.index(known)), default=effort)
+    return min(allowed, key=lambda known: (abs(EFFORTS.index(known) - wanted), EFFORTS.index(known)))
+
+
+def _asked_reasoning(asked: Mapping[str, Any], model: Model | None) -> dict[str, Any]:
+    """`reasoning` and `reasoning_effort` (free text in Open WebUI) as one; of two statements the more exact one holds."""
+    own = asked.get("reasoning")
+    parameters = {key: value for key, value in own.items() if value is not None} if isinstance(own, dict) else {}
+    effort = _known_effort(parameters.pop("effort", None))
+    if not effort and "max_tokens" not in parameters:
+        effort = _known_effort(asked.get("reasoning_effort"))
+    if parameters.get("enabled") is False and model is not None and model.reasoning_mandatory:
+        del parameters["enabled"]
+        effort = "none"
+    if effort:
+        parameters["effort"] = nearest_effort(effort, model)
+    return parameters
+
+
+def _known_effort(value: object) -> str:
+    effort = value.strip().lower() if isinstance(value, str) else ""
+    return effort if effort in EFFORTS else ""
 
 
 class DetailsCollector:
@@ -1261,121 +1290,169 @@ class DetailsCollector:
 
     def __init__(self) -> None:
         self._details: list[dict[str, Any]] = []
-        self._by_place: dict[tuple[object, object], dict[str, Any]] = {}
+        self._by_place: dict[tuple[int, str], dict[str, Any]] = {}
+        # Where a reasoning item begins in the details.
+        self._beginnings: set[int] = set()
 
     def add(self, fragments: object) -> str:
         """Take the fragments of one event; returns the readable text that they add."""
         text = ""
         for fragment in fragments if isinstance(fragments, list) else [fragments]:
-            if isinstance(fragment, dict) and fragment.get("type") in _CONTENT_FIELDS:
+            if _is_detail(fragment):
                 text += self._add(fragment)
         return text
 
     def append(self, details: Iterable[Mapping[str, Any]]) -> None:
-        """Take details that are complete."""
+        """Take details that are complete; those of one call are one reasoning item."""
+        self._beginnings.add(len(self._details))
         self._details += [dict(detail) for detail in details]
 
     def result(self) -> list[dict[str, Any]]:
-        """The whole details, in order, as Open WebUI keeps them: each with an index of its own."""
+        """The whole details, in order, as Open WebUI keeps them: each with an index of its own.
+
+        Between two reasoning items an index is left out: that tells them apart where their ids do not.
+        """
         details = []
-        for index, detail in enumerate(self._details):
-            stand_in = detail["type"] == "reasoning.encrypted" and detail.get("format") == _SIGNED_FORMAT
-            details.append({**detail, **({"signature": _STAND_IN} if stand_in else {}), "index": index})
+        index = -1
+        for place, detail in enumerate(self._details):
+            index += 2 if place in self._beginnings and details else 1
+            # A text without its signature is half a text; it would be refused upstream, so Open WebUI may drop it.
+            kept = detail if detail["type"] == "reasoning.text" else _with_stand_in(detail)
+            details.append({**kept, "index": index})
         return details
 
     def _add(self, fragment: Mapping[str, Any]) -> str:
-        field = _CONTENT_FIELDS[fragment["type"]]
-        new = fragment.get(field)
-        new = new if isinstance(new, str) else ""
+        kind = fragment["type"]
+        field = _CONTENT_FIELDS.get(kind, "")
+        content = fragment.get(field)
+        news = {key: value for key, value in fragment.items() if value is not None and key != field}
+        if isinstance(content, str):
+            news[field] = content
         known = self._known(fragment)
         if known is None:
-            known = {key: value for key, value in fragment.items() if value is not None}
-            self._details.append(known)
+            self._details.append(news)
             if isinstance(fragment.get("index"), int):
-                self._by_place[fragment["index"], fragment["type"]] = known
+                self._by_place[fragment["index"], kind] = news
         else:
-            before = known.get(field) or ""
-            known.update({key: value for key, value in fragment.items() if value is not None and key != field})
-            # Data is opaque and comes whole; one that is repeated is the same one.
-            new = "" if field == "data" and new == before else new
-            known[field] = before + new
-        return new if field != "data" else ""
+            before, content = known.get(field, ""), news.pop(field, None)
+            known.update({key: value for key, value in news.items() if value != ""})
+            # Data is opaque; data that is repeated is the same.
+            if content and not (kind == "reasoning.encrypted" and content == before):
+                known[field] = before + content
+        return content if isinstance(content, str) and kind != "reasoning.encrypted" else ""
 
     def _known(self, fragment: Mapping[str, Any]) -> dict[str, Any] | None:
         """The detail that a fragment continues."""
-        if isinstance(fragment.get("index"), int):
-            known = self._by_place.get((fragment["index"], fragment["type"]))
+        kind, index = fragment["type"], fragment.get("index")
+        if kind not in _CONTENT_FIELDS:
+            return next((detail for detail in self._details if detail == fragment), None)
+        if isinstance(index, int):
+            known = self._by_place.get((index, kind))
+        elif kind == "reasoning.encrypted":
+            known = next((detail for detail in self._details if detail.get("data") == fragment.get("data")), None)
         else:
-            known = self._details[-1] if self._details and self._details[-1]["type"] == fragment["type"] else None
-        ids = {known.get("id"), fragment.get("id")} - {None} if known else set()
+            known = self._details[-1] if self._details and self._details[-1]["type"] == kind else None
+            # What is signed is complete.
+            known = None if known is not None and known.get("signature") else known
+        ids = {known.get("id"), fragment.get("id")} - {None, ""} if known else set()
         return known if len(ids) < 2 else None
 
 
 def replayed_details(details: object) -> list[dict[str, Any]]:
     """The details of a message as they came from upstream: without what was added to keep them in Open WebUI."""
     replayed = []
-    for detail in details if isinstance(details, list) else ():
-        if isinstance(detail, dict) and isinstance(detail.get("type"), str) and detail["type"].startswith("reasoning."):
-            added = ("signature",) if detail["type"] == "reasoning.encrypted" else ()
-            replayed.append({key: value for key, value in detail.items() if key not in added})
+    for detail in filter(_is_detail, details if isinstance(details, list) else ()):
+        whole = {
+            key: value
+            for key, value in detail.items()
+            if isinstance(value, _FIELD_TYPES.get(key, object)) and not (key == "signature" and value == _STAND_IN)
+        }
+        if all(isinstance(whole.get(key), str) for key in _REQUIRED.get(whole["type"], ())):
+            replayed.append(whole)
     return replayed
 
 
 def details_of(item: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The details that stand for one `reasoning` item of /responses."""
-    common = {key: item[key] for key in ("id", "format") if isinstance(item.get(key), str)}
+    """The details that stand for one `reasoning` item of /responses. An item without an id gets one: it needs it upstream."""
+    common = {key: item[key] for key in ("id", "format") if isinstance(item.get(key), str) and item[key]}
+    common.setdefault("id", f"rs_{uuid.uuid4().hex[:24]}")
     details: list[dict[str, Any]] = [
         {"type": "reasoning.summary", "summary": text, **common} for text in _texts_of(item.get("summary"))
     ]
     details += [{"type": "reasoning.text", "text": text, **common} for text in _texts_of(item.get("content"))]
-    if isinstance(signature := item.get("signature"), str) and signature:
+    signature, data = item.get("signature"), item.get("encrypted_content")
+    if isinstance(signature, str) and signature:
         if not details or details[-1]["type"] != "reasoning.text":
-            details.append({"type": "reasoning.text", "text": "", **common})
+            details.append({"type": "reasoning.text", **common})
         details[-1]["signature"] = signature
-    if isinstance(data := item.get("encrypted_content"), str) and data:
+    if isinstance(data, str) and data:
         details.append({"type": "reasoning.encrypted", "data": data, **common})
-    return details
+    # With its proof an item is complete, and none of it may get lost.
+    return [_with_stand_in(detail) for detail in details] if signature or data else details
 
 
 def reasoning_items(details: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The `reasoning` items of /responses that stand for the details of one message; those that share an id are one item."""
+    """The `reasoning` items of /responses that stand for the details of one message; those that share an id are one item.
+
+    An item of which no detail has an id has none either.
+    """
     items: list[dict[str, Any]] = []
+    before: Mapping[str, Any] = {}
     for detail in details:
-        item = items[-1] if items else None
-        if item is None or not _continues(item, detail):
-            item = {"type": "reasoning", "id": detail.get("id") or f"rs_{len(items)}", "summary": []}
-            if isinstance(detail.get("format"), str):
-                item["format"] = detail["format"]
-            items.append(item)
-        _put(item, detail)
+        if detail.get("type") not in _CONTENT_FIELDS:
+            # A server tool's call has no place in such an item.
+            continue
+        if not items or not _continues(items[-1], before, detail):
+            items.append({"type": "reasoning", "summary": []})
+        _put(items[-1], detail)
+        before = detail
     return items
 
 
-def _continues(item: Mapping[str, Any], detail: Mapping[str, Any]) -> bool:
-    """Whether a detail belongs to the item before it: the same id, and nothing there yet that exists only once."""
-    if detail.get("id") != item["id"]:
+def _is_detail(value: object) -> bool:
+    kind = value.get("type") if isinstance(value, dict) else None
+    return isinstance(kind, str) and kind.startswith("reasoning.")
+
+
+def _with_stand_in(detail: dict[str, Any]) -> dict[str, Any]:
+    needed = detail.get("format") == _SIGNED_FORMAT and not detail.get("signature")
+    return {**detail, "signature": _STAND_IN} if needed else detail
+
+
+def _continues(item: Mapping[str, Any], before: Mapping[str, Any], detail: Mapping[str, Any]) -> bool:
+    """Whether a detail belongs to the item of the one before: the same id, and nothing there yet that exists only once.
+
+    /chat/completions leaves the id out of all but the last detail of an item, or out of all.
+    """
+    if isinstance(detail.get("index"), int) and detail["index"] - before.get("index", detail["index"]) > 1:
+        return False
+    ids = {item.get("id"), detail.get("id")} - {None, ""}
+    if len(ids) > 1:
         return False
     if detail.get("type") == "reasoning.encrypted":
-        return "encrypted_content" not in item
-    return not (detail.get("signature") and "signature" in item)
+        return "encrypted_content" not in item and not (not ids and "signature" in item)
+    return not ("signature" in item or "encrypted_content" in item)
 
 
 def _put(item: dict[str, Any], detail: Mapping[str, Any]) -> None:
-    kind, text = detail.get("type"), detail.get(_CONTENT_FIELDS.get(str(detail.get("type")), ""))
-    if kind == "reasoning.summary" and isinstance(text, str):
+    kind, text = detail["type"], detail.get(_CONTENT_FIELDS[detail["type"]])
+    for key in ("id", "format"):
+        if detail.get(key):
+            item.setdefault(key, detail[key])
+    if kind == "reasoning.summary":
         item["summary"].append({"type": "summary_text", "text": text})
     elif kind == "reasoning.text":
-        if text:
+        if text is not None:
             item.setdefault("content", []).append({"type": "reasoning_text", "text": text})
         if detail.get("signature"):
             item["signature"] = detail["signature"]
-    elif kind == "reasoning.encrypted":
+    else:
         item["encrypted_content"] = text
 
 
 def _texts_of(parts: object) -> list[str]:
     texts = (part.get("text") for part in parts if isinstance(part, dict)) if isinstance(parts, list) else ()
-    return [text for text in texts if isinstance(text, str) and text]
+    return [text for text in texts if isinstance(text, str)]
 
 
 # ------------------------------------------------------------------------------
@@ -1669,12 +1746,20 @@ def tag_hint(tag: str) -> str:
 # ------------------------------------------------------------------------------
 
 _PRIVATE = "The provider keeps this reasoning private."
+# Where a reasoning detail has what it is kept for.
+_DETAIL_CONTENTS = ("text", "summary", "data", "signature")
 _SURROGATES = re.compile("[\ud800-\udfff]")
+
+
+# How the base64 of a picture begins, for those that come without saying what they are.
+_IMAGE_HEADS = {"iVBOR": "png", "/9j/": "jpeg", "R0lGO": "gif", "UklGR": "webp"}
 
 
 @dataclass(slots=True)
 class Delta:
-    """A piece of the answer. In one delta the reasoning comes before the text."""
+    """A piece of the answer. In one delta the reasoning comes before the text; tool calls have deltas of their own,
+    because Open WebUI reads the calls of a chunk first, and would show them above the text that led to them.
+    """
 
     reasoning: str = ""
     text: str = ""
@@ -1690,13 +1775,115 @@ class Delta:
         return bool(self.text or self.tool_calls or self.images)
 
 
-class SearchStatus(NamedTuple):
-    """A server tool at work: its name, what it looks for, the pages it found, and whether it is done."""
+class ToolStatus(NamedTuple):
+    """A server tool at work: its type, what it looks for, and the pages that it found."""
 
     tool: str
     query: str = ""
     urls: tuple[str, ...] = ()
     done: bool = False
+    failed: bool = False
+
+
+@dataclass(slots=True)
+class _Call:
+    """One tool call: where upstream put it and what it called it, and what of it has come."""
+
+    index: int
+    place: object
+    upstream_id: str
+    name: str = ""
+    arguments: str = ""
+
+    def is_whole(self) -> bool:
+        """Whether the arguments are a JSON object, to which nothing can be added."""
+        try:
+            return isinstance(parse_json(self.arguments), dict)
+        except ValueError:
+            return False
+
+
+class ToolCalls:
+    """Puts the fragments of tool calls in order: each call gets an integer index and an id that no other one has.
+
+    Providers repeat ids and indices, leave them out, or tell name and id late. `place` is where upstream says that a
+    fragment belongs (None: it does not say).
+    """
+
+    def __init__(self) -> None:
+        self._calls: list[_Call] = []
+        self._at: dict[object, _Call] = {}
+        self._by_id: dict[str, _Call] = {}
+        self._latest: _Call | None = None
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    def add(self, place: object, call_id: object, name: object, arguments: object) -> dict[str, Any] | None:
+        """Take a fragment; returns the fragment to send on, if it says something new."""
+        call_id, name, arguments = _as_text(call_id), _as_text(name), _as_text(arguments)
+        call = self._continued(place, call_id, name, arguments)
+        if call is not None and name and name == call.name and arguments == call.arguments and call.is_whole():
+            return None
+        return self._begin(place, call_id, name, arguments) if call is None else self._extend(call, name, arguments)
+
+    def complete(self, place: object, call_id: object, name: object, arguments: object) -> dict[str, Any] | None:
+        """Take a whole call, parts of which may have come; returns the fragment that was missing."""
+        call_id, name, arguments = _as_text(call_id), _as_text(name), _as_text(arguments)
+        call = self._told(place, call_id, name, arguments)
+        if call is None:
+            return self._begin(place, call_id, name, arguments)
+        rest = arguments[len(call.arguments) :] if arguments.startswith(call.arguments) else ""
+        return self._extend(call, name, rest)
+
+    def _continued(self, place: object, call_id: str, name: str, arguments: str) -> _Call | None:
+        """The call that a fragment continues; None when it begins one."""
+        call = self._latest if place is None else self._at.get(place)
+        if call_id and (call is None or call.upstream_id not in ("", call_id)):
+            same = self._by_id.get(call_id)
+            if same is not None and (None in (place, same.place) or place == same.place):
+                return same
+            return None if name else call
+        if call is None or (call_id and call.upstream_id):
+            return call
+        # Without ids, a second name at the same place, or one after whole arguments, is a second call.
+        another = name and call.name and (name != call.name or (arguments and call.is_whole()))
+        return None if another else self._named(call, call_id)
+
+    def _told(self, place: object, call_id: str, name: str, arguments: str) -> _Call | None:
+        """The call that a whole one repeats. The closing list may put it at another place."""
+        call = self._at.get(place)
+        if call is not None and name and call.name not in ("", name):
+            call = None
+        if call_id:
+            return call if call is not None and call.upstream_id in ("", call_id) else self._by_id.get(call_id)
+        same = (known for known in self._calls if (known.name, known.arguments) == (name, arguments))
+        return next(same, call)
+
+    def _begin(self, place: object, call_id: str, name: str, arguments: str) -> dict[str, Any]:
+        call = _Call(len(self._calls), place, call_id, name, arguments)
+        unique = call_id if call_id and call_id not in self._by_id else f"call_{uuid.uuid4().hex[:24]}"
+        self._calls.append(call)
+        self._at[place] = self._by_id[unique] = self._latest = self._named(call, call_id)
+        return {
+            "index": call.index,
+            "id": unique,
+            "type": "function",
+            "function": {"name": name, "arguments": arguments},
+        }
+
+    def _named(self, call: _Call, call_id: str) -> _Call:
+        if call_id:
+            call.upstream_id = call_id
+            self._by_id[call_id] = call
+        return call
+
+    def _extend(self, call: _Call, name: str, arguments: str) -> dict[str, Any] | None:
+        named = {"name": name} if name and name != call.name else {}
+        call.name = name or call.name
+        call.arguments += arguments
+        self._at[call.place] = self._latest = call
+        return {"index": call.index, "function": {**named, "arguments": arguments}} if named or arguments else None
 
 
 class AnswerReader:
@@ -1711,14 +1898,13 @@ class AnswerReader:
         self.usage: dict[str, Any] | None = None
         self.error: Mapping[str, Any] | None = None
         self.done = False
-        self.statuses: list[SearchStatus] = []
+        # What server tools do, each with its place, in the order of events.
+        self.statuses: list[tuple[object, ToolStatus]] = []
         self._deltas: list[Delta] = []
         self._half = ""
         self._details = DetailsCollector()
-        self._reasoned = False
-        # Where upstream put a call → its index in this answer, and the id that upstream gave it.
-        self._calls: dict[object, tuple[int, str]] = {}
-        self._call_ids: set[str] = set()
+        self._reasoned = self._answering = False
+        self._calls = ToolCalls()
         self._seen: set[str] = set()
 
     @property
@@ -1745,13 +1931,10 @@ class AnswerReader:
 
     def close(self) -> list[Delta]:
         """What is left to say at the end: the reasoning details, once, for the next round to begin with."""
-        details = self._details.result()
-        if details and self.error is None:
-            if not self._reasoned:
-                # Open WebUI keeps details in a block of reasoning only; without a word in it, it would look broken.
-                self._add_reasoning(_PRIVATE)
-            self._last().details = details
-        if self._calls and self.finish_reason == "stop":
+        if self.error is None and (details := self._whole_details()):
+            self._tell_private()
+            self._deltas.append(Delta(details=details))
+        if self._calls and self.finish_reason in (None, "stop"):
             self.finish_reason = "tool_calls"
         return self.take()
 
@@ -1767,64 +1950,78 @@ class AnswerReader:
         self.error = error if isinstance(error, dict) else {"message": str(error)}
         self.done = True
 
+    def _whole_details(self) -> list[dict[str, Any]]:
+        """The reasoning details that have something in them, as far as they have come."""
+        return [detail for detail in self._details.result() if any(detail.get(key) for key in _DETAIL_CONTENTS)]
+
+    def _tell_private(self) -> None:
+        """Open WebUI keeps details in a block of reasoning only; without a word in it, it would look broken."""
+        if not self._reasoned and self._whole_details():
+            self._add_reasoning(_PRIVATE)
+
+    def _begin_answer(self) -> None:
+        """Before the first word and the first call: reasoning that nobody may read is told of in its own place."""
+        if not self._answering:
+            self._answering = True
+            self._tell_private()
+
     def _add_text(self, text: object) -> None:
         if isinstance(text, str) and text:
-            self._last().text += self._whole_characters(text)
+            self._begin_answer()
+            last = self._last()
+            if last.tool_calls:
+                last = self._next()
+            last.text += self._whole_characters(text)
 
     def _add_reasoning(self, text: object) -> None:
         if isinstance(text, str) and text:
             self._reasoned = True
             last = self._last()
-            if last.text:
-                last = Delta()
-                self._deltas.append(last)
+            if last.text or last.tool_calls:
+                last = self._next()
             last.reasoning += self._whole_characters(text)
 
-    def _add_call(self, place: object, call_id: object = None, name: object = None, arguments: object = None) -> None:
-        """Add a fragment of a tool call; `place` says which call it belongs to. Each call gets an id of its own."""
-        call_id = call_id if isinstance(call_id, str) else ""
-        arguments = arguments if isinstance(arguments, str) else dump_json(arguments).decode() if arguments else ""
-        function = {**({"name": name} if isinstance(name, str) and name else {}), "arguments": arguments}
-        known = self._calls.get(place)
-        if known is None or (call_id and known[1] and call_id != known[1] and "name" in function):
-            index = len(self._call_ids)
-            unique = call_id if call_id and call_id not in self._call_ids else f"call_{uuid.uuid4().hex[:24]}"
-            self._call_ids.add(unique)
-            self._calls[place] = (index, call_id)
-            call = {"index": index, "id": unique, "type": "function", "function": {"name": "", **function}}
-            self._for_calls().append(call)
-        elif arguments or "name" in function:
-            self._continue_call(known[0], function)
-
-    def _continue_call(self, index: int, function: dict[str, Any]) -> None:
-        calls = self._for_calls()
-        before = next((call for call in calls if call["index"] == index), None)
-        if before is None:
-            calls.append({"index": index, "function": function})
-        else:
-            arguments = before["function"]["arguments"] + function["arguments"]
-            before["function"].update({**function, "arguments": arguments})
-
-    def _for_calls(self) -> list[dict[str, Any]]:
-        """Where calls are put: not beside reasoning or text that came before, since Open WebUI reads a chunk's calls first."""
+    def _add_call(self, fragment: dict[str, Any] | None) -> None:
+        """Send on what `ToolCalls` made of a fragment."""
+        if fragment is None:
+            return
+        self._begin_answer()
         last = self._last()
-        if last.reasoning or last.text:
-            last = Delta()
-            self._deltas.append(last)
-        return last.tool_calls
+        if last.text or last.reasoning:
+            last = self._next()
+        before = next((call for call in last.tool_calls if call["index"] == fragment["index"]), None)
+        if before is None:
+            last.tool_calls.append(fragment)
+        else:
+            arguments = before["function"]["arguments"] + fragment["function"]["arguments"]
+            before["function"].update({**fragment["function"], "arguments": arguments})
 
-    def _add_annotation(self, annotation: object) -> None:
-        """A source (or a parsed file), each one once."""
-        if isinstance(annotation, dict):
-            citation = annotation.get("url_citation")
-            source = citation.get("url") if isinstance(citation, dict) else dump_json(annotation).decode()
-            if self._is_new(f"source {source}"):
-                self._last().annotations.append(annotation)
+    def _add_annotation(self, annotation: Mapping[str, Any]) -> None:
+        """A source in the nested form of /chat/completions (or a parsed file, as it is), each one once."""
+        source: object = dump_json(annotation)
+        if annotation.get("type") == "url_citation":
+            citation = annotation.get("url_citation", {key: annotation[key] for key in annotation if key != "type"})
+            source = citation.get("url") if isinstance(citation, dict) else None
+            if not isinstance(source, str) or not source:
+                return
+            # Open WebUI shows the title; an empty one would be a source without a name.
+            annotation = {
+                "type": "url_citation",
+                "url_citation": {**citation, "title": citation.get("title") or source},
+            }
+        if self._is_new(f"source {source}"):
+            self._last().annotations.append(dict(annotation))
 
-    def _add_image(self, url: object) -> None:
-        if isinstance(url, str) and url and self._is_new(f"image {url}"):
+    def _add_image(self, image: object) -> None:
+        """A picture, each one once: an address, a data URL, or base64 without its head."""
+        if not isinstance(image, str) or not image:
+            return
+        if not image.startswith(("data:", "http://", "https://")):
+            kind = next((kind for head, kind in _IMAGE_HEADS.items() if image.startswith(head)), "png")
+            image = f"data:image/{kind};base64,{image}"
+        if self._is_new(f"image {image}"):
             index = sum(seen.startswith("image ") for seen in self._seen) - 1
-            self._last().images.append({"type": "image_url", "image_url": {"url": url}, "index": index})
+            self._last().images.append({"type": "image_url", "image_url": {"url": image}, "index": index})
 
     def _is_new(self, what: str) -> bool:
         known = what in self._seen
@@ -1841,9 +2038,21 @@ class AnswerReader:
         return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace") if _SURROGATES.search(text) else text
 
     def _last(self) -> Delta:
-        if not self._deltas:
-            self._deltas.append(Delta())
+        return self._deltas[-1] if self._deltas else self._next()
+
+    def _next(self) -> Delta:
+        self._deltas.append(Delta())
         return self._deltas[-1]
+
+
+def place_of(place: object) -> object:
+    """Where something belongs, as a key; None for what cannot be one."""
+    return place if isinstance(place, int | str) else None
+
+
+def _as_text(value: object) -> str:
+    """Arguments are JSON text; some providers send the object."""
+    return value if isinstance(value, str) else dump_json(value).decode() if isinstance(value, dict | list) else ""
 
 
 def dicts_of(values: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
@@ -2424,7 +2633,10 @@ class ChatReader(AnswerReader):
             self._fail(_with_provider(error, event.get("provider")))
 
     def _read_choice(self, choice: Mapping[str, Any]) -> None:
-        message = choice.get("delta") or choice.get("message")
+        message = choice.get("delta")
+        if not isinstance(message, dict):
+            # Beside a delta it would be a summary of what has been said.
+            message = choice.get("message")
         if isinstance(message, dict):
             # `reasoning`, `reasoning_content` and the details say the same: one of them is shown.
             told = self._details.add(message.get("reasoning_details"))
@@ -2432,11 +2644,7 @@ class ChatReader(AnswerReader):
             self._add_text(_content_text(message.get("content")))
             self._add_text(message.get("refusal"))
             for number, call in enumerate(dicts_of(message, "tool_calls")):
-                function = call.get("function")
-                function = function if isinstance(function, dict) else {}
-                self._add_call(
-                    call.get("index", number), call.get("id"), function.get("name"), function.get("arguments")
-                )
+                self._read_call(call, number if "message" in choice else None)
             for annotation in dicts_of(message, "annotations"):
                 self._add_annotation(annotation)
             for image in dicts_of(message, "images"):
@@ -2444,6 +2652,16 @@ class ChatReader(AnswerReader):
                 self._add_image(url.get("url") if isinstance(url, dict) else url)
         if isinstance(reason := choice.get("finish_reason"), str):
             self.finish_reason = reason
+
+    def _read_call(self, call: Mapping[str, Any], number: int | None) -> None:
+        function = call.get("function")
+        function = function if isinstance(function, dict) else {}
+        place = place_of(call.get("index"))
+        self._add_call(
+            self._calls.add(
+                number if place is None else place, call.get("id"), function.get("name"), function.get("arguments")
+            )
+        )
 
 
 def _with_provider(error: object, provider: object) -> object:
@@ -2565,8 +2783,10 @@ _USAGE_NAMES = {
 _Place = tuple[str, Any, Any]
 # Type of an output item → where it is shown.
 _CHANNELS = {"message": "text", "reasoning": "reasoning"}
-# Server tools that take a while, so that people are told.
-_SEARCHES = ("web_search_call", "openrouter:web_search", "openrouter:web_fetch", "file_search_call")
+# The makers' own server tools; OpenRouter's have names of their own.
+_NATIVE_TOOLS = ("web_search_call", "file_search_call", "code_interpreter_call")
+_IMAGES = ("image_generation_call", "openrouter:image_generation")
+_LINKS = ("https://", "http://")
 _INCOMPLETE_REASONS = {"max_output_tokens": "length", "content_filter": "content_filter"}
 
 
@@ -2580,13 +2800,19 @@ class ResponsesReader(AnswerReader):
         # (channel, item) → the kind of event that tells it.
         self._kinds: dict[tuple[str, object], str] = {}
         self._latest: dict[str, _Place] = {}
-        # Items that are complete (reasoning, calls, images, searches), by index and by what they are.
+        # The latest state of each reasoning item and of each server tool, by place.
         self._reasoning_items: dict[object, dict[str, Any]] = {}
-        self._with_arguments: set[object] = set()
+        self._tools: dict[object, ToolStatus] = {}
 
     def read_whole(self, answer: Mapping[str, Any]) -> None:
         """Read a whole response object."""
         self._close({"response": answer})
+
+    def _whole_details(self) -> list[dict[str, Any]]:
+        self._details = DetailsCollector()
+        for item in self._reasoning_items.values():
+            self._details.append(details_of(item))
+        return super()._whole_details()
 
     def _read_event(self, event: dict[str, Any]) -> None:
         handler = self._handlers.get(str(event.get("type")))
@@ -2599,10 +2825,10 @@ class ResponsesReader(AnswerReader):
         self._say(("text", _item_of(event), None), event)
 
     def _reasoning_text(self, event: Mapping[str, Any]) -> None:
-        self._say(("reasoning", _item_of(event), event.get("content_index")), event)
+        self._say(("reasoning", _item_of(event), place_of(event.get("content_index"))), event)
 
     def _reasoning_summary(self, event: Mapping[str, Any]) -> None:
-        self._say(("reasoning", _item_of(event), event.get("summary_index")), event)
+        self._say(("reasoning", _item_of(event), place_of(event.get("summary_index"))), event)
 
     def _say(self, place: _Place, event: Mapping[str, Any]) -> None:
         channel, item, _ = place
@@ -2622,47 +2848,41 @@ class ResponsesReader(AnswerReader):
         item = event.get("item")
         if not isinstance(item, dict):
             return
+        place = _item_of(event)
         if item.get("type") == "function_call":
-            self._add_call(_item_of(event), item.get("call_id"), item.get("name"))
-        elif item.get("type") in _SEARCHES:
-            self._note_search(item, done=False)
+            self._add_call(self._calls.add(place, item.get("call_id"), item.get("name"), item.get("arguments")))
+        elif _is_server_tool(item):
+            self._note_tool(place, item, done=False)
 
     def _arguments(self, event: Mapping[str, Any]) -> None:
-        place = _item_of(event)
-        whole = event.get("arguments")
-        if isinstance(event.get("delta"), str):
-            self._with_arguments.add(place)
-            self._add_call(place, arguments=event["delta"])
-        elif isinstance(whole, str) and place not in self._with_arguments:
-            self._with_arguments.add(place)
-            self._add_call(place, arguments=whole)
+        self._add_call(self._calls.add(_item_of(event), None, None, event.get("delta")))
+
+    def _whole_arguments(self, event: Mapping[str, Any]) -> None:
+        self._add_call(self._calls.complete(_item_of(event), None, event.get("name"), event.get("arguments")))
 
     def _annotation(self, event: Mapping[str, Any]) -> None:
-        self._cite(event.get("annotation"))
+        if isinstance(annotation := event.get("annotation"), dict):
+            self._add_annotation(annotation)
 
-    def _cite(self, annotation: object) -> None:
-        """A citation in the nested form of /chat/completions."""
-        if (
-            isinstance(annotation, dict)
-            and annotation.get("type") == "url_citation"
-            and "url_citation" not in annotation
-        ):
-            citation = {key: value for key, value in annotation.items() if key != "type"}
-            annotation = {"type": "url_citation", "url_citation": citation}
-        self._add_annotation(annotation)
-
-    def _note_search(self, item: Mapping[str, Any], done: bool) -> None:
+    def _note_tool(self, place: object, item: Mapping[str, Any], done: bool) -> None:
+        """Tell what a server tool does, once when it begins and once when it is done."""
         action = item.get("action")
-        action = action if isinstance(action, dict) else {}
-        sources = action.get("sources")
-        found = (
-            source.get("url") for source in (sources if isinstance(sources, list) else ()) if isinstance(source, dict)
+        # A page that is fetched stands beside the action, or there is none.
+        action = {**item, **action} if isinstance(action, dict) else item
+        queries = action.get("queries")
+        asked = [action.get("query"), *(queries if isinstance(queries, list) else ())]
+        found = [action.get("url"), *(source.get("url") for source in dicts_of(action, "sources"))]
+        status = ToolStatus(
+            str(item.get("type")),
+            next((query for query in asked if isinstance(query, str) and query), ""),
+            tuple(dict.fromkeys(url for url in found if isinstance(url, str) and url.startswith(_LINKS))),
+            done,
+            item.get("status") == "failed",
         )
-        urls = tuple(url for url in (action.get("url"), *found) if isinstance(url, str))
-        query = action.get("query")
-        status = SearchStatus(str(item.get("type")), query if isinstance(query, str) else "", urls, done)
-        if self._is_new(f"status {item.get('id')} {status}"):
-            self.statuses.append(status)
+        if done and status in self._tools.values():
+            return
+        self._tools[place] = status
+        self.statuses.append((place, status))
 
     def _item_done(self, event: Mapping[str, Any]) -> None:
         if isinstance(item := event.get("item"), dict):
@@ -2672,17 +2892,17 @@ class ResponsesReader(AnswerReader):
         """Add what no event has streamed of an output item, under this index or (it happens) another one."""
         kind = item.get("type")
         if kind == "function_call":
-            self._read_call(index, item)
-        elif kind in ("image_generation_call", "openrouter:image_generation"):
-            self._add_image(_image_url(item))
-        elif kind in _SEARCHES:
-            self._note_search(item, done=True)
+            self._add_call(self._calls.complete(index, item.get("call_id"), item.get("name"), item.get("arguments")))
         elif kind == "reasoning":
             self._reasoning_items[index] = dict(item)
         elif kind == "message":
             for part in dicts_of(item, "content"):
                 for annotation in dicts_of(part, "annotations"):
-                    self._cite(annotation)
+                    self._add_annotation(annotation)
+        elif _is_server_tool(item):
+            self._note_tool(index, item, done=True)
+        if kind in _IMAGES:
+            self._add_image(item.get("imageUrl") or item.get("result") or item.get("imageB64"))
         channel = _CHANNELS.get(str(item.get("type")), "")
         if not channel or (channel, index) in self._kinds:
             return
@@ -2692,13 +2912,6 @@ class ResponsesReader(AnswerReader):
         if said.isdisjoint((whole, *content, *summary)):
             for number, text in enumerate([whole] if channel == "text" else content or summary):
                 self._say((channel, index, number), {"delta": text})
-
-    def _read_call(self, index: object, item: Mapping[str, Any]) -> None:
-        call_id = item.get("call_id")
-        place = next((place for place, known in self._calls.items() if call_id and known[1] == call_id), index)
-        arguments = None if place in self._with_arguments else item.get("arguments")
-        self._with_arguments.add(place)
-        self._add_call(place, call_id, item.get("name"), arguments)
 
     def _close(self, event: Mapping[str, Any]) -> None:
         response = event.get("response")
@@ -2715,8 +2928,6 @@ class ResponsesReader(AnswerReader):
             self._reasoning_items.clear()
         for index, item in enumerate(output):
             self._read_item(index, item)
-        for item in self._reasoning_items.values():
-            self._details.append(details_of(item))
         details = response.get("incomplete_details")
         reason = details.get("reason") if isinstance(details, dict) else None
         self.finish_reason = _INCOMPLETE_REASONS.get(str(reason), "stop")
@@ -2743,7 +2954,7 @@ class ResponsesReader(AnswerReader):
         "response.output_item.added": _item_added,
         "response.output_item.done": _item_done,
         "response.function_call_arguments.delta": _arguments,
-        "response.function_call_arguments.done": _arguments,
+        "response.function_call_arguments.done": _whole_arguments,
         "response.output_text.annotation.added": _annotation,
         "response.completed": _close,
         "response.incomplete": _close,
@@ -2761,19 +2972,18 @@ def chat_usage(usage: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _item_of(event: Mapping[str, Any]) -> Any:
+def _item_of(event: Mapping[str, Any]) -> object:
     """Which output item an event belongs to. The index is reliable, the id is not: it may differ at the end."""
-    return event.get("output_index", event.get("item_id"))
+    place = place_of(event.get("output_index"))
+    if place is None:
+        item = event.get("item")
+        place = place_of(event.get("item_id") or (item.get("id") if isinstance(item, dict) else None))
+    return place
 
 
-def _image_url(item: Mapping[str, Any]) -> str:
-    """The picture of an item: an address, a data URL, or base64 without its head."""
-    image = item.get("imageUrl") or item.get("result") or item.get("imageB64")
-    if not isinstance(image, str) or not image:
-        return ""
-    if image.startswith(("data:", "http://", "https://")):
-        return image
-    return f"data:image/{item.get('output_format') or 'png'};base64,{image}"
+def _is_server_tool(item: Mapping[str, Any]) -> bool:
+    kind = str(item.get("type"))
+    return kind in _NATIVE_TOOLS or kind.startswith("openrouter:")
 
 
 def _part_texts(item: Mapping[str, Any], key: str) -> list[str]:
@@ -3398,13 +3608,16 @@ _EMPTY = {
 }
 _EMPTY_OTHERWISE = "{model} sent an empty answer. Try again, or choose another model."
 
-
 # Server tool → what it is doing, what it has done.
 _TOOL_WORDS = {
     "web_search_call": ("Searching the web", "Searched the web"),
     "openrouter:web_search": ("Searching the web", "Searched the web"),
     "openrouter:web_fetch": ("Reading a page", "Read a page"),
     "file_search_call": ("Searching files", "Searched files"),
+    "openrouter:file_search": ("Searching files", "Searched files"),
+    "code_interpreter_call": ("Running code", "Ran code"),
+    "openrouter:code_interpreter": ("Running code", "Ran code"),
+    "openrouter:image_generation": ("Making an image", "Made an image"),
 }
 Emitter = Callable[[dict[str, Any]], Awaitable[object]]
 
@@ -3428,7 +3641,8 @@ class Answer:
         self._request = request
         self._api_id = str(request.body["model"])
         self._emit = emit
-        self._searching: SearchStatus | None = None
+        # Server tools whose status line still says that they work, by place.
+        self._working: dict[object, ToolStatus] = {}
         self._writer = ChunkWriter(model_id)
         self._reader = _READERS[request.endpoint]()
 
@@ -3442,7 +3656,8 @@ class Answer:
             yield self._writer.finish(self._reader.finish_reason or "stop")
         except PipeError as error:
             yield error_event(str(error))
-        await self._end_search()
+        finally:
+            await self._end_tools()
         if self._reader.usage:
             yield self._writer.usage(self._reader.usage)
         yield DONE
@@ -3457,7 +3672,7 @@ class Answer:
         except PipeError as error:
             return error_body(str(error))
         finally:
-            await self._end_search()
+            await self._end_tools()
         if self._request.is_task:
             # A task wants one text; a model that thought until its tokens were used up has at least said that.
             whole = merge_deltas(deltas)
@@ -3474,7 +3689,7 @@ class Answer:
         ):
             async for deltas in batches:
                 has_answer = has_answer or any(delta.has_answer for delta in deltas)
-                await self._tell_searches()
+                await self._tell_tools()
                 if visible := self._visible(deltas):
                     shown = True
                     yield visible
@@ -3489,26 +3704,29 @@ class Answer:
             yield closing
 
     def _visible(self, deltas: list[Delta]) -> list[Delta]:
-        """What of the deltas is shown: all, or all but the reasoning."""
-        if self._request.shows_reasoning or self._request.is_task:
+        """What of the deltas is shown: all, or all but the reasoning (which a task may need when there is nothing else)."""
+        if self._request.shows_reasoning or (self._request.is_task and not self._request.body["stream"]):
             return deltas
         for delta in deltas:
             delta.reasoning, delta.details = "", []
         return [delta for delta in deltas if delta.has_answer or delta.annotations]
 
-    async def _tell_searches(self) -> None:
+    async def _tell_tools(self) -> None:
         """Show what server tools are doing."""
         statuses, self._reader.statuses = self._reader.statuses, []
-        for status in statuses:
-            self._searching = None if status.done else status
+        for place, status in statuses:
+            self._working.pop(place, None)
+            if not status.done:
+                self._working[place] = status
             await self._show(_status_event(status))
 
-    async def _end_search(self) -> None:
-        """A status that is never done would shimmer for ever."""
-        await self._tell_searches()
-        if self._searching is not None:
-            await self._show(_status_event(self._searching._replace(done=True)))
-            self._searching = None
+    async def _end_tools(self) -> None:
+        """A status that is never done would shimmer for ever, also after Stop or an error."""
+        await self._tell_tools()
+        failed = self._reader.error is not None or not self._reader.ended
+        while self._working:
+            _, status = self._working.popitem()
+            await self._show(_status_event(status._replace(done=True, failed=failed)))
 
     async def _show(self, event: dict[str, Any]) -> None:
         if self._emit is None or self._request.is_task:
@@ -3578,13 +3796,15 @@ class Answer:
         return answer
 
 
-def _status_event(status: SearchStatus) -> dict[str, Any]:
+def _status_event(status: ToolStatus) -> dict[str, Any]:
     """The status line of a server tool, in the form that Open WebUI draws with its links."""
-    doing, did = _TOOL_WORDS.get(status.tool, ("Working", "Done"))
-    words = did if status.done else doing
-    data: dict[str, Any] = {"description": f"{words}: {status.query}" if status.query else words, "done": status.done}
+    name = status.tool.removeprefix("openrouter:").replace("_", " ")
+    doing, did = _TOOL_WORDS.get(status.tool, (f"Using {name}", f"Used {name}"))
+    words = f"{doing} failed" if status.failed else did if status.done else doing
+    about = status.query or next(iter(status.urls), "")
+    data: dict[str, Any] = {"description": f"{words}: {about}" if about else words, "done": status.done}
     if status.urls:
-        data |= {"action": "web_search", "urls": list(dict.fromkeys(status.urls)), "query": status.query}
+        data |= {"action": "web_search", "urls": list(status.urls), "query": status.query}
     return {"type": "status", "data": data}
 
 

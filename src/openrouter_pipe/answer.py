@@ -13,7 +13,7 @@ import aiohttp
 from .chat_stream import ChatReader
 from .chunks import DONE, ChunkWriter, error_body, error_event, merge_deltas
 from .codec import parse_json
-from .deltas import AnswerReader, Delta, SearchStatus
+from .deltas import AnswerReader, Delta, ToolStatus
 from .errors import BrokenAnswerError, PipeError, UpstreamError, read_failure
 from .parameters import Endpoint
 from .problems import log
@@ -34,13 +34,16 @@ _EMPTY = {
 }
 _EMPTY_OTHERWISE = "{model} sent an empty answer. Try again, or choose another model."
 
-
 # Server tool → what it is doing, what it has done.
 _TOOL_WORDS = {
     "web_search_call": ("Searching the web", "Searched the web"),
     "openrouter:web_search": ("Searching the web", "Searched the web"),
     "openrouter:web_fetch": ("Reading a page", "Read a page"),
     "file_search_call": ("Searching files", "Searched files"),
+    "openrouter:file_search": ("Searching files", "Searched files"),
+    "code_interpreter_call": ("Running code", "Ran code"),
+    "openrouter:code_interpreter": ("Running code", "Ran code"),
+    "openrouter:image_generation": ("Making an image", "Made an image"),
 }
 Emitter = Callable[[dict[str, Any]], Awaitable[object]]
 
@@ -64,7 +67,8 @@ class Answer:
         self._request = request
         self._api_id = str(request.body["model"])
         self._emit = emit
-        self._searching: SearchStatus | None = None
+        # Server tools whose status line still says that they work, by place.
+        self._working: dict[object, ToolStatus] = {}
         self._writer = ChunkWriter(model_id)
         self._reader = _READERS[request.endpoint]()
 
@@ -78,7 +82,8 @@ class Answer:
             yield self._writer.finish(self._reader.finish_reason or "stop")
         except PipeError as error:
             yield error_event(str(error))
-        await self._end_search()
+        finally:
+            await self._end_tools()
         if self._reader.usage:
             yield self._writer.usage(self._reader.usage)
         yield DONE
@@ -93,7 +98,7 @@ class Answer:
         except PipeError as error:
             return error_body(str(error))
         finally:
-            await self._end_search()
+            await self._end_tools()
         if self._request.is_task:
             # A task wants one text; a model that thought until its tokens were used up has at least said that.
             whole = merge_deltas(deltas)
@@ -110,7 +115,7 @@ class Answer:
         ):
             async for deltas in batches:
                 has_answer = has_answer or any(delta.has_answer for delta in deltas)
-                await self._tell_searches()
+                await self._tell_tools()
                 if visible := self._visible(deltas):
                     shown = True
                     yield visible
@@ -125,26 +130,29 @@ class Answer:
             yield closing
 
     def _visible(self, deltas: list[Delta]) -> list[Delta]:
-        """What of the deltas is shown: all, or all but the reasoning."""
-        if self._request.shows_reasoning or self._request.is_task:
+        """What of the deltas is shown: all, or all but the reasoning (which a task may need when there is nothing else)."""
+        if self._request.shows_reasoning or (self._request.is_task and not self._request.body["stream"]):
             return deltas
         for delta in deltas:
             delta.reasoning, delta.details = "", []
         return [delta for delta in deltas if delta.has_answer or delta.annotations]
 
-    async def _tell_searches(self) -> None:
+    async def _tell_tools(self) -> None:
         """Show what server tools are doing."""
         statuses, self._reader.statuses = self._reader.statuses, []
-        for status in statuses:
-            self._searching = None if status.done else status
+        for place, status in statuses:
+            self._working.pop(place, None)
+            if not status.done:
+                self._working[place] = status
             await self._show(_status_event(status))
 
-    async def _end_search(self) -> None:
-        """A status that is never done would shimmer for ever."""
-        await self._tell_searches()
-        if self._searching is not None:
-            await self._show(_status_event(self._searching._replace(done=True)))
-            self._searching = None
+    async def _end_tools(self) -> None:
+        """A status that is never done would shimmer for ever, also after Stop or an error."""
+        await self._tell_tools()
+        failed = self._reader.error is not None or not self._reader.ended
+        while self._working:
+            _, status = self._working.popitem()
+            await self._show(_status_event(status._replace(done=True, failed=failed)))
 
     async def _show(self, event: dict[str, Any]) -> None:
         if self._emit is None or self._request.is_task:
@@ -214,13 +222,15 @@ class Answer:
         return answer
 
 
-def _status_event(status: SearchStatus) -> dict[str, Any]:
+def _status_event(status: ToolStatus) -> dict[str, Any]:
     """The status line of a server tool, in the form that Open WebUI draws with its links."""
-    doing, did = _TOOL_WORDS.get(status.tool, ("Working", "Done"))
-    words = did if status.done else doing
-    data: dict[str, Any] = {"description": f"{words}: {status.query}" if status.query else words, "done": status.done}
+    name = status.tool.removeprefix("openrouter:").replace("_", " ")
+    doing, did = _TOOL_WORDS.get(status.tool, (f"Using {name}", f"Used {name}"))
+    words = f"{doing} failed" if status.failed else did if status.done else doing
+    about = status.query or next(iter(status.urls), "")
+    data: dict[str, Any] = {"description": f"{words}: {about}" if about else words, "done": status.done}
     if status.urls:
-        data |= {"action": "web_search", "urls": list(dict.fromkeys(status.urls)), "query": status.query}
+        data |= {"action": "web_search", "urls": list(status.urls), "query": status.query}
     return {"type": "status", "data": data}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .deltas import AnswerReader, dicts_of
+from .deltas import AnswerReader, dicts_of, place_of
 
 
 class ChatReader(AnswerReader):
@@ -27,7 +27,10 @@ class ChatReader(AnswerReader):
             self._fail(_with_provider(error, event.get("provider")))
 
     def _read_choice(self, choice: Mapping[str, Any]) -> None:
-        message = choice.get("delta") or choice.get("message")
+        message = choice.get("delta")
+        if not isinstance(message, dict):
+            # Beside a delta it would be a summary of what has been said.
+            message = choice.get("message")
         if isinstance(message, dict):
             # `reasoning`, `reasoning_content` and the details say the same: one of them is shown.
             told = self._details.add(message.get("reasoning_details"))
@@ -35,11 +38,7 @@ class ChatReader(AnswerReader):
             self._add_text(_content_text(message.get("content")))
             self._add_text(message.get("refusal"))
             for number, call in enumerate(dicts_of(message, "tool_calls")):
-                function = call.get("function")
-                function = function if isinstance(function, dict) else {}
-                self._add_call(
-                    call.get("index", number), call.get("id"), function.get("name"), function.get("arguments")
-                )
+                self._read_call(call, number if "message" in choice else None)
             for annotation in dicts_of(message, "annotations"):
                 self._add_annotation(annotation)
             for image in dicts_of(message, "images"):
@@ -47,6 +46,16 @@ class ChatReader(AnswerReader):
                 self._add_image(url.get("url") if isinstance(url, dict) else url)
         if isinstance(reason := choice.get("finish_reason"), str):
             self.finish_reason = reason
+
+    def _read_call(self, call: Mapping[str, Any], number: int | None) -> None:
+        function = call.get("function")
+        function = function if isinstance(function, dict) else {}
+        place = place_of(call.get("index"))
+        self._add_call(
+            self._calls.add(
+                number if place is None else place, call.get("id"), function.get("name"), function.get("arguments")
+            )
+        )
 
 
 def _with_provider(error: object, provider: object) -> object:

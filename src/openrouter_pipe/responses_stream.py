@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
-from .deltas import AnswerReader, SearchStatus, dicts_of
-from .reasoning import details_of
+from .deltas import AnswerReader, ToolStatus, dicts_of, place_of
+from .reasoning import DetailsCollector, details_of
 
 # `/responses` name → chat name. Source: OpenRouter's OpenAPI document, Usage and ChatUsage.
 _USAGE_NAMES = {
@@ -20,8 +20,10 @@ _USAGE_NAMES = {
 _Place = tuple[str, Any, Any]
 # Type of an output item → where it is shown.
 _CHANNELS = {"message": "text", "reasoning": "reasoning"}
-# Server tools that take a while, so that people are told.
-_SEARCHES = ("web_search_call", "openrouter:web_search", "openrouter:web_fetch", "file_search_call")
+# The makers' own server tools; OpenRouter's have names of their own.
+_NATIVE_TOOLS = ("web_search_call", "file_search_call", "code_interpreter_call")
+_IMAGES = ("image_generation_call", "openrouter:image_generation")
+_LINKS = ("https://", "http://")
 _INCOMPLETE_REASONS = {"max_output_tokens": "length", "content_filter": "content_filter"}
 
 
@@ -35,13 +37,19 @@ class ResponsesReader(AnswerReader):
         # (channel, item) → the kind of event that tells it.
         self._kinds: dict[tuple[str, object], str] = {}
         self._latest: dict[str, _Place] = {}
-        # Items that are complete (reasoning, calls, images, searches), by index and by what they are.
+        # The latest state of each reasoning item and of each server tool, by place.
         self._reasoning_items: dict[object, dict[str, Any]] = {}
-        self._with_arguments: set[object] = set()
+        self._tools: dict[object, ToolStatus] = {}
 
     def read_whole(self, answer: Mapping[str, Any]) -> None:
         """Read a whole response object."""
         self._close({"response": answer})
+
+    def _whole_details(self) -> list[dict[str, Any]]:
+        self._details = DetailsCollector()
+        for item in self._reasoning_items.values():
+            self._details.append(details_of(item))
+        return super()._whole_details()
 
     def _read_event(self, event: dict[str, Any]) -> None:
         handler = self._handlers.get(str(event.get("type")))
@@ -54,10 +62,10 @@ class ResponsesReader(AnswerReader):
         self._say(("text", _item_of(event), None), event)
 
     def _reasoning_text(self, event: Mapping[str, Any]) -> None:
-        self._say(("reasoning", _item_of(event), event.get("content_index")), event)
+        self._say(("reasoning", _item_of(event), place_of(event.get("content_index"))), event)
 
     def _reasoning_summary(self, event: Mapping[str, Any]) -> None:
-        self._say(("reasoning", _item_of(event), event.get("summary_index")), event)
+        self._say(("reasoning", _item_of(event), place_of(event.get("summary_index"))), event)
 
     def _say(self, place: _Place, event: Mapping[str, Any]) -> None:
         channel, item, _ = place
@@ -77,47 +85,41 @@ class ResponsesReader(AnswerReader):
         item = event.get("item")
         if not isinstance(item, dict):
             return
+        place = _item_of(event)
         if item.get("type") == "function_call":
-            self._add_call(_item_of(event), item.get("call_id"), item.get("name"))
-        elif item.get("type") in _SEARCHES:
-            self._note_search(item, done=False)
+            self._add_call(self._calls.add(place, item.get("call_id"), item.get("name"), item.get("arguments")))
+        elif _is_server_tool(item):
+            self._note_tool(place, item, done=False)
 
     def _arguments(self, event: Mapping[str, Any]) -> None:
-        place = _item_of(event)
-        whole = event.get("arguments")
-        if isinstance(event.get("delta"), str):
-            self._with_arguments.add(place)
-            self._add_call(place, arguments=event["delta"])
-        elif isinstance(whole, str) and place not in self._with_arguments:
-            self._with_arguments.add(place)
-            self._add_call(place, arguments=whole)
+        self._add_call(self._calls.add(_item_of(event), None, None, event.get("delta")))
+
+    def _whole_arguments(self, event: Mapping[str, Any]) -> None:
+        self._add_call(self._calls.complete(_item_of(event), None, event.get("name"), event.get("arguments")))
 
     def _annotation(self, event: Mapping[str, Any]) -> None:
-        self._cite(event.get("annotation"))
+        if isinstance(annotation := event.get("annotation"), dict):
+            self._add_annotation(annotation)
 
-    def _cite(self, annotation: object) -> None:
-        """A citation in the nested form of /chat/completions."""
-        if (
-            isinstance(annotation, dict)
-            and annotation.get("type") == "url_citation"
-            and "url_citation" not in annotation
-        ):
-            citation = {key: value for key, value in annotation.items() if key != "type"}
-            annotation = {"type": "url_citation", "url_citation": citation}
-        self._add_annotation(annotation)
-
-    def _note_search(self, item: Mapping[str, Any], done: bool) -> None:
+    def _note_tool(self, place: object, item: Mapping[str, Any], done: bool) -> None:
+        """Tell what a server tool does, once when it begins and once when it is done."""
         action = item.get("action")
-        action = action if isinstance(action, dict) else {}
-        sources = action.get("sources")
-        found = (
-            source.get("url") for source in (sources if isinstance(sources, list) else ()) if isinstance(source, dict)
+        # A page that is fetched stands beside the action, or there is none.
+        action = {**item, **action} if isinstance(action, dict) else item
+        queries = action.get("queries")
+        asked = [action.get("query"), *(queries if isinstance(queries, list) else ())]
+        found = [action.get("url"), *(source.get("url") for source in dicts_of(action, "sources"))]
+        status = ToolStatus(
+            str(item.get("type")),
+            next((query for query in asked if isinstance(query, str) and query), ""),
+            tuple(dict.fromkeys(url for url in found if isinstance(url, str) and url.startswith(_LINKS))),
+            done,
+            item.get("status") == "failed",
         )
-        urls = tuple(url for url in (action.get("url"), *found) if isinstance(url, str))
-        query = action.get("query")
-        status = SearchStatus(str(item.get("type")), query if isinstance(query, str) else "", urls, done)
-        if self._is_new(f"status {item.get('id')} {status}"):
-            self.statuses.append(status)
+        if done and status in self._tools.values():
+            return
+        self._tools[place] = status
+        self.statuses.append((place, status))
 
     def _item_done(self, event: Mapping[str, Any]) -> None:
         if isinstance(item := event.get("item"), dict):
@@ -127,17 +129,17 @@ class ResponsesReader(AnswerReader):
         """Add what no event has streamed of an output item, under this index or (it happens) another one."""
         kind = item.get("type")
         if kind == "function_call":
-            self._read_call(index, item)
-        elif kind in ("image_generation_call", "openrouter:image_generation"):
-            self._add_image(_image_url(item))
-        elif kind in _SEARCHES:
-            self._note_search(item, done=True)
+            self._add_call(self._calls.complete(index, item.get("call_id"), item.get("name"), item.get("arguments")))
         elif kind == "reasoning":
             self._reasoning_items[index] = dict(item)
         elif kind == "message":
             for part in dicts_of(item, "content"):
                 for annotation in dicts_of(part, "annotations"):
-                    self._cite(annotation)
+                    self._add_annotation(annotation)
+        elif _is_server_tool(item):
+            self._note_tool(index, item, done=True)
+        if kind in _IMAGES:
+            self._add_image(item.get("imageUrl") or item.get("result") or item.get("imageB64"))
         channel = _CHANNELS.get(str(item.get("type")), "")
         if not channel or (channel, index) in self._kinds:
             return
@@ -147,13 +149,6 @@ class ResponsesReader(AnswerReader):
         if said.isdisjoint((whole, *content, *summary)):
             for number, text in enumerate([whole] if channel == "text" else content or summary):
                 self._say((channel, index, number), {"delta": text})
-
-    def _read_call(self, index: object, item: Mapping[str, Any]) -> None:
-        call_id = item.get("call_id")
-        place = next((place for place, known in self._calls.items() if call_id and known[1] == call_id), index)
-        arguments = None if place in self._with_arguments else item.get("arguments")
-        self._with_arguments.add(place)
-        self._add_call(place, call_id, item.get("name"), arguments)
 
     def _close(self, event: Mapping[str, Any]) -> None:
         response = event.get("response")
@@ -170,8 +165,6 @@ class ResponsesReader(AnswerReader):
             self._reasoning_items.clear()
         for index, item in enumerate(output):
             self._read_item(index, item)
-        for item in self._reasoning_items.values():
-            self._details.append(details_of(item))
         details = response.get("incomplete_details")
         reason = details.get("reason") if isinstance(details, dict) else None
         self.finish_reason = _INCOMPLETE_REASONS.get(str(reason), "stop")
@@ -198,7 +191,7 @@ class ResponsesReader(AnswerReader):
         "response.output_item.added": _item_added,
         "response.output_item.done": _item_done,
         "response.function_call_arguments.delta": _arguments,
-        "response.function_call_arguments.done": _arguments,
+        "response.function_call_arguments.done": _whole_arguments,
         "response.output_text.annotation.added": _annotation,
         "response.completed": _close,
         "response.incomplete": _close,
@@ -216,19 +209,18 @@ def chat_usage(usage: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _item_of(event: Mapping[str, Any]) -> Any:
+def _item_of(event: Mapping[str, Any]) -> object:
     """Which output item an event belongs to. The index is reliable, the id is not: it may differ at the end."""
-    return event.get("output_index", event.get("item_id"))
+    place = place_of(event.get("output_index"))
+    if place is None:
+        item = event.get("item")
+        place = place_of(event.get("item_id") or (item.get("id") if isinstance(item, dict) else None))
+    return place
 
 
-def _image_url(item: Mapping[str, Any]) -> str:
-    """The picture of an item: an address, a data URL, or base64 without its head."""
-    image = item.get("imageUrl") or item.get("result") or item.get("imageB64")
-    if not isinstance(image, str) or not image:
-        return ""
-    if image.startswith(("data:", "http://", "https://")):
-        return image
-    return f"data:image/{item.get('output_format') or 'png'};base64,{image}"
+def _is_server_tool(item: Mapping[str, Any]) -> bool:
+    kind = str(item.get("type"))
+    return kind in _NATIVE_TOOLS or kind.startswith("openrouter:")
 
 
 def _part_texts(item: Mapping[str, Any], key: str) -> list[str]:
