@@ -43,16 +43,22 @@ class CatalogStore:
 
     async def catalog_for_list(self, settings: Settings, directory: Path | None) -> Catalog | None:
         """The catalog for the model list. Waits for the network, 5 s at most, only when nothing at all is known."""
-        catalog = await self.catalog_for_chat(settings, directory)
-        account = self._account
-        if catalog is None and account is not None:
+        account = await self._account_of(settings, directory)
+        if account is None:
+            return None
+        if account.catalog is None:
             await account.rows.wait(_LIST_WAITS_SECONDS)
-            catalog = account.catalog
-        return catalog
+        return account.catalog
 
     async def catalog_for_chat(self, settings: Settings, directory: Path | None) -> Catalog | None:
         """The catalog from memory or disk, None when unknown. A refresh that is due starts in the background."""
+        account = await self._account_of(settings, directory)
+        return account.catalog if account else None
+
+    async def _account_of(self, settings: Settings, directory: Path | None) -> _Account | None:
+        """What is known of the account in use, its refresh started if it is due; None without a key or an address."""
         if not settings.api_key or not settings.base_url:
+            self._account = None
             return None
         zdr = settings.publishing.zdr_only
         key = hashlib.sha256(f"{settings.base_url}\0{settings.api_key}\0{zdr}".encode()).hexdigest()[:16]
@@ -62,7 +68,7 @@ class CatalogStore:
             account = self._account = _Account(key, path)
         await account.read_disk()
         account.refresh(self._transport, settings)
-        return account.catalog
+        return account
 
     def problems(self) -> list[Problem]:
         """Why the catalog or the presets could not be fetched, as of now."""
@@ -130,6 +136,7 @@ class _Account:
         self._rows_at = 0.0
         self._presets_at = 0.0
         self._disk: asyncio.Task[None] | None = None
+        self._saving = asyncio.Lock()
 
     async def read_disk(self) -> None:
         """Take the copy on disk, once; concurrent callers wait for the same read."""
@@ -179,9 +186,13 @@ class _Account:
             self.catalog = self.catalog.with_presets(self._presets)
 
     async def _save(self) -> None:
-        if self._path is not None and self.catalog is not None:
-            state = (self.catalog, self._presets, self._rows_at, self._presets_at)
-            await asyncio.to_thread(_write_file, self._path, state)
+        if self._path is None:
+            return
+        # One after the other, and what is known then: rows and presets may arrive together.
+        async with self._saving:
+            if self.catalog is not None:
+                state = (self.catalog, self._presets, self._rows_at, self._presets_at)
+                await asyncio.to_thread(_write_file, self._path, state)
 
 
 def _is_stale(fetched_at: float, settings: Settings) -> bool:

@@ -160,6 +160,15 @@ async def test_no_key_asks_nobody(caplog: pytest.LogCaptureFixture) -> None:
     assert "API_KEY" in caplog.text
 
 
+@pytest.mark.parametrize("valves", [{"API_KEY": ""}, {"API_KEY": "no key"}, {"BASE_URL": "no address"}])
+async def test_without_a_key_or_an_address_the_list_known_before_is_not_shown(valves: dict[str, str]) -> None:
+    async with Sandbox() as sandbox:
+        made = new_pipe(sandbox)
+        assert await ids(made)
+        made.valves = pipe.Pipe.Valves(**{"API_KEY": KEY, "BASE_URL": sandbox.base_url, **valves})
+        assert await ids(made) == []
+
+
 async def test_another_key_is_another_catalog(data: Path) -> None:
     async with Sandbox() as sandbox:
         made = new_pipe(sandbox)
