@@ -193,8 +193,6 @@ class ModelRef(NamedTuple):
     def from_api(cls, text: str) -> ModelRef:
         """Read OpenRouter's spelling. Never fails: what is not a tag or a preset belongs to the base."""
         head, preset = _split_preset(text, _API_PRESET)
-        if preset is not None and not head:
-            return cls("", (), preset)
         return cls(*_split_tags(head), preset)
 
     @classmethod
@@ -208,8 +206,6 @@ class ModelRef(NamedTuple):
         head, preset = _split_preset(text, _WEBUI_PRESET)
         if preset is None:
             head, preset = _split_preset(text, _API_PRESET)
-        if preset is not None and not head:
-            return cls("", (), preset)
         base, variants = _split_tags(head)
         return cls(_first_dot_to_slash(base), variants, preset)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 from collections.abc import Iterator
 from types import FrameType
@@ -12,6 +13,8 @@ from hypothesis import settings
 # No deadline: a busy machine must not fail a property.
 settings.register_profile("project", deadline=None, max_examples=200)
 settings.load_profile("project")
+# It warns when the machine is short of inotify watches, and tests that count warnings mean the pipe's.
+logging.getLogger("aiodns").setLevel(logging.ERROR)
 
 
 @pytest.fixture

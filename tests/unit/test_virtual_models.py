@@ -459,6 +459,14 @@ def test_wildcards_that_multiply_are_cut(valves: dict[str, str]) -> None:
     assert len(published.left_out) <= 100_000
 
 
+def test_only_so_many_wildcards_count_and_that_is_said_once() -> None:
+    entries = [f"x/*:t{number}" for number in range(203)]
+    published = shown(",".join(entries), catalog=catalog_of("x/y"))
+    assert len(added(published)) == 200
+    cut = [problem for problem in published.problems if "200 entries with wildcards" in problem.reason]
+    assert [problem.entry for problem in cut] == ["x/*:t200"]
+
+
 def test_too_many_entries_are_cut_at_5000() -> None:
     catalog = catalog_of("x/y")
     published = shown(",".join(f"x/y@preset/p{number}" for number in range(5_001)), catalog=catalog)
