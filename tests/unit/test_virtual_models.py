@@ -65,6 +65,9 @@ def added(published: Published) -> list[str]:
         ("x/y:thinking", "the catalog has no x/y:thinking", ":thinking is deprecated", "x/y:thinking"),
         ("x/y:extended", "the catalog has no x/y:extended", ":extended is deprecated", "x/y:extended"),
         ("q/w:thinking:nitro", ":thinking is deprecated", "", "q/w:thinking:nitro"),
+        # The same tags put on whatever a pattern finds.
+        ("z/*:online", ":online is deprecated", "web search", "z/only:free:online"),
+        ("z/*:fast", "unknown variant :fast", ":nitro", "z/only:free:fast"),
         # A bad slug.
         ("x/y@preset/", "not the slug of a preset", "letters, digits", None),
         ("x/y@preset/é", "not the slug of a preset", "letters, digits", None),
