@@ -13,7 +13,7 @@ from .reasoning import DetailsCollector
 
 _PRIVATE = "The provider keeps this reasoning private."
 # Where a reasoning detail has what it is kept for.
-_DETAIL_CONTENTS = ("text", "summary", "data", "signature")
+_DETAIL_CONTENTS = ("text", "summary", "data", "signature", "result")
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
@@ -63,10 +63,14 @@ class _Call:
 
     def is_whole(self) -> bool:
         """Whether the arguments are a JSON object, to which nothing can be added."""
-        try:
-            return isinstance(parse_json(self.arguments), dict)
-        except ValueError:
-            return False
+        return _object_in(self.arguments) is not None
+
+    def is_part_of(self, name: str, arguments: str) -> bool:
+        """Whether it can become the call that these say, which may be written with other spaces."""
+        same = arguments.startswith(self.arguments) or (
+            self.is_whole() and _object_in(arguments) == _object_in(self.arguments)
+        )
+        return same and (not self.name or not name or name == self.name)
 
 
 class ToolCalls:
@@ -91,7 +95,9 @@ class ToolCalls:
         call = self._continued(place, call_id, name, arguments)
         if call is not None and name and name == call.name and arguments == call.arguments and call.is_whole():
             return None
-        return self._begin(place, call_id, name, arguments) if call is None else self._extend(call, name, arguments)
+        if call is not None:
+            return self._extend(call, name, arguments)
+        return self._begin(place, call_id, name, arguments) if call_id or name or arguments else None
 
     def complete(self, place: object, call_id: object, name: object, arguments: object) -> dict[str, Any] | None:
         """Take a whole call, parts of which may have come; returns the fragment that was missing."""
@@ -119,12 +125,11 @@ class ToolCalls:
     def _told(self, place: object, call_id: str, name: str, arguments: str) -> _Call | None:
         """The call that a whole one repeats. The closing list may put it at another place."""
         call = self._at.get(place)
-        if call is not None and name and call.name not in ("", name):
-            call = None
-        if call_id:
-            return call if call is not None and call.upstream_id in ("", call_id) else self._by_id.get(call_id)
-        same = (known for known in self._calls if (known.name, known.arguments) == (name, arguments))
-        return next(same, call)
+        if call is not None and call_id and call.upstream_id == call_id:
+            return call
+        here = [call] if call is not None and not (call_id and call.upstream_id) else []
+        elsewhere = [known for known in self._calls if known.upstream_id == call_id]
+        return next((known for known in here + elsewhere if known.is_part_of(name, arguments)), None)
 
     def _begin(self, place: object, call_id: str, name: str, arguments: str) -> dict[str, Any]:
         call = _Call(len(self._calls), place, call_id, name, arguments)
@@ -314,6 +319,14 @@ class AnswerReader:
 def place_of(place: object) -> object:
     """Where something belongs, as a key; None for what cannot be one."""
     return place if isinstance(place, int | str) else None
+
+
+def _object_in(text: str) -> dict[str, Any] | None:
+    try:
+        value = parse_json(text)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
 
 
 def _as_text(value: object) -> str:
