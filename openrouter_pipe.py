@@ -303,15 +303,17 @@ def host_secret() -> str:
 # Tool definitions and the choice among them, for each endpoint. OpenRouter's own server tools are passed through.
 # ------------------------------------------------------------------------------
 
-# Server tools that /chat/completions knows; the others, and the makers' native ones (`mcp`, …), exist on /responses only.
+# OpenRouter's server tools that exist on /responses only; all others, also future ones, are passed through.
 # Source: OpenRouter's OpenAPI document, ChatFunctionTool and ResponsesRequest.tools.
-_CHAT_SERVER_TOOLS = frozenset(
-    f"openrouter:{name}"
-    for name in (
-        *("advisor", "bash", "datetime", "experimental__search_models", "files", "fusion", "image_generation"),
-        *("subagent", "web_fetch", "web_search"),
-    )
-) | {"web_search", "web_search_preview"}
+_RESPONSES_ONLY = ("openrouter:apply_patch", "openrouter:shell", "openrouter:tool_search")
+_SHORTHANDS = ("web_search", "web_search_2025_08_26", "web_search_preview", "web_search_preview_2025_03_11")
+# What else than the function itself a definition may carry.
+_CHAT_EXTRAS = ("cache_control", "eager_input_streaming")
+_RESPONSES_EXTRAS = ("defer_loading",)
+_FUNCTION_TYPES = {"name": str, "description": str, "parameters": dict, "strict": bool}
+_CHOICES = ("auto", "none", "required")
+# Source: OpenRouter's OpenAPI document, OpenAIResponsesToolChoice.
+_RESPONSES_CHOICES = ("allowed_tools", "apply_patch", "shell", "web_search_preview", "web_search_preview_2025_03_11")
 
 
 def chat_tools(tools: object) -> tuple[list[dict[str, Any]], list[str]]:
@@ -320,9 +322,8 @@ def chat_tools(tools: object) -> tuple[list[dict[str, Any]], list[str]]:
     left_out: list[str] = []
     for tool in _tools_of(tools):
         if function := _function_of(tool):
-            extras = {"cache_control": tool["cache_control"]} if "cache_control" in tool else {}
-            kept.append({"type": "function", "function": function, **extras})
-        elif tool.get("type") in _CHAT_SERVER_TOOLS:
+            kept.append({"type": "function", "function": function, **_extras(tool, _CHAT_EXTRAS)})
+        elif _is_chat_server_tool(tool.get("type")):
             kept.append(tool)
         else:
             left_out.append(f"tool {tool.get('type')}")
@@ -334,11 +335,11 @@ def responses_tools(tools: object) -> tuple[list[dict[str, Any]], list[str]]:
     kept: list[dict[str, Any]] = []
     left_out: list[str] = []
     for tool in _tools_of(tools):
-        function = _function_of(tool)
-        if function:
+        kind = tool.get("type")
+        if function := _function_of(tool):
             # `parameters` is required here, even where a function has none.
-            kept.append({"type": "function", "parameters": None, **function})
-        elif tool.get("type") not in (None, "function"):
+            kept.append({"type": "function", "parameters": None, **function, **_extras(tool, _RESPONSES_EXTRAS)})
+        elif isinstance(kind, str) and kind not in ("", "function"):
             kept.append(tool)
         else:
             left_out.append("tool without a name")
@@ -346,15 +347,31 @@ def responses_tools(tools: object) -> tuple[list[dict[str, Any]], list[str]]:
 
 
 def chat_tool_choice(choice: object) -> object:
-    """`tool_choice` as /chat/completions takes it."""
+    """`tool_choice` as /chat/completions takes it; None when it makes no sense there."""
     name = _chosen_function(choice)
-    return {"type": "function", "function": {"name": name}} if name else choice
+    if name:
+        return {"type": "function", "function": {"name": name}}
+    known = choice in _CHOICES or (isinstance(choice, dict) and _is_chat_server_tool(choice.get("type")))
+    return choice if known else None
 
 
 def responses_tool_choice(choice: object) -> object:
-    """`tool_choice` as /responses takes it."""
+    """`tool_choice` as /responses takes it; None when it makes no sense there."""
     name = _chosen_function(choice)
-    return {"type": "function", "name": name} if name else choice
+    if name:
+        return {"type": "function", "name": name}
+    known = choice in _CHOICES or (isinstance(choice, dict) and choice.get("type") in _RESPONSES_CHOICES)
+    return choice if known else None
+
+
+def _is_chat_server_tool(kind: object) -> bool:
+    if not isinstance(kind, str):
+        return False
+    return kind in _SHORTHANDS or (kind.startswith("openrouter:") and kind not in _RESPONSES_ONLY)
+
+
+def _extras(tool: Mapping[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
+    return {key: tool[key] for key in keys if tool.get(key) is not None}
 
 
 def _tools_of(tools: object) -> list[dict[str, Any]]:
@@ -366,10 +383,10 @@ def _function_of(tool: Mapping[str, Any]) -> dict[str, Any] | None:
     if tool.get("type") != "function":
         return None
     function = tool.get("function", tool)
-    if not isinstance(function, dict) or not isinstance(function.get("name"), str) or not function["name"]:
+    if not isinstance(function, dict) or not function.get("name"):
         return None
-    known = ("name", "description", "parameters", "strict")
-    return {key: function[key] for key in known if function.get(key) is not None}
+    known = {key: function[key] for key, kind in _FUNCTION_TYPES.items() if isinstance(function.get(key), kind)}
+    return known if "name" in known else None
 
 
 def _chosen_function(choice: object) -> str | None:
@@ -1007,7 +1024,6 @@ _LENGTHS = ("max_tokens", "max_completion_tokens")
 def read_parameters(body: Mapping[str, Any], model: Model | None) -> tuple[dict[str, Any], list[str]]:
     """The parameters of the request that the model takes, and the names of those that are left out."""
     supported = model.supported_parameters if model else frozenset()
-    routes = model is not None and model.is_router
     asked: dict[str, Any] = {}
     left_out: list[str] = []
     for parameter in PARAMETERS:
@@ -1016,7 +1032,7 @@ def read_parameters(body: Mapping[str, Any], model: Model | None) -> tuple[dict[
             continue
         convert = _CONVERTERS.get(parameter.name)
         value = convert(value) if convert is not None else value
-        refused = supported and not routes and parameter.needs and supported.isdisjoint(parameter.needs)
+        refused = supported and parameter.needs and supported.isdisjoint(parameter.needs)
         if value is None or refused:
             left_out.append(parameter.name)
         else:
@@ -1043,7 +1059,7 @@ def place_parameters(asked: Mapping[str, Any], endpoint: Endpoint) -> tuple[dict
         if not place or place == _NOT_NEEDED:
             left_out.append(parameter.name)
             continue
-        adapt = _FOR_RESPONSES.get(parameter.name) if endpoint == "responses" else None
+        adapt = _ADAPTED[endpoint].get(parameter.name)
         if adapt is not None:
             value = adapt(value)
             if len(value) < len(asked[parameter.name]):
@@ -1098,6 +1114,10 @@ def _list_of_texts(value: object) -> object:
     return texts or None
 
 
+def _without(value: Mapping[str, Any], *keys: str) -> dict[str, Any]:
+    return {key: setting for key, setting in value.items() if key not in keys}
+
+
 def _text_format(value: Mapping[str, Any]) -> Mapping[str, Any]:
     """`response_format` as `text.format`: the same without the nesting of the schema."""
     schema = value.get("json_schema")
@@ -1113,11 +1133,13 @@ _CONVERTERS: dict[str, Callable[[object], object]] = {
     "reasoning": _object,
     "modalities": _list_of_texts,
 }
-# What /responses has in another shape, or only in part.
-_FOR_RESPONSES: dict[str, Callable[[Any], Any]] = {
-    "response_format": _text_format,
-    "reasoning": lambda value: {key: setting for key, setting in value.items() if key != "exclude"},
-    "modalities": lambda value: [kind for kind in value if kind != "audio"],
+# What an endpoint has in another shape, or only in part.
+_ADAPTED: dict[Endpoint, dict[str, Callable[[Any], Any]]] = {
+    "responses": {
+        "response_format": _text_format,
+        "modalities": lambda value: [kind for kind in value if kind != "audio"],
+    },
+    "chat_completions": {"reasoning": lambda value: _without(value, "context", "mode")},
 }
 
 
@@ -1199,15 +1221,30 @@ def _iter_entries(text: str) -> Iterator[str]:
 # ------------------------------------------------------------------------------
 
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+# The keys of `reasoning` that say how much.
+_AMOUNTS = frozenset(("effort", "max_tokens", "enabled"))
 # Type of a detail → the field with its content, which streams in fragments.
 _CONTENT_FIELDS = {"reasoning.text": "text", "reasoning.summary": "summary", "reasoning.encrypted": "data"}
-# Open WebUI drops details of this format that have no signature; encrypted ones never have one, so they carry a stand-in.
+# Without these a detail would be refused. Source: OpenRouter's OpenAPI document, ReasoningDetailUnion.
+_REQUIRED = {
+    "reasoning.summary": ("summary",),
+    "reasoning.encrypted": ("data",),
+    "reasoning.server_tool_call": ("tool_name", "arguments", "result"),
+}
+_FIELD_TYPES: dict[str, Any] = {
+    **dict.fromkeys(("text", "summary", "data", "id", "format", "signature"), str | None),
+    "index": int,
+}
+# Open WebUI drops details of this format that have no signature; where one is not to be expected, a stand-in keeps them.
 _SIGNED_FORMAT = "anthropic-claude-v1"
-_STAND_IN = "encrypted"
+_STAND_IN = "not signed"
 
 
 class ReasoningRequest(NamedTuple):
-    """What to send as `reasoning` (None: nothing), whether to show what comes back, and whether the model is known to think."""
+    """What to send as `reasoning` (None: nothing), whether to show what comes back, and whether the model is to think.
+
+    Where it is not to be shown, `exclude` says so; only /chat/completions has that.
+    """
 
     parameters: dict[str, Any] | None
     shown: bool
@@ -1227,29 +1264,47 @@ def choose_reasoning(
     if not enabled or least:
         lowest = nearest_effort("none", model)
         # A model of which nothing is known might refuse it in a task, where nobody asked; the admin's switch is obeyed.
-        sent = {"effort": lowest} if reasons or not enabled else None
+        hidden = {} if enabled else {"exclude": True}
+        sent = {"effort": lowest, **hidden} if reasons or not enabled else None
         return ReasoningRequest(sent, enabled, reasons is True and lowest != "none")
-    own = asked.get("reasoning")
-    parameters: dict[str, Any] = dict(own) if isinstance(own, dict) else {}
-    wanted = parameters.pop("effort", None)
-    if wanted is None and "max_tokens" not in parameters:
-        wanted = asked.get("reasoning_effort")
-    if wanted is None and not parameters and default_effort != "default":
-        wanted = default_effort
-    effort = wanted.strip().lower() if isinstance(wanted, str) else ""
-    if effort in EFFORTS:
-        parameters["effort"] = nearest_effort(effort, model)
+    parameters = _asked_reasoning(asked, model)
+    if _AMOUNTS.isdisjoint(parameters) and default_effort != "default":
+        parameters["effort"] = nearest_effort(default_effort, model)
     off = parameters.get("effort") == "none" or parameters.get("enabled") is False
-    return ReasoningRequest(parameters or None, True, reasons is True and not off)
+    shown = parameters.get("exclude") is not True and asked.get("include_reasoning") is not False
+    wanted = reasons is True or not _AMOUNTS.isdisjoint(parameters)
+    return ReasoningRequest(parameters or None, shown, wanted and not off)
 
 
 def nearest_effort(effort: str, model: Model | None) -> str:
     """The listed effort closest to `effort`, the lower one of two; `none` stays allowed unless reasoning is mandatory."""
-    listed = [known for known in EFFORTS[1:] if model is None or not model.efforts or known in model.efforts]
-    if effort == "none" and not (model is not None and model.reasoning_mandatory):
+    mandatory = model is not None and model.reasoning_mandatory
+    if effort == "none" and not mandatory:
         return "none"
+    listed = [known for known in EFFORTS if model is not None and known in model.efforts]
+    allowed = [known for known in listed if known != "none" or not mandatory] or EFFORTS[1:]
     wanted = EFFORTS.index(effort)
-    return min(listed, key=lambda known: (abs(EFFORTS.index(known) - wanted), EFFORTS.index(known)), default=effort)
+    return min(allowed, key=lambda known: (abs(EFFORTS.index(known) - wanted), EFFORTS.index(known)))
+
+
+def _asked_reasoning(asked: Mapping[str, Any], model: Model | None) -> dict[str, Any]:
+    """`reasoning` and `reasoning_effort` (free text in Open WebUI) as one; of two statements the more exact one holds."""
+    own = asked.get("reasoning")
+    parameters = {key: value for key, value in own.items() if value is not None} if isinstance(own, dict) else {}
+    effort = _known_effort(parameters.pop("effort", None))
+    if not effort and "max_tokens" not in parameters:
+        effort = _known_effort(asked.get("reasoning_effort"))
+    if parameters.get("enabled") is False and model is not None and model.reasoning_mandatory:
+        del parameters["enabled"]
+        effort = "none"
+    if effort:
+        parameters["effort"] = nearest_effort(effort, model)
+    return parameters
+
+
+def _known_effort(value: object) -> str:
+    effort = value.strip().lower() if isinstance(value, str) else ""
+    return effort if effort in EFFORTS else ""
 
 
 class DetailsCollector:
@@ -1257,121 +1312,176 @@ class DetailsCollector:
 
     def __init__(self) -> None:
         self._details: list[dict[str, Any]] = []
-        self._by_place: dict[tuple[object, object], dict[str, Any]] = {}
+        self._by_place: dict[tuple[int, str], dict[str, Any]] = {}
+        # Where a reasoning item begins in the details.
+        self._beginnings: set[int] = set()
 
     def add(self, fragments: object) -> str:
         """Take the fragments of one event; returns the readable text that they add."""
         text = ""
         for fragment in fragments if isinstance(fragments, list) else [fragments]:
-            if isinstance(fragment, dict) and fragment.get("type") in _CONTENT_FIELDS:
+            if isinstance(fragment, dict) and _is_detail(fragment):
                 text += self._add(fragment)
         return text
 
     def append(self, details: Iterable[Mapping[str, Any]]) -> None:
-        """Take details that are complete."""
+        """Take details that are complete; those of one call are one reasoning item."""
+        self._beginnings.add(len(self._details))
         self._details += [dict(detail) for detail in details]
 
     def result(self) -> list[dict[str, Any]]:
-        """The whole details, in order, as Open WebUI keeps them: each with an index of its own."""
-        details = []
-        for index, detail in enumerate(self._details):
-            stand_in = detail["type"] == "reasoning.encrypted" and detail.get("format") == _SIGNED_FORMAT
-            details.append({**detail, **({"signature": _STAND_IN} if stand_in else {}), "index": index})
+        """The whole details, in order, as Open WebUI keeps them: each with an index of its own.
+
+        Between two reasoning items an index is left out: that tells them apart where their ids do not.
+        """
+        details: list[dict[str, Any]] = []
+        index = -1
+        for place, detail in enumerate(self._details):
+            index += 2 if place in self._beginnings and details else 1
+            # A text without its signature is half a text; it would be refused upstream, so Open WebUI may drop it.
+            kept = detail if detail["type"] == "reasoning.text" else _with_stand_in(detail)
+            details.append({**kept, "index": index})
         return details
 
     def _add(self, fragment: Mapping[str, Any]) -> str:
-        field = _CONTENT_FIELDS[fragment["type"]]
-        new = fragment.get(field)
-        new = new if isinstance(new, str) else ""
+        kind = fragment["type"]
+        field = _CONTENT_FIELDS.get(kind, "")
+        content = fragment.get(field)
+        news = {key: value for key, value in fragment.items() if value is not None and key != field}
+        if isinstance(content, str):
+            news[field] = content
         known = self._known(fragment)
         if known is None:
-            known = {key: value for key, value in fragment.items() if value is not None}
-            self._details.append(known)
+            self._details.append(news)
             if isinstance(fragment.get("index"), int):
-                self._by_place[fragment["index"], fragment["type"]] = known
+                self._by_place[fragment["index"], kind] = news
         else:
-            before = known.get(field) or ""
-            known.update({key: value for key, value in fragment.items() if value is not None and key != field})
-            # Data is opaque and comes whole; one that is repeated is the same one.
-            new = "" if field == "data" and new == before else new
-            known[field] = before + new
-        return new if field != "data" else ""
+            before, content = known.get(field, ""), news.pop(field, None)
+            known.update({key: value for key, value in news.items() if value != ""})
+            # Data is opaque; data that is repeated is the same.
+            if content and not (kind == "reasoning.encrypted" and content == before):
+                known[field] = before + content
+        return content if isinstance(content, str) and kind != "reasoning.encrypted" else ""
 
     def _known(self, fragment: Mapping[str, Any]) -> dict[str, Any] | None:
         """The detail that a fragment continues."""
-        if isinstance(fragment.get("index"), int):
-            known = self._by_place.get((fragment["index"], fragment["type"]))
+        kind, index = fragment["type"], fragment.get("index")
+        if kind not in _CONTENT_FIELDS:
+            return next((detail for detail in self._details if detail == fragment), None)
+        if isinstance(index, int):
+            known = self._by_place.get((index, kind))
+        elif kind == "reasoning.encrypted":
+            known = next((detail for detail in self._details if detail.get("data") == fragment.get("data")), None)
         else:
-            known = self._details[-1] if self._details and self._details[-1]["type"] == fragment["type"] else None
-        ids = {known.get("id"), fragment.get("id")} - {None} if known else set()
+            known = self._details[-1] if self._details and self._details[-1]["type"] == kind else None
+            # What is signed is complete.
+            known = None if known is not None and known.get("signature") else known
+        ids = {known.get("id"), fragment.get("id")} - {None, ""} if known else set()
         return known if len(ids) < 2 else None
 
 
 def replayed_details(details: object) -> list[dict[str, Any]]:
     """The details of a message as they came from upstream: without what was added to keep them in Open WebUI."""
     replayed = []
-    for detail in details if isinstance(details, list) else ():
-        if isinstance(detail, dict) and isinstance(detail.get("type"), str) and detail["type"].startswith("reasoning."):
-            added = ("signature",) if detail["type"] == "reasoning.encrypted" else ()
-            replayed.append({key: value for key, value in detail.items() if key not in added})
+    for detail in filter(_is_detail, details if isinstance(details, list) else ()):
+        whole = {
+            key: value
+            for key, value in detail.items()
+            if isinstance(value, _FIELD_TYPES.get(key, object)) and not (key == "signature" and value == _STAND_IN)
+        }
+        if all(isinstance(whole.get(key), str) for key in _REQUIRED.get(whole["type"], ())):
+            replayed.append(whole)
     return replayed
 
 
 def details_of(item: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The details that stand for one `reasoning` item of /responses."""
-    common = {key: item[key] for key in ("id", "format") if isinstance(item.get(key), str)}
+    """The details that stand for one `reasoning` item of /responses. An item without an id gets one: it needs it upstream."""
+    common = {key: item[key] for key in ("id", "format") if isinstance(item.get(key), str) and item[key]}
+    common.setdefault("id", f"rs_{uuid.uuid4().hex[:24]}")
     details: list[dict[str, Any]] = [
         {"type": "reasoning.summary", "summary": text, **common} for text in _texts_of(item.get("summary"))
     ]
     details += [{"type": "reasoning.text", "text": text, **common} for text in _texts_of(item.get("content"))]
-    if isinstance(signature := item.get("signature"), str) and signature:
+    signature, data = item.get("signature"), item.get("encrypted_content")
+    if isinstance(signature, str) and signature:
         if not details or details[-1]["type"] != "reasoning.text":
-            details.append({"type": "reasoning.text", "text": "", **common})
+            details.append({"type": "reasoning.text", **common})
         details[-1]["signature"] = signature
-    if isinstance(data := item.get("encrypted_content"), str) and data:
+    if isinstance(data, str) and data:
         details.append({"type": "reasoning.encrypted", "data": data, **common})
-    return details
+    # With its proof an item is complete, and none of it may get lost.
+    return [_with_stand_in(detail) for detail in details] if signature or data else details
 
 
 def reasoning_items(details: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The `reasoning` items of /responses that stand for the details of one message; those that share an id are one item."""
+    """The `reasoning` items of /responses that stand for the details of one message; those that share an id are one item.
+
+    An item of which no detail has an id has none either.
+    """
     items: list[dict[str, Any]] = []
+    before: Mapping[str, Any] = {}
     for detail in details:
-        item = items[-1] if items else None
-        if item is None or not _continues(item, detail):
-            item = {"type": "reasoning", "id": detail.get("id") or f"rs_{len(items)}", "summary": []}
-            if isinstance(detail.get("format"), str):
-                item["format"] = detail["format"]
-            items.append(item)
-        _put(item, detail)
+        if detail.get("type") not in _CONTENT_FIELDS:
+            # A server tool's call has no place in such an item.
+            continue
+        if not items or not _continues(items[-1], before, detail):
+            items.append({"type": "reasoning", "summary": []})
+        _put(items[-1], detail)
+        before = detail
     return items
 
 
-def _continues(item: Mapping[str, Any], detail: Mapping[str, Any]) -> bool:
-    """Whether a detail belongs to the item before it: the same id, and nothing there yet that exists only once."""
-    if detail.get("id") != item["id"]:
+def _is_detail(value: object) -> bool:
+    kind = value.get("type") if isinstance(value, dict) else None
+    return isinstance(kind, str) and kind.startswith("reasoning.")
+
+
+def _with_stand_in(detail: dict[str, Any]) -> dict[str, Any]:
+    needed = detail.get("format") == _SIGNED_FORMAT and not detail.get("signature")
+    return {**detail, "signature": _STAND_IN} if needed else detail
+
+
+def _continues(item: Mapping[str, Any], before: Mapping[str, Any], detail: Mapping[str, Any]) -> bool:
+    """Whether a detail belongs to the item of the one before: the same id, and nothing there yet that exists only once.
+
+    /chat/completions leaves ids out, of all details of an item or of all but the last one: then an item ends with its proof.
+    """
+    index = detail.get("index")
+    if isinstance(index, int) and index - before.get("index", index) not in (0, 1):
         return False
-    if detail.get("type") == "reasoning.encrypted":
-        return "encrypted_content" not in item
-    return not (detail.get("signature") and "signature" in item)
+    proof = (
+        "encrypted_content"
+        if detail["type"] == "reasoning.encrypted"
+        else "signature"
+        if detail.get("signature")
+        else ""
+    )
+    if proof in item:
+        return False
+    if item.get("id") and detail.get("id"):
+        return bool(item["id"] == detail["id"])
+    return item.keys().isdisjoint(("signature", "encrypted_content"))
 
 
 def _put(item: dict[str, Any], detail: Mapping[str, Any]) -> None:
-    kind, text = detail.get("type"), detail.get(_CONTENT_FIELDS.get(str(detail.get("type")), ""))
-    if kind == "reasoning.summary" and isinstance(text, str):
+    kind, text = detail["type"], detail.get(_CONTENT_FIELDS[detail["type"]])
+    for key in ("id", "format"):
+        if detail.get(key):
+            item.setdefault(key, detail[key])
+    if kind == "reasoning.summary":
         item["summary"].append({"type": "summary_text", "text": text})
     elif kind == "reasoning.text":
-        if text:
+        if text is not None:
             item.setdefault("content", []).append({"type": "reasoning_text", "text": text})
         if detail.get("signature"):
             item["signature"] = detail["signature"]
-    elif kind == "reasoning.encrypted":
+    else:
         item["encrypted_content"] = text
 
 
 def _texts_of(parts: object) -> list[str]:
     texts = (part.get("text") for part in parts if isinstance(part, dict)) if isinstance(parts, list) else ()
-    return [text for text in texts if isinstance(text, str) and text]
+    return [text for text in texts if isinstance(text, str)]
 
 
 # ------------------------------------------------------------------------------
@@ -1666,7 +1776,7 @@ def tag_hint(tag: str) -> str:
 
 _PRIVATE = "The provider keeps this reasoning private."
 # Where a reasoning detail has what it is kept for.
-_DETAIL_CONTENTS = ("text", "summary", "data", "signature")
+_DETAIL_CONTENTS = ("text", "summary", "data", "signature", "result")
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
@@ -1716,10 +1826,14 @@ class _Call:
 
     def is_whole(self) -> bool:
         """Whether the arguments are a JSON object, to which nothing can be added."""
-        try:
-            return isinstance(parse_json(self.arguments), dict)
-        except ValueError:
-            return False
+        return _object_in(self.arguments) is not None
+
+    def is_part_of(self, name: str, arguments: str) -> bool:
+        """Whether it can become the call that these say, which may be written with other spaces."""
+        same = arguments.startswith(self.arguments) or (
+            self.is_whole() and _object_in(arguments) == _object_in(self.arguments)
+        )
+        return same and (not self.name or not name or name == self.name)
 
 
 class ToolCalls:
@@ -1744,7 +1858,9 @@ class ToolCalls:
         call = self._continued(place, call_id, name, arguments)
         if call is not None and name and name == call.name and arguments == call.arguments and call.is_whole():
             return None
-        return self._begin(place, call_id, name, arguments) if call is None else self._extend(call, name, arguments)
+        if call is not None:
+            return self._extend(call, name, arguments)
+        return self._begin(place, call_id, name, arguments) if call_id or name or arguments else None
 
     def complete(self, place: object, call_id: object, name: object, arguments: object) -> dict[str, Any] | None:
         """Take a whole call, parts of which may have come; returns the fragment that was missing."""
@@ -1772,12 +1888,11 @@ class ToolCalls:
     def _told(self, place: object, call_id: str, name: str, arguments: str) -> _Call | None:
         """The call that a whole one repeats. The closing list may put it at another place."""
         call = self._at.get(place)
-        if call is not None and name and call.name not in ("", name):
-            call = None
-        if call_id:
-            return call if call is not None and call.upstream_id in ("", call_id) else self._by_id.get(call_id)
-        same = (known for known in self._calls if (known.name, known.arguments) == (name, arguments))
-        return next(same, call)
+        if call is not None and call_id and call.upstream_id == call_id:
+            return call
+        here = [call] if call is not None and not (call_id and call.upstream_id) else []
+        elsewhere = [known for known in self._calls if known.upstream_id == call_id]
+        return next((known for known in here + elsewhere if known.is_part_of(name, arguments)), None)
 
     def _begin(self, place: object, call_id: str, name: str, arguments: str) -> dict[str, Any]:
         call = _Call(len(self._calls), place, call_id, name, arguments)
@@ -1969,6 +2084,14 @@ def place_of(place: object) -> object:
     return place if isinstance(place, int | str) else None
 
 
+def _object_in(text: str) -> dict[str, Any] | None:
+    try:
+        value = parse_json(text)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
 def _as_text(value: object) -> str:
     """Arguments are JSON text; some providers send the object."""
     return value if isinstance(value, str) else dump_json(value).decode() if isinstance(value, dict | list) else ""
@@ -1988,8 +2111,13 @@ def dicts_of(values: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
 
 _SYSTEM_ROLES = ("system", "developer")
 _KNOWN_ROLES = (*_SYSTEM_ROLES, "user", "assistant", "tool")
+# What a role's message can hold; the rest follows in a message of the user.
+# Source: OpenRouter's OpenAPI document, ChatSystemMessage and FunctionCallOutputItem.
+_HOLDS = {"system": ("text",), "developer": ("text",), "tool": ("text", "image_url", "file")}
 # Providers refuse a call without its result; a person who pressed Stop leaves such calls behind.
 _NO_RESULT = "There is no result: the call was interrupted."
+_DETAILS = ("auto", "low", "high", "original")
+_FILE_KEYS = ("filename", "file_data", "file_id")
 
 
 class ToolCall(NamedTuple):
@@ -2053,6 +2181,10 @@ def responses_input(messages: object) -> tuple[str, list[dict[str, Any]]]:
             items.append({"type": "function_call_output", "call_id": message.call_id, "output": output})
         else:
             items.append({"type": "message", "role": message.role, "content": _input_parts(message.content)})
+    for number, item in enumerate(items):
+        if item["type"] == "reasoning":
+            # The id is required.
+            item.setdefault("id", f"rs_{number}")
     text = "\n\n".join(text for text in instructions if text)
     if text and not items:
         # Without any input the request would be refused.
@@ -2062,47 +2194,89 @@ def responses_input(messages: object) -> tuple[str, list[dict[str, Any]]]:
 
 def has_cache_control(messages: object) -> bool:
     """Whether a message part carries its own `cache_control`, which only `/chat/completions` understands."""
-    return any("cache_control" in part for message in _dicts(messages) for part in _dicts(message.get("content")))
+    parts = (part for message in _dicts(messages) for part in _dicts(message.get("content")))
+    return any(isinstance(part.get("cache_control"), dict) for part in parts)
 
 
 def read_messages(messages: object) -> list[Message]:
-    """The messages, made valid: an odd role becomes `user`, an assistant's turn without anything in it is left out, and each
-    tool call is followed by its result."""
-    paired: list[Message] = []
-    waiting: dict[str, None] = {}
-    for message in _iter_messages(messages):
+    """The messages, made valid: an odd role becomes `user`, an assistant's or system message without anything in it is left
+    out, and each tool call has an id of its own and is followed by its result."""
+    read = list(_iter_messages(messages))
+    conversation = _Conversation({call.id for message in read for call in message.calls})
+    for message in read:
+        conversation.add(message)
+    conversation.end_round()
+    return conversation.messages or [Message("user", "") for _ in read[:1]]
+
+
+class _Conversation:
+    """Messages in the making; a round is an assistant's calls and their results."""
+
+    def __init__(self, given_ids: set[str]) -> None:
+        self.messages: list[Message] = []
+        self._given_ids = given_ids
+        self._ids: set[str] = set()
+        # The calls of this round that wait for their results: the id that was given, and the id in use.
+        self._waiting: list[tuple[str, str]] = []
+        # What came in between, for nothing may stand between a call and its results.
+        self._strays: list[Message] = []
+
+    def add(self, message: Message) -> None:
+        """Add a message; what it cannot hold follows as the user's."""
+        message, rest = _split(message)
         if message.role == "tool":
-            paired.append(_result(message, waiting))
-            continue
-        paired += _no_results(waiting)
-        if message.role == "assistant" and message.is_empty:
-            continue
-        paired.append(message)
-        waiting = dict.fromkeys(call.id for call in message.calls)
-    paired += _no_results(waiting)
-    return paired or [Message("user", "") for _ in list(_dicts(messages))[:1]]
+            self._add_result(message)
+            self._strays += rest
+            return
+        self.end_round()
+        if message.role == "assistant":
+            message = message._replace(calls=tuple(self._with_own_id(call) for call in message.calls))
+        if message.role == "user" or not message.is_empty:
+            self.messages.append(message)
+        self.messages += rest
+
+    def end_round(self) -> None:
+        """Calls that still wait get a result that says so."""
+        self.messages += [Message("tool", _NO_RESULT, call_id=call_id) for _, call_id in self._waiting]
+        self.messages += self._strays
+        self._waiting, self._strays = [], []
+
+    def _with_own_id(self, call: ToolCall) -> ToolCall:
+        number, call_id = len(self._ids), call.id
+        while not call_id or call_id in self._ids:
+            call_id = f"call_{number}" if f"call_{number}" not in self._given_ids else ""
+            number += 1
+        self._ids.add(call_id)
+        self._waiting.append((call.id, call_id))
+        return call._replace(id=call_id)
+
+    def _add_result(self, message: Message) -> None:
+        """A tool's result, matched with a call that waits for one; without a call it is only text."""
+        exact = (pair for pair in self._waiting if pair[0] == message.call_id)
+        vague = (pair for pair in self._waiting if not (pair[0] and message.call_id))
+        pair = next(exact, None) or next(vague, None)
+        if pair is not None:
+            self._waiting.remove(pair)
+            self.messages.append(message._replace(call_id=pair[1]))
+        elif not message.is_empty:
+            self._strays.append(message._replace(role="user"))
 
 
-def _result(message: Message, waiting: dict[str, None]) -> Message:
-    """A tool's result, matched with a call that waits for one; without a call it is only text."""
-    call_id = message.call_id or next(iter(waiting), "")
-    if call_id not in waiting:
-        return message._replace(role="user")
-    del waiting[call_id]
-    return message._replace(call_id=call_id)
-
-
-def _no_results(waiting: dict[str, None]) -> list[Message]:
-    results = [Message("tool", _NO_RESULT, call_id=call_id) for call_id in waiting]
-    waiting.clear()
-    return results
+def _split(message: Message) -> tuple[Message, list[Message]]:
+    """A message with what its role can hold, and the rest."""
+    held = _HOLDS.get(message.role)
+    rest = [part for part in _dicts(message.content) if held and part["type"] not in held]
+    if not rest:
+        return message, []
+    kept = [part for part in _dicts(message.content) if part not in rest]
+    return message._replace(content=kept or ""), [Message("user", rest)]
 
 
 def _iter_messages(messages: object) -> Iterator[Message]:
     for message in _dicts(messages):
         role = message.get("role")
         role = role if role in _KNOWN_ROLES else "user"
-        content = message.get("content")
+        content = message.get("content") or message.get("refusal")
         assistant = role == "assistant"
         call_id = message.get("tool_call_id")
         yield Message(
@@ -2115,26 +2289,24 @@ def _iter_messages(messages: object) -> Iterator[Message]:
 
 
 def _calls_of(calls: object) -> Iterator[ToolCall]:
-    """The calls of an assistant's message, each with an id of its own."""
-    seen: set[str] = set()
-    for number, call in enumerate(_dicts(calls)):
-        function = call.get("function")
+    """The calls of an assistant's message as they were given; the id may be missing."""
+    for call in _dicts(calls):
+        function, call_id = call.get("function"), call.get("id")
         name = function.get("name") if isinstance(function, dict) else None
-        if not isinstance(function, dict) or not isinstance(name, str) or not name:
-            continue
-        call_id = call.get("id")
-        if not isinstance(call_id, str) or not call_id or call_id in seen:
-            call_id = f"call_{number}"
-        seen.add(call_id)
-        arguments = function.get("arguments")
-        yield ToolCall(call_id, name, arguments if isinstance(arguments, str) and arguments else "{}")
+        if isinstance(function, dict) and isinstance(name, str) and name:
+            arguments = function.get("arguments")
+            text = arguments if isinstance(arguments, str) else dump_json(arguments or {}).decode()
+            yield ToolCall(call_id if isinstance(call_id, str) else "", name, text or "{}")
 
 
 def _assistant_items(message: Message) -> list[dict[str, Any]]:
     """Reasoning before the text and the calls that it led to."""
     items = reasoning_items(message.details)
-    if text := message.text:
-        items.append({"type": "message", "role": "assistant", "content": text})
+    has_media = any(part["type"] != "text" for part in _dicts(message.content))
+    content = _input_parts(message.content) if has_media else message.text
+    # Reasoning has to be followed by what it led to, even where that is nothing.
+    if content or not message.calls:
+        items.append({"type": "message", "role": "assistant", "content": content})
     items += [
         {"type": "function_call", "call_id": call.id, "name": call.name, "arguments": call.arguments}
         for call in message.calls
@@ -2148,30 +2320,32 @@ def _input_parts(content: object) -> list[dict[str, Any]]:
 
 
 def _text_part(part: Mapping[str, Any]) -> dict[str, Any]:
-    return {"type": "input_text", "text": _text_of(part.get("text"))}
+    extras = {key: part[key] for key in ("prompt_cache_breakpoint",) if key in part}
+    return {"type": "input_text", "text": part["text"], **extras}
 
 
 def _image_part(part: Mapping[str, Any]) -> dict[str, Any]:
-    image = _mapping_or_url(part.get("image_url"))
+    image = part["image_url"]
     # `detail` is required here, optional in /chat/completions.
-    return {"type": "input_image", "image_url": image.get("url"), "detail": image.get("detail") or "auto"}
+    return {"type": "input_image", "image_url": image["url"], "detail": image.get("detail", "auto")}
 
 
 def _file_part(part: Mapping[str, Any]) -> dict[str, Any]:
-    file = part.get("file")
-    known = ("filename", "file_data", "file_url", "file_id")
-    return {"type": "input_file", **{key: file[key] for key in known if isinstance(file, dict) and key in file}}
+    file = dict(part["file"])
+    if file.get("file_data", "").startswith(("http://", "https://")):
+        file["file_url"] = file.pop("file_data")
+    return {"type": "input_file", **file}
 
 
 def _audio_part(part: Mapping[str, Any]) -> dict[str, Any]:
-    return {"type": "input_audio", "input_audio": part.get("input_audio")}
+    return {"type": "input_audio", "input_audio": part["input_audio"]}
 
 
 def _video_part(part: Mapping[str, Any]) -> dict[str, Any]:
-    return {"type": "input_video", "video_url": _mapping_or_url(part.get("video_url")).get("url")}
+    return {"type": "input_video", "video_url": part["video_url"]["url"]}
 
 
-# Type of a part in Open WebUI and /chat/completions → the same part for /responses.
+# Type of a part for /chat/completions → the same part for /responses.
 _RESPONSES_PARTS: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
     "text": _text_part,
     "image_url": _image_part,
@@ -2181,32 +2355,80 @@ _RESPONSES_PARTS: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
 }
 
 
+def _image_of(part: Mapping[str, Any]) -> dict[str, Any] | None:
+    image = _mapping_or_url(part.get("image_url"))
+    detail = image.get("detail") or part.get("detail")
+    known = {"detail": detail} if detail in _DETAILS else {}
+    return {"image_url": {"url": image["url"], **known}} if _is_text(image.get("url")) else None
+
+
+def _file_of(part: Mapping[str, Any]) -> dict[str, Any] | None:
+    """A file; its address goes where /chat/completions has both addresses and data."""
+    file = part.get("file", part)
+    file = {key: value for key, value in file.items() if _is_text(value)} if isinstance(file, dict) else {}
+    file.setdefault("file_data", file.get("file_url"))
+    file = {key: file[key] for key in _FILE_KEYS if file.get(key)}
+    return {"file": file} if file.keys() - {"filename"} else None
+
+
+def _audio_of(part: Mapping[str, Any]) -> dict[str, Any] | None:
+    audio = part.get("input_audio")
+    known = (
+        {key: audio[key] for key in ("data", "format") if _is_text(audio.get(key))} if isinstance(audio, dict) else {}
+    )
+    return {"input_audio": known} if len(known) == 2 else None
+
+
+def _video_of(part: Mapping[str, Any]) -> dict[str, Any] | None:
+    url = _mapping_or_url(part.get("video_url")).get("url")
+    return {"video_url": {"url": url}} if _is_text(url) else None
+
+
+_Reader = Callable[[Mapping[str, Any]], dict[str, Any] | None]
+# Type of a part as it may come (Open WebUI hands over a tool's pictures in the form of /responses) → its type for
+# /chat/completions, and what reads it; None: it makes no sense.
+_KNOWN_PARTS: dict[object, tuple[str, _Reader]] = {
+    **dict.fromkeys(("image_url", "input_image"), ("image_url", _image_of)),
+    **dict.fromkeys(("file", "input_file"), ("file", _file_of)),
+    **dict.fromkeys(("input_audio",), ("input_audio", _audio_of)),
+    **dict.fromkeys(("video_url", "input_video"), ("video_url", _video_of)),
+}
+
+
 def _mapping_or_url(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {"url": value}
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and bool(value)
 
 
 def _text_of(content: object) -> str:
     """The text of a message's content, which is text, a list of parts, or nothing."""
     if isinstance(content, str):
         return content
-    texts = [part["text"] for part in _parts_of(content) if isinstance(part.get("text"), str)]
-    return "\n\n".join(texts)
+    return "\n\n".join(part["text"] for part in _parts_of(content) if part["type"] == "text")
 
 
 def _parts_of(content: object) -> list[dict[str, Any]]:
-    """The parts that have a meaning, as /chat/completions has them. Of a part of an unknown type the text is kept."""
-    parts = []
-    for part in content if isinstance(content, list) else ():
-        kind = str(part.get("type")) if isinstance(part, dict) else ""
-        text = part.get("text") if isinstance(part, dict) else part
-        if kind in _RESPONSES_PARTS and (kind != "text" or isinstance(text, str)):
-            parts.append(part)
-        elif kind == "input_image":
-            # Open WebUI hands over a tool's pictures in this form.
-            parts.append({"type": "image_url", "image_url": {"url": part.get("image_url")}})
-        elif isinstance(text, str):
-            parts.append({"type": "text", "text": text})
-    return parts
+    """The parts that have a meaning, as /chat/completions has them. Of a part of another kind the text is kept."""
+    parts = (_read_part(part) for part in content) if isinstance(content, list) else ()
+    return [part for part in parts if part is not None]
+
+
+def _read_part(part: object) -> dict[str, Any] | None:
+    if not isinstance(part, dict):
+        return {"type": "text", "text": part} if _is_text(part) else None
+    kind, read = _KNOWN_PARTS.get(str(part.get("type")), ("", None))
+    extras = {"cache_control": part["cache_control"]} if isinstance(part.get("cache_control"), dict) else {}
+    if read is not None and (media := read(part)) is not None:
+        return {"type": kind, **media, **extras}
+    text = part.get("text") or part.get("refusal")
+    if not _is_text(text):
+        return None
+    if isinstance(part.get("prompt_cache_breakpoint"), dict):
+        extras["prompt_cache_breakpoint"] = part["prompt_cache_breakpoint"]
+    return {"type": "text", "text": text, **extras}
 
 
 def _dicts(values: object) -> Iterable[dict[str, Any]]:
@@ -3183,7 +3405,12 @@ def _between(least: int, value: int, most: int = _LONGEST_WAIT_SECONDS) -> int:
 ENDPOINT_PATHS: dict[Endpoint, str] = {"responses": "/responses", "chat_completions": "/chat/completions"}
 _FIXED_ENDPOINTS: dict[str, Endpoint] = {"responses": "responses", "chat_completions": "chat_completions"}
 # What a title or a list of tags does not need, and what would cost money or time.
-_NOT_FOR_TASKS = ("tools", "tool_choice", "parallel_tool_calls", "plugins", "modalities", "web_search_options")
+_NOT_FOR_TASKS = (
+    *("tools", "tool_choice", "parallel_tool_calls", "max_tool_calls", "stop_server_tools_when"),
+    *("plugins", "web_search_options", "modalities", "image_config", "audio", "include_reasoning"),
+)
+# `:online` is a plugin in the form of a variant.
+_SEARCHING_VARIANT = "online"
 # Open WebUI gives its tasks few tokens (an emoji: 4); reasoning that cannot be switched off would use them up.
 _TASK_REASONING_TOKENS = 2_000
 
@@ -3212,7 +3439,7 @@ def build_request(
 ) -> UpstreamRequest:
     """The request for one chat. `body` is what Open WebUI hands over and stays as it is; `model` None means unknown."""
     if context.task:
-        body = {key: value for key, value in body.items() if key not in _NOT_FOR_TASKS}
+        body, ref = _for_task(body, ref)
     asked, left_out = read_parameters(body, model)
     preset = preset_field(body.get("preset"))
     has_breakpoints = has_cache_control(body.get("messages"))
@@ -3228,10 +3455,11 @@ def build_request(
     elif endpoint == "responses" and preset:
         ref, preset = ModelRef(ref.base, ref.variants, preset), ""
     with_preset = bool(preset or ref.preset)
-    reasoning = _reasoning(asked, body, model, settings, with_preset, bool(context.task), left_out)
+    reasoning = _reasoning(body, model, settings, endpoint, with_preset, bool(context.task))
+    left_out += _place_reasoning(asked, body, reasoning)
     asked |= _added_by_valves(asked, ref, settings, context, with_preset, has_breakpoints)
     asked |= _image_output(asked, model, with_preset or bool(context.task))
-    _adapt_tools(asked, endpoint, left_out)
+    left_out += _adapt_tools(asked, endpoint)
     fields, nowhere = place_parameters(asked, endpoint)
     request = {"model": ref.api_id, "stream": bool(body.get("stream")), **fields}
     left_out += nowhere
@@ -3245,8 +3473,7 @@ def build_request(
         request |= _responses_conversation(body.get("messages"), reasoning)
     else:
         request["messages"] = chat_messages(body.get("messages"))
-        if preset:
-            request["preset"] = f"@preset/{preset}"
+        request |= {"preset": f"@preset/{preset}"} if preset else {}
     return UpstreamRequest(endpoint, request, tuple(left_out), reasoning.shown, bool(context.task))
 
 
@@ -3272,58 +3499,68 @@ def _responses_conversation(messages: object, reasoning: ReasoningRequest) -> di
     return conversation
 
 
+def _for_task(body: Mapping[str, Any], ref: ModelRef) -> tuple[dict[str, Any], ModelRef]:
+    """The request and the model without what a task does not need."""
+    variants = tuple(tag for tag in ref.variants if tag != _SEARCHING_VARIANT)
+    return {key: value for key, value in body.items() if key not in _NOT_FOR_TASKS}, ref._replace(variants=variants)
+
+
 def _reasoning(
-    asked: dict[str, Any],
     body: Mapping[str, Any],
     model: Model | None,
     settings: Settings,
+    endpoint: Endpoint,
     with_preset: bool,
     is_task: bool,
-    left_out: list[str],
 ) -> ReasoningRequest:
-    """Put the reasoning to be asked for into `asked`."""
-    wanted = {key: body.get(key) for key in ("reasoning", "reasoning_effort")}
     request = choose_reasoning(
-        wanted,
+        body,
         model,
         enabled=settings.enable_reasoning or with_preset,
         default_effort="default" if with_preset else settings.reasoning_effort,
         least=is_task,
     )
-    asked.pop("reasoning", None)
-    if request.parameters is not None:
-        hidden = {} if request.shown else {"exclude": True}
-        asked["reasoning"] = {**request.parameters, **hidden}
-    else:
-        left_out += [key for key, value in wanted.items() if value is not None and key not in left_out]
+    if request.parameters and endpoint == "responses":
+        # Here it is sent, and then not shown.
+        kept = {key: value for key, value in request.parameters.items() if key != "exclude"}
+        return request._replace(parameters=kept or None)
     return request
 
 
-def _adapt_tools(asked: dict[str, Any], endpoint: Endpoint, left_out: list[str]) -> None:
+def _place_reasoning(asked: dict[str, Any], body: Mapping[str, Any], reasoning: ReasoningRequest) -> list[str]:
+    """Put the reasoning to be asked for into `asked`; returns the names of what is left out."""
+    asked.pop("reasoning", None)
+    if not reasoning.shown and asked.get("include_reasoning"):
+        del asked["include_reasoning"]
+    if reasoning.parameters:
+        asked["reasoning"] = reasoning.parameters
+    elif reasoning.shown:
+        return [key for key in ("reasoning", "reasoning_effort") if body.get(key) is not None]
+    return []
+
+
+def _adapt_tools(asked: dict[str, Any], endpoint: Endpoint) -> list[str]:
     """Give the tools the shape of the endpoint; without a tool there is nothing to choose from."""
     on_chat = endpoint == "chat_completions"
-    tools, lost = chat_tools(asked.get("tools")) if on_chat else responses_tools(asked.get("tools"))
-    left_out += lost
+    tools, left_out = chat_tools(asked.get("tools")) if on_chat else responses_tools(asked.get("tools"))
     if tools:
         asked["tools"] = tools
         if "tool_choice" in asked:
-            asked["tool_choice"] = (chat_tool_choice if on_chat else responses_tool_choice)(asked["tool_choice"])
+            choice = (chat_tool_choice if on_chat else responses_tool_choice)(asked.pop("tool_choice"))
+            asked |= {"tool_choice": choice} if choice else {}
+            left_out += [] if choice else ["tool_choice"]
     else:
         for name in ("tools", "tool_choice", "parallel_tool_calls"):
             asked.pop(name, None)
+    return left_out
 
 
 def _image_output(asked: Mapping[str, Any], model: Model | None, not_wanted: bool) -> dict[str, Any]:
     """A model that paints does so only when asked. Source: OpenRouter docs, guides/overview/multimodal/image-generation."""
-    if (
-        not_wanted
-        or model is None
-        or model.is_router
-        or "modalities" in asked
-        or "image" not in model.output_modalities
-    ):
+    if not_wanted or model is None or model.is_router or "modalities" in asked:
         return {}
-    return {"modalities": ["image", "text"]}
+    outputs = [kind for kind in ("image", "text") if kind in model.output_modalities]
+    return {"modalities": outputs} if "image" in outputs else {}
 
 
 def _added_by_valves(

@@ -60,7 +60,6 @@ _LENGTHS = ("max_tokens", "max_completion_tokens")
 def read_parameters(body: Mapping[str, Any], model: Model | None) -> tuple[dict[str, Any], list[str]]:
     """The parameters of the request that the model takes, and the names of those that are left out."""
     supported = model.supported_parameters if model else frozenset()
-    routes = model is not None and model.is_router
     asked: dict[str, Any] = {}
     left_out: list[str] = []
     for parameter in PARAMETERS:
@@ -69,7 +68,7 @@ def read_parameters(body: Mapping[str, Any], model: Model | None) -> tuple[dict[
             continue
         convert = _CONVERTERS.get(parameter.name)
         value = convert(value) if convert is not None else value
-        refused = supported and not routes and parameter.needs and supported.isdisjoint(parameter.needs)
+        refused = supported and parameter.needs and supported.isdisjoint(parameter.needs)
         if value is None or refused:
             left_out.append(parameter.name)
         else:
@@ -96,7 +95,7 @@ def place_parameters(asked: Mapping[str, Any], endpoint: Endpoint) -> tuple[dict
         if not place or place == _NOT_NEEDED:
             left_out.append(parameter.name)
             continue
-        adapt = _FOR_RESPONSES.get(parameter.name) if endpoint == "responses" else None
+        adapt = _ADAPTED[endpoint].get(parameter.name)
         if adapt is not None:
             value = adapt(value)
             if len(value) < len(asked[parameter.name]):
@@ -151,6 +150,10 @@ def _list_of_texts(value: object) -> object:
     return texts or None
 
 
+def _without(value: Mapping[str, Any], *keys: str) -> dict[str, Any]:
+    return {key: setting for key, setting in value.items() if key not in keys}
+
+
 def _text_format(value: Mapping[str, Any]) -> Mapping[str, Any]:
     """`response_format` as `text.format`: the same without the nesting of the schema."""
     schema = value.get("json_schema")
@@ -166,9 +169,11 @@ _CONVERTERS: dict[str, Callable[[object], object]] = {
     "reasoning": _object,
     "modalities": _list_of_texts,
 }
-# What /responses has in another shape, or only in part.
-_FOR_RESPONSES: dict[str, Callable[[Any], Any]] = {
-    "response_format": _text_format,
-    "reasoning": lambda value: {key: setting for key, setting in value.items() if key != "exclude"},
-    "modalities": lambda value: [kind for kind in value if kind != "audio"],
+# What an endpoint has in another shape, or only in part.
+_ADAPTED: dict[Endpoint, dict[str, Callable[[Any], Any]]] = {
+    "responses": {
+        "response_format": _text_format,
+        "modalities": lambda value: [kind for kind in value if kind != "audio"],
+    },
+    "chat_completions": {"reasoning": lambda value: _without(value, "context", "mode")},
 }

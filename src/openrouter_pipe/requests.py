@@ -18,7 +18,12 @@ from .tools import chat_tool_choice, chat_tools, responses_tool_choice, response
 ENDPOINT_PATHS: dict[Endpoint, str] = {"responses": "/responses", "chat_completions": "/chat/completions"}
 _FIXED_ENDPOINTS: dict[str, Endpoint] = {"responses": "responses", "chat_completions": "chat_completions"}
 # What a title or a list of tags does not need, and what would cost money or time.
-_NOT_FOR_TASKS = ("tools", "tool_choice", "parallel_tool_calls", "plugins", "modalities", "web_search_options")
+_NOT_FOR_TASKS = (
+    *("tools", "tool_choice", "parallel_tool_calls", "max_tool_calls", "stop_server_tools_when"),
+    *("plugins", "web_search_options", "modalities", "image_config", "audio", "include_reasoning"),
+)
+# `:online` is a plugin in the form of a variant.
+_SEARCHING_VARIANT = "online"
 # Open WebUI gives its tasks few tokens (an emoji: 4); reasoning that cannot be switched off would use them up.
 _TASK_REASONING_TOKENS = 2_000
 
@@ -47,7 +52,7 @@ def build_request(
 ) -> UpstreamRequest:
     """The request for one chat. `body` is what Open WebUI hands over and stays as it is; `model` None means unknown."""
     if context.task:
-        body = {key: value for key, value in body.items() if key not in _NOT_FOR_TASKS}
+        body, ref = _for_task(body, ref)
     asked, left_out = read_parameters(body, model)
     preset = preset_field(body.get("preset"))
     has_breakpoints = has_cache_control(body.get("messages"))
@@ -63,10 +68,11 @@ def build_request(
     elif endpoint == "responses" and preset:
         ref, preset = ModelRef(ref.base, ref.variants, preset), ""
     with_preset = bool(preset or ref.preset)
-    reasoning = _reasoning(asked, body, model, settings, with_preset, bool(context.task), left_out)
+    reasoning = _reasoning(body, model, settings, endpoint, with_preset, bool(context.task))
+    left_out += _place_reasoning(asked, body, reasoning)
     asked |= _added_by_valves(asked, ref, settings, context, with_preset, has_breakpoints)
     asked |= _image_output(asked, model, with_preset or bool(context.task))
-    _adapt_tools(asked, endpoint, left_out)
+    left_out += _adapt_tools(asked, endpoint)
     fields, nowhere = place_parameters(asked, endpoint)
     request = {"model": ref.api_id, "stream": bool(body.get("stream")), **fields}
     left_out += nowhere
@@ -80,8 +86,7 @@ def build_request(
         request |= _responses_conversation(body.get("messages"), reasoning)
     else:
         request["messages"] = chat_messages(body.get("messages"))
-        if preset:
-            request["preset"] = f"@preset/{preset}"
+        request |= {"preset": f"@preset/{preset}"} if preset else {}
     return UpstreamRequest(endpoint, request, tuple(left_out), reasoning.shown, bool(context.task))
 
 
@@ -107,58 +112,68 @@ def _responses_conversation(messages: object, reasoning: ReasoningRequest) -> di
     return conversation
 
 
+def _for_task(body: Mapping[str, Any], ref: ModelRef) -> tuple[dict[str, Any], ModelRef]:
+    """The request and the model without what a task does not need."""
+    variants = tuple(tag for tag in ref.variants if tag != _SEARCHING_VARIANT)
+    return {key: value for key, value in body.items() if key not in _NOT_FOR_TASKS}, ref._replace(variants=variants)
+
+
 def _reasoning(
-    asked: dict[str, Any],
     body: Mapping[str, Any],
     model: Model | None,
     settings: Settings,
+    endpoint: Endpoint,
     with_preset: bool,
     is_task: bool,
-    left_out: list[str],
 ) -> ReasoningRequest:
-    """Put the reasoning to be asked for into `asked`."""
-    wanted = {key: body.get(key) for key in ("reasoning", "reasoning_effort")}
     request = choose_reasoning(
-        wanted,
+        body,
         model,
         enabled=settings.enable_reasoning or with_preset,
         default_effort="default" if with_preset else settings.reasoning_effort,
         least=is_task,
     )
-    asked.pop("reasoning", None)
-    if request.parameters is not None:
-        hidden = {} if request.shown else {"exclude": True}
-        asked["reasoning"] = {**request.parameters, **hidden}
-    else:
-        left_out += [key for key, value in wanted.items() if value is not None and key not in left_out]
+    if request.parameters and endpoint == "responses":
+        # Here it is sent, and then not shown.
+        kept = {key: value for key, value in request.parameters.items() if key != "exclude"}
+        return request._replace(parameters=kept or None)
     return request
 
 
-def _adapt_tools(asked: dict[str, Any], endpoint: Endpoint, left_out: list[str]) -> None:
+def _place_reasoning(asked: dict[str, Any], body: Mapping[str, Any], reasoning: ReasoningRequest) -> list[str]:
+    """Put the reasoning to be asked for into `asked`; returns the names of what is left out."""
+    asked.pop("reasoning", None)
+    if not reasoning.shown and asked.get("include_reasoning"):
+        del asked["include_reasoning"]
+    if reasoning.parameters:
+        asked["reasoning"] = reasoning.parameters
+    elif reasoning.shown:
+        return [key for key in ("reasoning", "reasoning_effort") if body.get(key) is not None]
+    return []
+
+
+def _adapt_tools(asked: dict[str, Any], endpoint: Endpoint) -> list[str]:
     """Give the tools the shape of the endpoint; without a tool there is nothing to choose from."""
     on_chat = endpoint == "chat_completions"
-    tools, lost = chat_tools(asked.get("tools")) if on_chat else responses_tools(asked.get("tools"))
-    left_out += lost
+    tools, left_out = chat_tools(asked.get("tools")) if on_chat else responses_tools(asked.get("tools"))
     if tools:
         asked["tools"] = tools
         if "tool_choice" in asked:
-            asked["tool_choice"] = (chat_tool_choice if on_chat else responses_tool_choice)(asked["tool_choice"])
+            choice = (chat_tool_choice if on_chat else responses_tool_choice)(asked.pop("tool_choice"))
+            asked |= {"tool_choice": choice} if choice else {}
+            left_out += [] if choice else ["tool_choice"]
     else:
         for name in ("tools", "tool_choice", "parallel_tool_calls"):
             asked.pop(name, None)
+    return left_out
 
 
 def _image_output(asked: Mapping[str, Any], model: Model | None, not_wanted: bool) -> dict[str, Any]:
     """A model that paints does so only when asked. Source: OpenRouter docs, guides/overview/multimodal/image-generation."""
-    if (
-        not_wanted
-        or model is None
-        or model.is_router
-        or "modalities" in asked
-        or "image" not in model.output_modalities
-    ):
+    if not_wanted or model is None or model.is_router or "modalities" in asked:
         return {}
-    return {"modalities": ["image", "text"]}
+    outputs = [kind for kind in ("image", "text") if kind in model.output_modalities]
+    return {"modalities": outputs} if "image" in outputs else {}
 
 
 def _added_by_valves(

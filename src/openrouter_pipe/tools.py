@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-# Server tools that /chat/completions knows; the others, and the makers' native ones (`mcp`, …), exist on /responses only.
+# OpenRouter's server tools that exist on /responses only; all others, also future ones, are passed through.
 # Source: OpenRouter's OpenAPI document, ChatFunctionTool and ResponsesRequest.tools.
-_CHAT_SERVER_TOOLS = frozenset(
-    f"openrouter:{name}"
-    for name in (
-        *("advisor", "bash", "datetime", "experimental__search_models", "files", "fusion", "image_generation"),
-        *("subagent", "web_fetch", "web_search"),
-    )
-) | {"web_search", "web_search_preview"}
+_RESPONSES_ONLY = ("openrouter:apply_patch", "openrouter:shell", "openrouter:tool_search")
+_SHORTHANDS = ("web_search", "web_search_2025_08_26", "web_search_preview", "web_search_preview_2025_03_11")
+# What else than the function itself a definition may carry.
+_CHAT_EXTRAS = ("cache_control", "eager_input_streaming")
+_RESPONSES_EXTRAS = ("defer_loading",)
+_FUNCTION_TYPES = {"name": str, "description": str, "parameters": dict, "strict": bool}
+_CHOICES = ("auto", "none", "required")
+# Source: OpenRouter's OpenAPI document, OpenAIResponsesToolChoice.
+_RESPONSES_CHOICES = ("allowed_tools", "apply_patch", "shell", "web_search_preview", "web_search_preview_2025_03_11")
 
 
 def chat_tools(tools: object) -> tuple[list[dict[str, Any]], list[str]]:
@@ -22,9 +24,8 @@ def chat_tools(tools: object) -> tuple[list[dict[str, Any]], list[str]]:
     left_out: list[str] = []
     for tool in _tools_of(tools):
         if function := _function_of(tool):
-            extras = {"cache_control": tool["cache_control"]} if "cache_control" in tool else {}
-            kept.append({"type": "function", "function": function, **extras})
-        elif tool.get("type") in _CHAT_SERVER_TOOLS:
+            kept.append({"type": "function", "function": function, **_extras(tool, _CHAT_EXTRAS)})
+        elif _is_chat_server_tool(tool.get("type")):
             kept.append(tool)
         else:
             left_out.append(f"tool {tool.get('type')}")
@@ -36,11 +37,11 @@ def responses_tools(tools: object) -> tuple[list[dict[str, Any]], list[str]]:
     kept: list[dict[str, Any]] = []
     left_out: list[str] = []
     for tool in _tools_of(tools):
-        function = _function_of(tool)
-        if function:
+        kind = tool.get("type")
+        if function := _function_of(tool):
             # `parameters` is required here, even where a function has none.
-            kept.append({"type": "function", "parameters": None, **function})
-        elif tool.get("type") not in (None, "function"):
+            kept.append({"type": "function", "parameters": None, **function, **_extras(tool, _RESPONSES_EXTRAS)})
+        elif isinstance(kind, str) and kind not in ("", "function"):
             kept.append(tool)
         else:
             left_out.append("tool without a name")
@@ -48,15 +49,31 @@ def responses_tools(tools: object) -> tuple[list[dict[str, Any]], list[str]]:
 
 
 def chat_tool_choice(choice: object) -> object:
-    """`tool_choice` as /chat/completions takes it."""
+    """`tool_choice` as /chat/completions takes it; None when it makes no sense there."""
     name = _chosen_function(choice)
-    return {"type": "function", "function": {"name": name}} if name else choice
+    if name:
+        return {"type": "function", "function": {"name": name}}
+    known = choice in _CHOICES or (isinstance(choice, dict) and _is_chat_server_tool(choice.get("type")))
+    return choice if known else None
 
 
 def responses_tool_choice(choice: object) -> object:
-    """`tool_choice` as /responses takes it."""
+    """`tool_choice` as /responses takes it; None when it makes no sense there."""
     name = _chosen_function(choice)
-    return {"type": "function", "name": name} if name else choice
+    if name:
+        return {"type": "function", "name": name}
+    known = choice in _CHOICES or (isinstance(choice, dict) and choice.get("type") in _RESPONSES_CHOICES)
+    return choice if known else None
+
+
+def _is_chat_server_tool(kind: object) -> bool:
+    if not isinstance(kind, str):
+        return False
+    return kind in _SHORTHANDS or (kind.startswith("openrouter:") and kind not in _RESPONSES_ONLY)
+
+
+def _extras(tool: Mapping[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
+    return {key: tool[key] for key in keys if tool.get(key) is not None}
 
 
 def _tools_of(tools: object) -> list[dict[str, Any]]:
@@ -68,10 +85,10 @@ def _function_of(tool: Mapping[str, Any]) -> dict[str, Any] | None:
     if tool.get("type") != "function":
         return None
     function = tool.get("function", tool)
-    if not isinstance(function, dict) or not isinstance(function.get("name"), str) or not function["name"]:
+    if not isinstance(function, dict) or not function.get("name"):
         return None
-    known = ("name", "description", "parameters", "strict")
-    return {key: function[key] for key in known if function.get(key) is not None}
+    known = {key: function[key] for key, kind in _FUNCTION_TYPES.items() if isinstance(function.get(key), kind)}
+    return known if "name" in known else None
 
 
 def _chosen_function(choice: object) -> str | None:

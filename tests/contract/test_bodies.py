@@ -36,7 +36,10 @@ JUDGES: dict[str, tuple[Any, str, set[str]]] = {
 }
 
 # The guide "Reasoning Tokens" has them for chat, the SDK's ChatRequest does not.
-NESTED_NOT_IN_SDK = {"chat_completions": (".reasoning.max_tokens", ".reasoning.enabled"), "responses": ()}
+NESTED_NOT_IN_SDK = {
+    "chat_completions": (".reasoning.max_tokens", ".reasoning.enabled", ".reasoning.exclude"),
+    "responses": (),
+}
 
 # --- The matrix
 

@@ -181,7 +181,8 @@ def test_each_parameter_goes_to_its_place(name: str, endpoint: str) -> None:
     place = on_chat if endpoint == CHAT else on_responses
     request = build(valves={"ENDPOINT": endpoint}, **{name: value})
     plain = build(valves={"ENDPOINT": endpoint}).body
-    added = {key: setting for key, setting in request.body.items() if key not in plain}
+    # `include` comes with reasoning.
+    added = {key: setting for key, setting in request.body.items() if key not in plain and key != "include"}
     if place is None:
         assert (added, request.left_out) == ({}, (name,))
         return
@@ -238,9 +239,12 @@ def test_of_two_statements_about_the_effort_one_is_sent(exact: Body, endpoint: s
 
 
 def test_exclude_exists_on_chat_completions_only() -> None:
-    request = build(reasoning={"exclude": True, "effort": "low"})
-    assert (request.body["reasoning"], request.left_out) == ({"effort": "low"}, ("reasoning",))
+    asked = {"exclude": True, "effort": "low"}
+    request = build(reasoning=asked)
+    assert (request.body["reasoning"], request.left_out, request.shows_reasoning) == ({"effort": "low"}, (), False)
     assert "reasoning" not in build(reasoning={"exclude": True}).body
+    on_chat = build(reasoning=asked, valves={"ENDPOINT": CHAT})
+    assert (on_chat.body["reasoning"], on_chat.shows_reasoning) == (asked, False)
 
 
 @pytest.mark.parametrize("value", ["", "  ", None, [], {}, 5])
