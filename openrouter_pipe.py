@@ -39,20 +39,14 @@ from pydantic import model_validator
 from starlette.responses import StreamingResponse
 
 
-# ------------------------------------------------------------------------------
-# __init__.py
-#
+# ===== __init__.py =====
 # The OpenRouter pipe for Open WebUI, as a package; `make bundle` merges it into the one file that admins install.
-# ------------------------------------------------------------------------------
 
 __version__ = "0.1.0"
 
 
-# ------------------------------------------------------------------------------
-# codec.py
-#
+# ===== codec.py =====
 # JSON, by orjson where it is installed (Open WebUI ships it), else by the standard library.
-# ------------------------------------------------------------------------------
 
 try:
     import orjson
@@ -84,17 +78,26 @@ def dump_json(value: Any) -> bytes:
             return orjson.dumps(value)
         except TypeError:
             pass
-    return json.dumps(value, default=str, separators=(",", ":")).encode()
+    try:
+        return json.dumps(value, default=str, separators=(",", ":"), allow_nan=False).encode()
+    except ValueError:
+        # NaN and infinity are no JSON: orjson writes null for them.
+        return json.dumps(_without_nan(value), default=str, separators=(",", ":")).encode()
 
 
-# ------------------------------------------------------------------------------
-# sse.py
-#
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _without_nan(inner) for key, inner in value.items()}
+    return [_without_nan(inner) for inner in value] if isinstance(value, (list, tuple)) else value
+
+
+# ===== sse.py =====
 # Server-sent events: bytes in, the payload of each event out.
 #
 # Standard: https://html.spec.whatwg.org/multipage/server-sent-events.html. Only `data` matters here: OpenRouter repeats the
 # event's type inside it. Comments (`: OPENROUTER PROCESSING`), other fields and events without any data are skipped.
-# ------------------------------------------------------------------------------
 
 # An image in base64 may be some ten megabytes; more than this in one event is not an answer.
 MAX_EVENT_BYTES = 64 * 1024 * 1024
@@ -151,9 +154,7 @@ class SseDecoder:
             self._data, self._data_size = [], 0
 
 
-# ------------------------------------------------------------------------------
-# model_ref.py
-#
+# ===== model_ref.py =====
 # The grammar of model names.
 #
 # One name has two spellings:
@@ -166,7 +167,6 @@ class SseDecoder:
 #
 # Only the first "/" becomes ".", so dots, dates and "~" survive. A name that this would not bring back unchanged (an author
 # with a dot, a gateway's id without an author such as `gpt-4.1`) is carried verbatim behind a leading "/".
-# ------------------------------------------------------------------------------
 
 # Routing tags exist on every model and are never in /models; catalog tags are rows of their own.
 # Source: OpenRouter docs, guides/routing/model-variants/overview.
@@ -277,14 +277,11 @@ def _split_tags(text: str) -> tuple[str, tuple[str, ...]]:
     return (base, tuple(parts[start:])) if base else (text, ())
 
 
-# ------------------------------------------------------------------------------
-# webui.py
-#
+# ===== webui.py =====
 # The only room that knows Open WebUI.
 #
 # Its modules are looked up among those already loaded, never imported: inside Open WebUI they are there, and outside of it
 # (tests, tools) importing `open_webui.env` would end the process when no secret is configured.
-# ------------------------------------------------------------------------------
 
 def data_directory() -> Path | None:
     """The folder for the pipe's files inside Open WebUI's data directory; None outside of Open WebUI."""
@@ -297,11 +294,8 @@ def host_secret() -> str:
     return str(getattr(sys.modules.get("open_webui.env"), "WEBUI_SECRET_KEY", None) or "")
 
 
-# ------------------------------------------------------------------------------
-# tools.py
-#
+# ===== tools.py =====
 # Tool definitions and the choice among them, for each endpoint. OpenRouter's own server tools are passed through.
-# ------------------------------------------------------------------------------
 
 # OpenRouter's server tools that exist on /responses only; all others, also future ones, are passed through.
 # Source: OpenRouter's OpenAPI document, ChatFunctionTool and ResponsesRequest.tools.
@@ -397,11 +391,8 @@ def _chosen_function(choice: object) -> str | None:
     return name if isinstance(name, str) else None
 
 
-# ------------------------------------------------------------------------------
-# catalog.py
-#
+# ===== catalog.py =====
 # The catalog: what OpenRouter's `GET /models` says, as immutable rows.
-# ------------------------------------------------------------------------------
 
 # Open WebUI refuses model ids with white space and ids over 256 characters; some room is left for the function id.
 _MAX_ID_LENGTH = 200
@@ -663,9 +654,7 @@ def _is_zero(price: str) -> bool:
     return float(price) == 0
 
 
-# ------------------------------------------------------------------------------
-# errors.py
-#
+# ===== errors.py =====
 # What goes wrong, and the one line that a person reads.
 #
 # PipeError                   its text is the line
@@ -673,7 +662,6 @@ def _is_zero(price: str) -> bool:
 # ├── ConnectionFailedError   nothing came back: unreachable host, time-out
 # ├── UpstreamError           OpenRouter or a provider refused, with a `Failure`
 # └── BrokenAnswerError       the answer stopped before its end, or had nothing in it
-# ------------------------------------------------------------------------------
 
 _MAX_LENGTH = 500
 _MAX_BODY = 1_000_000
@@ -965,11 +953,8 @@ def _list(value: object) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-# ------------------------------------------------------------------------------
-# parameters.py
-#
+# ===== parameters.py =====
 # The parameters of a request: one table that says what each is called, where it goes, and which models take it.
-# ------------------------------------------------------------------------------
 
 Endpoint = Literal["responses", "chat_completions"]
 
@@ -1143,11 +1128,8 @@ _ADAPTED: dict[Endpoint, dict[str, Callable[[Any], Any]]] = {
 }
 
 
-# ------------------------------------------------------------------------------
-# problems.py
-#
+# ===== problems.py =====
 # What is wrong with a setting or an entry of one: collected as data, logged once, shown to the admin.
-# ------------------------------------------------------------------------------
 
 log = logging.getLogger("openrouter_pipe")
 
@@ -1210,15 +1192,12 @@ def _iter_entries(text: str) -> Iterator[str]:
                 yield entry
 
 
-# ------------------------------------------------------------------------------
-# reasoning.py
-#
+# ===== reasoning.py =====
 # Reasoning: how much of it is asked for, and carrying it unchanged from one round of a conversation to the next.
 #
 # Open WebUI keeps `reasoning_details` (the form of /chat/completions) with each answer and hands them back. On /responses the
 # same information is in `reasoning` items: `details_of` and `reasoning_items` are each other's inverse.
 # Source: OpenRouter docs, guides/best-practices/reasoning-tokens.
-# ------------------------------------------------------------------------------
 
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 # The keys of `reasoning` that say how much.
@@ -1346,29 +1325,27 @@ class DetailsCollector:
     def _add(self, fragment: Mapping[str, Any]) -> str:
         kind = fragment["type"]
         field = _CONTENT_FIELDS.get(kind, "")
-        content = fragment.get(field)
-        news = {key: value for key, value in fragment.items() if value is not None and key != field}
-        if isinstance(content, str):
-            news[field] = content
-        known = self._known(fragment)
+        news = {key: value for key, value in _sound(fragment).items() if value is not None}
+        content = news.get(field, "")
+        known = self._known(news)
         if known is None:
             self._details.append(news)
-            if isinstance(fragment.get("index"), int):
-                self._by_place[fragment["index"], kind] = news
+            if "index" in news:
+                self._by_place[news["index"], kind] = news
         else:
-            before, content = known.get(field, ""), news.pop(field, None)
-            known.update({key: value for key, value in news.items() if value != ""})
+            before = known.get(field, "")
+            known.update({key: value for key, value in news.items() if value != "" and key != field})
             # Data is opaque; data that is repeated is the same.
             if content and not (kind == "reasoning.encrypted" and content == before):
                 known[field] = before + content
-        return content if isinstance(content, str) and kind != "reasoning.encrypted" else ""
+        return content if kind != "reasoning.encrypted" else ""
 
     def _known(self, fragment: Mapping[str, Any]) -> dict[str, Any] | None:
         """The detail that a fragment continues."""
         kind, index = fragment["type"], fragment.get("index")
         if kind not in _CONTENT_FIELDS:
             return next((detail for detail in self._details if detail == fragment), None)
-        if isinstance(index, int):
+        if index is not None:
             known = self._by_place.get((index, kind))
         elif kind == "reasoning.encrypted":
             known = next((detail for detail in self._details if detail.get("data") == fragment.get("data")), None)
@@ -1384,11 +1361,7 @@ def replayed_details(details: object) -> list[dict[str, Any]]:
     """The details of a message as they came from upstream: without what was added to keep them in Open WebUI."""
     replayed = []
     for detail in filter(_is_detail, details if isinstance(details, list) else ()):
-        whole = {
-            key: value
-            for key, value in detail.items()
-            if isinstance(value, _FIELD_TYPES.get(key, object)) and not (key == "signature" and value == _STAND_IN)
-        }
+        whole = {key: value for key, value in _sound(detail).items() if (key, value) != ("signature", _STAND_IN)}
         if all(isinstance(whole.get(key), str) for key in _REQUIRED.get(whole["type"], ())):
             replayed.append(whole)
     return replayed
@@ -1434,6 +1407,11 @@ def reasoning_items(details: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]
 def _is_detail(value: object) -> bool:
     kind = value.get("type") if isinstance(value, dict) else None
     return isinstance(kind, str) and kind.startswith("reasoning.")
+
+
+def _sound(detail: Mapping[str, Any]) -> dict[str, Any]:
+    """A detail without fields that make no sense."""
+    return {key: value for key, value in detail.items() if isinstance(value, _FIELD_TYPES.get(key, object))}
 
 
 def _with_stand_in(detail: dict[str, Any]) -> dict[str, Any]:
@@ -1484,11 +1462,8 @@ def _texts_of(parts: object) -> list[str]:
     return [text for text in texts if isinstance(text, str)]
 
 
-# ------------------------------------------------------------------------------
-# selection.py
-#
+# ===== selection.py =====
 # Which catalog rows are published: the `MODEL_ID` patterns and the two filters.
-# ------------------------------------------------------------------------------
 
 # Matching a wildcard costs a look at every row: nobody writes this many, and garbage must not cost seconds.
 MAX_WILDCARDS = 200
@@ -1675,11 +1650,8 @@ def _spellings(ref: ModelRef) -> tuple[str, ...]:
     return (name, f"{author}.{slug}", slug) if slash else (name,)
 
 
-# ------------------------------------------------------------------------------
-# variant_entries.py
-#
+# ===== variant_entries.py =====
 # One entry of `VARIANT_MODELS`, read: the base or pattern, the variant tags, the preset; or what is wrong with it.
-# ------------------------------------------------------------------------------
 
 ANY_PRESET = "*"
 # What took the place of the variants in DEPRECATED_TAGS.
@@ -1768,11 +1740,8 @@ def tag_hint(tag: str) -> str:
     )
 
 
-# ------------------------------------------------------------------------------
-# deltas.py
-#
+# ===== deltas.py =====
 # What an answer is made of, whatever the endpoint: a stream of `Delta`s, neighbours merged.
-# ------------------------------------------------------------------------------
 
 _PRIVATE = "The provider keeps this reasoning private."
 # Where a reasoning detail has what it is kept for.
@@ -2103,11 +2072,8 @@ def dicts_of(values: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
     return [value for value in found if isinstance(value, dict)] if isinstance(found, list) else []
 
 
-# ------------------------------------------------------------------------------
-# messages.py
-#
+# ===== messages.py =====
 # Open WebUI's messages → what each endpoint takes, with the same meaning on either.
-# ------------------------------------------------------------------------------
 
 _SYSTEM_ROLES = ("system", "developer")
 _KNOWN_ROLES = (*_SYSTEM_ROLES, "user", "assistant", "tool")
@@ -2435,11 +2401,8 @@ def _dicts(values: object) -> Iterable[dict[str, Any]]:
     return [value for value in values if isinstance(value, dict)] if isinstance(values, list) else ()
 
 
-# ------------------------------------------------------------------------------
-# virtual_models.py
-#
+# ===== virtual_models.py =====
 # `VARIANT_MODELS` and the published list: catalog rows, the virtual models behind them, and why others are missing.
-# ------------------------------------------------------------------------------
 
 # Wildcards multiply (models, presets, entries): what one list may try before the rest is cut.
 _MAX_TRIES = 50_000
@@ -2749,11 +2712,8 @@ def _by_name(item: Model | Entry | Preset) -> tuple[str, str]:
     return item.name.casefold(), item.slug if isinstance(item, Preset) else item.ref.api_id
 
 
-# ------------------------------------------------------------------------------
-# chat_stream.py
-#
+# ===== chat_stream.py =====
 # Answers of `/chat/completions`, streamed or whole, read into deltas.
-# ------------------------------------------------------------------------------
 
 class ChatReader(AnswerReader):
     """Reads `chat.completion.chunk` events; a whole `chat.completion` reads as one chunk with a `message`."""
@@ -2820,11 +2780,8 @@ def _content_text(content: object) -> object:
     return content
 
 
-# ------------------------------------------------------------------------------
-# chunks.py
-#
+# ===== chunks.py =====
 # What leaves the pipe: `chat.completion.chunk` events, or one `chat.completion`.
-# ------------------------------------------------------------------------------
 
 DONE = b"data: [DONE]\n\n"
 
@@ -2906,11 +2863,8 @@ def error_event(message: str) -> bytes:
     return b"data: %b\n\n" % dump_json(error_body(message))
 
 
-# ------------------------------------------------------------------------------
-# responses_stream.py
-#
+# ===== responses_stream.py =====
 # Answers of `/responses`, streamed or whole, read into deltas.
-# ------------------------------------------------------------------------------
 
 # `/responses` name → chat name. Source: OpenRouter's OpenAPI document, Usage and ChatUsage.
 _USAGE_NAMES = {
@@ -3132,11 +3086,8 @@ def _part_texts(item: Mapping[str, Any], key: str) -> list[str]:
     return [text for text in texts if isinstance(text, str) and text]
 
 
-# ------------------------------------------------------------------------------
-# settings.py
-#
+# ===== settings.py =====
 # The valves an admin sets, and the frozen `Settings` that one request runs with.
-# ------------------------------------------------------------------------------
 
 _DEFAULT_BASE_URL = "https://openrouter.ai/api/v1"
 # No user name or password: they would be sent in the header that carries the key.
@@ -3396,11 +3347,8 @@ def _between(least: int, value: int, most: int = _LONGEST_WAIT_SECONDS) -> int:
     return max(least, min(value, most))
 
 
-# ------------------------------------------------------------------------------
-# requests.py
-#
+# ===== requests.py =====
 # One chat's request: which endpoint, and the JSON body.
-# ------------------------------------------------------------------------------
 
 ENDPOINT_PATHS: dict[Endpoint, str] = {"responses": "/responses", "chat_completions": "/chat/completions"}
 _FIXED_ENDPOINTS: dict[str, Endpoint] = {"responses": "responses", "chat_completions": "chat_completions"}
@@ -3601,11 +3549,8 @@ def _added_by_valves(
     return added
 
 
-# ------------------------------------------------------------------------------
-# transport.py
-#
+# ===== transport.py =====
 # HTTP: one shared session, time limits, and nothing left open when the pipe is dropped.
-# ------------------------------------------------------------------------------
 
 # A connection that has been idle for longer may have been closed by the other side.
 _KEEPALIVE_SECONDS = 60
@@ -3623,7 +3568,7 @@ class Transport:
         """The body of a GET, parsed. Raises `PipeError`; for a status of 400 or more that is an `UpstreamError`."""
         timeout = aiohttp.ClientTimeout(total=timeout_seconds)
         async with self._request(settings, "GET", path, timeout) as response:
-            body = await read_body(response, settings)
+            body = await read_body(response, settings, timeout_seconds)
             if response.status >= 400:
                 raise UpstreamError(read_failure(response.status, body), path)
             try:
@@ -3644,7 +3589,8 @@ class Transport:
         )
         async with self._request(settings, "POST", path, timeout, dump_json(body)) as response:
             if response.status >= 400:
-                raise UpstreamError(read_failure(response.status, await read_body(response, settings)), model_id)
+                body_read = await read_body(response, settings, settings.read_timeout)
+                raise UpstreamError(read_failure(response.status, body_read), model_id)
             yield response
 
     @asynccontextmanager
@@ -3659,7 +3605,7 @@ class Transport:
                 method, url, data=data, headers=_headers(settings), timeout=limits, allow_redirects=False
             )
         except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
-            raise connection_failed(error, settings) from None
+            raise connection_failed(error, settings, limits.total or settings.read_timeout) from None
         try:
             yield response
         finally:
@@ -3681,15 +3627,13 @@ class Transport:
         return session
 
 
-def connection_failed(error: BaseException, settings: Settings) -> PipeError:
-    """The error for a connection that could not be made or fell silent."""
+def connection_failed(error: BaseException, settings: Settings, seconds: float) -> PipeError:
+    """The error for a connection that could not be made or fell silent, `seconds` being the limit for that."""
     host = settings.base_url.partition("://")[2].partition("/")[0].rpartition("@")[2]
     if isinstance(error, aiohttp.ConnectionTimeoutError):
         return ConnectionFailedError(f"{host} did not answer within {settings.connect_timeout} s. Try again.")
     if isinstance(error, asyncio.TimeoutError):
-        return ConnectionFailedError(
-            f"{host} was silent for {settings.read_timeout} s, so the request was ended. Try again."
-        )
+        return ConnectionFailedError(f"{host} was silent for {seconds:.0f} s, so the request was ended. Try again.")
     if isinstance(error, aiohttp.InvalidURL):
         return SettingsError("The valve BASE_URL does not hold the address of an API. An admin can correct it.")
     return ConnectionFailedError(
@@ -3706,7 +3650,7 @@ def _not_an_api(settings: Settings) -> str:
     return f"{settings.base_url} does not answer like OpenRouter (no JSON came back). Check the valve BASE_URL."
 
 
-async def read_body(response: aiohttp.ClientResponse, settings: Settings) -> bytes:
+async def read_body(response: aiohttp.ClientResponse, settings: Settings, seconds: float) -> bytes:
     """The whole body, unless it is absurdly long or breaks off."""
     body = bytearray()
     try:
@@ -3716,7 +3660,7 @@ async def read_body(response: aiohttp.ClientResponse, settings: Settings) -> byt
                 raise SettingsError(_not_an_api(settings))
     except (TimeoutError, aiohttp.ClientError, OSError) as error:
         if response.status < 400:
-            raise connection_failed(error, settings) from None
+            raise connection_failed(error, settings, seconds) from None
     # Some gateways quote the key that they refuse; not every key looks like one.
     return bytes(body.replace(settings.api_key.encode(), b"\xe2\x80\xa6") if settings.api_key else body)
 
@@ -3747,11 +3691,8 @@ def _close_session(session: aiohttp.ClientSession, loop: asyncio.AbstractEventLo
         close()
 
 
-# ------------------------------------------------------------------------------
-# answer.py
-#
+# ===== answer.py =====
 # One chat's answer: sends the request, reads what comes back, and writes it for Open WebUI.
-# ------------------------------------------------------------------------------
 
 _READERS: dict[Endpoint, type[AnswerReader]] = {"responses": ResponsesReader, "chat_completions": ChatReader}
 # After the end was announced, the connection can be used again once the last bytes are read; they are not waited for longer.
@@ -3762,6 +3703,7 @@ _EMPTY = {
     "length": "{model} used up its token limit before it wrote any text. Raise max_tokens or ask for less reasoning.",
     "content_filter": "The provider's content filter withheld the answer of {model}. Rephrase the message.",
 }
+SURPRISE = "The OpenRouter pipe met something it does not know. Open WebUI's log has the details. Try again."
 _EMPTY_OTHERWISE = "{model} sent an empty answer. Try again, or choose another model."
 
 # Server tool → what it is doing, what it has done.
@@ -3812,6 +3754,9 @@ class Answer:
             yield self._writer.finish(self._reader.finish_reason or "stop")
         except PipeError as error:
             yield error_event(str(error))
+        except Exception:  # noqa: BLE001 - Open WebUI would lose what was already shown
+            log.exception("An answer could not be read")
+            yield error_event(SURPRISE)
         finally:
             await self._end_tools()
         if self._reader.usage:
@@ -3827,6 +3772,9 @@ class Answer:
                     deltas += batch
         except PipeError as error:
             return error_body(str(error))
+        except Exception:  # noqa: BLE001 - nothing may raise into Open WebUI
+            log.exception("An answer could not be read")
+            return error_body(SURPRISE)
         finally:
             await self._end_tools()
         if self._request.is_task:
@@ -3924,7 +3872,7 @@ class Answer:
         except TimeoutError as error:
             if self._reader.ended:
                 return
-            raise connection_failed(error, self._settings) from None
+            raise connection_failed(error, self._settings, self._settings.read_timeout) from None
         except (aiohttp.ClientError, OSError):
             # The reader knows whether the end had come already; if not, that is the error.
             return
@@ -3940,7 +3888,7 @@ class Answer:
 
     async def _whole(self, response: aiohttp.ClientResponse) -> Mapping[str, Any]:
         """The body of an answer that is not a stream."""
-        body = await read_body(response, self._settings)
+        body = await read_body(response, self._settings, self._settings.read_timeout)
         try:
             answer = parse_json(body)
         except ValueError:
@@ -3971,11 +3919,8 @@ async def _drain(response: aiohttp.ClientResponse) -> None:
                 await response.content.readany()
 
 
-# ------------------------------------------------------------------------------
-# catalog_store.py
-#
+# ===== catalog_store.py =====
 # The cached catalog: memory, then disk, then the network. A stale copy beats a failure, and nobody waits for a refresh.
-# ------------------------------------------------------------------------------
 
 _FORMAT = 1
 _LIST_WAITS_SECONDS = 5.0
@@ -4266,11 +4211,8 @@ def _write_file(path: Path, state: _State) -> None:
         log.warning("The catalog cannot be stored in %s: %s", path.parent, error.strerror)
 
 
-# ------------------------------------------------------------------------------
-# pipe.py
-#
+# ===== pipe.py =====
 # `class Pipe`: what Open WebUI calls. Wiring only.
-# ------------------------------------------------------------------------------
 
 _MAX_LOGGED_PROBLEMS = 50
 
@@ -4286,7 +4228,7 @@ class Pipe:
         self._store = CatalogStore(self._transport)
         self._published: Published | None = None
         self._list: tuple[Published, str, list[dict[str, str]]] | None = None
-        self._logged: set[str] = set()
+        self._reported: tuple[Published | None, tuple[Problem, ...], frozenset[str]] = (None, (), frozenset())
 
     async def pipes(self) -> list[dict[str, str]]:
         """The models that Open WebUI lists: `id` (without the function id) and `name`. Never raises."""
@@ -4294,10 +4236,10 @@ class Pipe:
             settings = Settings.from_valves(self.valves)
             catalog = await self._store.catalog_for_list(settings, data_directory())
             if catalog is None:
-                self._log_once((*settings.problems, *_why_nothing(settings), *self._store.problems()))
+                self._report(None, (*settings.problems, *_why_nothing(settings), *self._store.problems()))
                 return []
             published = await self._publish(catalog, settings.publishing)
-            self._log_once((*settings.problems, *published.problems, *self._store.problems()))
+            self._report(published, (*settings.problems, *self._store.problems()))
             return self._entries(published, settings.name_prefix)
         except Exception:  # noqa: BLE001
             # Open WebUI awaits every pipe's list in turn: whatever happens here must not cost the others theirs.
@@ -4317,9 +4259,11 @@ class Pipe:
         try:
             answer = await self._answer(body, __user__ or {}, __chat_id__ or "", str(__task__ or ""), __event_emitter__)
         except PipeError as error:
-            if streaming:
-                return StreamingResponse(iter((error_event(str(error)), DONE)), media_type="text/event-stream")
-            return error_body(str(error))
+            return _error_answer(str(error), streaming)
+        except Exception:  # noqa: BLE001
+            # Nothing may raise into Open WebUI: it would show the bare exception, or lose the message.
+            log.exception("A chat could not be started")
+            return _error_answer(SURPRISE, streaming)
         if streaming:
             return StreamingResponse(answer.events(), media_type="text/event-stream")
         return await answer.completion()
@@ -4370,12 +4314,25 @@ class Pipe:
             self._list = (published, prefix, entries)
         return self._list[2]
 
-    def _log_once(self, problems: Iterable[Problem]) -> None:
-        for problem in problems:
-            text = str(problem)
-            if text not in self._logged and len(self._logged) < _MAX_LOGGED_PROBLEMS:
-                self._logged.add(text)
+    def _report(self, published: Published | None, problems: tuple[Problem, ...]) -> None:
+        """Log the problems that were not there at the last list."""
+        last_published, last_problems, known = self._reported
+        if published is last_published and problems == last_problems:
+            return
+        every = (*problems, *(published.problems if published else ()))
+        texts = [str(problem) for problem in every[:_MAX_LOGGED_PROBLEMS]]
+        if len(every) > len(texts):
+            texts.append(f"… and {len(every) - len(texts)} more problems")
+        for text in texts:
+            if text not in known:
                 log.warning("%s", text)
+        self._reported = (published, problems, frozenset(texts))
+
+
+def _error_answer(message: str, streaming: bool) -> StreamingResponse | dict[str, Any]:
+    if streaming:
+        return StreamingResponse(iter((error_event(message), DONE)), media_type="text/event-stream")
+    return error_body(message)
 
 
 def _why_nothing(settings: Settings) -> tuple[Problem, ...]:

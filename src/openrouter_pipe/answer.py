@@ -32,6 +32,7 @@ _EMPTY = {
     "length": "{model} used up its token limit before it wrote any text. Raise max_tokens or ask for less reasoning.",
     "content_filter": "The provider's content filter withheld the answer of {model}. Rephrase the message.",
 }
+SURPRISE = "The OpenRouter pipe met something it does not know. Open WebUI's log has the details. Try again."
 _EMPTY_OTHERWISE = "{model} sent an empty answer. Try again, or choose another model."
 
 # Server tool → what it is doing, what it has done.
@@ -82,6 +83,9 @@ class Answer:
             yield self._writer.finish(self._reader.finish_reason or "stop")
         except PipeError as error:
             yield error_event(str(error))
+        except Exception:  # noqa: BLE001 - Open WebUI would lose what was already shown
+            log.exception("An answer could not be read")
+            yield error_event(SURPRISE)
         finally:
             await self._end_tools()
         if self._reader.usage:
@@ -97,6 +101,9 @@ class Answer:
                     deltas += batch
         except PipeError as error:
             return error_body(str(error))
+        except Exception:  # noqa: BLE001 - nothing may raise into Open WebUI
+            log.exception("An answer could not be read")
+            return error_body(SURPRISE)
         finally:
             await self._end_tools()
         if self._request.is_task:
@@ -194,7 +201,7 @@ class Answer:
         except TimeoutError as error:
             if self._reader.ended:
                 return
-            raise connection_failed(error, self._settings) from None
+            raise connection_failed(error, self._settings, self._settings.read_timeout) from None
         except (aiohttp.ClientError, OSError):
             # The reader knows whether the end had come already; if not, that is the error.
             return
@@ -210,7 +217,7 @@ class Answer:
 
     async def _whole(self, response: aiohttp.ClientResponse) -> Mapping[str, Any]:
         """The body of an answer that is not a stream."""
-        body = await read_body(response, self._settings)
+        body = await read_body(response, self._settings, self._settings.read_timeout)
         try:
             answer = parse_json(body)
         except ValueError:

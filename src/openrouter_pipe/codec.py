@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 try:
@@ -35,4 +36,16 @@ def dump_json(value: Any) -> bytes:
             return orjson.dumps(value)
         except TypeError:
             pass
-    return json.dumps(value, default=str, separators=(",", ":")).encode()
+    try:
+        return json.dumps(value, default=str, separators=(",", ":"), allow_nan=False).encode()
+    except ValueError:
+        # NaN and infinity are no JSON: orjson writes null for them.
+        return json.dumps(_without_nan(value), default=str, separators=(",", ":")).encode()
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _without_nan(inner) for key, inner in value.items()}
+    return [_without_nan(inner) for inner in value] if isinstance(value, (list, tuple)) else value

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from starlette.responses import StreamingResponse
 
-from .answer import Answer, Emitter
+from .answer import SURPRISE, Answer, Emitter
 from .catalog import Catalog
 from .catalog_store import CatalogStore
 from .chunks import DONE, error_body, error_event
@@ -35,7 +35,7 @@ class Pipe:
         self._store = CatalogStore(self._transport)
         self._published: Published | None = None
         self._list: tuple[Published, str, list[dict[str, str]]] | None = None
-        self._logged: set[str] = set()
+        self._reported: tuple[Published | None, tuple[Problem, ...], frozenset[str]] = (None, (), frozenset())
 
     async def pipes(self) -> list[dict[str, str]]:
         """The models that Open WebUI lists: `id` (without the function id) and `name`. Never raises."""
@@ -43,10 +43,10 @@ class Pipe:
             settings = Settings.from_valves(self.valves)
             catalog = await self._store.catalog_for_list(settings, data_directory())
             if catalog is None:
-                self._log_once((*settings.problems, *_why_nothing(settings), *self._store.problems()))
+                self._report(None, (*settings.problems, *_why_nothing(settings), *self._store.problems()))
                 return []
             published = await self._publish(catalog, settings.publishing)
-            self._log_once((*settings.problems, *published.problems, *self._store.problems()))
+            self._report(published, (*settings.problems, *self._store.problems()))
             return self._entries(published, settings.name_prefix)
         except Exception:  # noqa: BLE001
             # Open WebUI awaits every pipe's list in turn: whatever happens here must not cost the others theirs.
@@ -66,9 +66,11 @@ class Pipe:
         try:
             answer = await self._answer(body, __user__ or {}, __chat_id__ or "", str(__task__ or ""), __event_emitter__)
         except PipeError as error:
-            if streaming:
-                return StreamingResponse(iter((error_event(str(error)), DONE)), media_type="text/event-stream")
-            return error_body(str(error))
+            return _error_answer(str(error), streaming)
+        except Exception:  # noqa: BLE001
+            # Nothing may raise into Open WebUI: it would show the bare exception, or lose the message.
+            log.exception("A chat could not be started")
+            return _error_answer(SURPRISE, streaming)
         if streaming:
             return StreamingResponse(answer.events(), media_type="text/event-stream")
         return await answer.completion()
@@ -119,12 +121,25 @@ class Pipe:
             self._list = (published, prefix, entries)
         return self._list[2]
 
-    def _log_once(self, problems: Iterable[Problem]) -> None:
-        for problem in problems:
-            text = str(problem)
-            if text not in self._logged and len(self._logged) < _MAX_LOGGED_PROBLEMS:
-                self._logged.add(text)
+    def _report(self, published: Published | None, problems: tuple[Problem, ...]) -> None:
+        """Log the problems that were not there at the last list."""
+        last_published, last_problems, known = self._reported
+        if published is last_published and problems == last_problems:
+            return
+        every = (*problems, *(published.problems if published else ()))
+        texts = [str(problem) for problem in every[:_MAX_LOGGED_PROBLEMS]]
+        if len(every) > len(texts):
+            texts.append(f"… and {len(every) - len(texts)} more problems")
+        for text in texts:
+            if text not in known:
                 log.warning("%s", text)
+        self._reported = (published, problems, frozenset(texts))
+
+
+def _error_answer(message: str, streaming: bool) -> StreamingResponse | dict[str, Any]:
+    if streaming:
+        return StreamingResponse(iter((error_event(message), DONE)), media_type="text/event-stream")
+    return error_body(message)
 
 
 def _why_nothing(settings: Settings) -> tuple[Problem, ...]:

@@ -30,7 +30,7 @@ class Transport:
         """The body of a GET, parsed. Raises `PipeError`; for a status of 400 or more that is an `UpstreamError`."""
         timeout = aiohttp.ClientTimeout(total=timeout_seconds)
         async with self._request(settings, "GET", path, timeout) as response:
-            body = await read_body(response, settings)
+            body = await read_body(response, settings, timeout_seconds)
             if response.status >= 400:
                 raise UpstreamError(read_failure(response.status, body), path)
             try:
@@ -51,7 +51,8 @@ class Transport:
         )
         async with self._request(settings, "POST", path, timeout, dump_json(body)) as response:
             if response.status >= 400:
-                raise UpstreamError(read_failure(response.status, await read_body(response, settings)), model_id)
+                body_read = await read_body(response, settings, settings.read_timeout)
+                raise UpstreamError(read_failure(response.status, body_read), model_id)
             yield response
 
     @asynccontextmanager
@@ -66,7 +67,7 @@ class Transport:
                 method, url, data=data, headers=_headers(settings), timeout=limits, allow_redirects=False
             )
         except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
-            raise connection_failed(error, settings) from None
+            raise connection_failed(error, settings, limits.total or settings.read_timeout) from None
         try:
             yield response
         finally:
@@ -88,15 +89,13 @@ class Transport:
         return session
 
 
-def connection_failed(error: BaseException, settings: Settings) -> PipeError:
-    """The error for a connection that could not be made or fell silent."""
+def connection_failed(error: BaseException, settings: Settings, seconds: float) -> PipeError:
+    """The error for a connection that could not be made or fell silent, `seconds` being the limit for that."""
     host = settings.base_url.partition("://")[2].partition("/")[0].rpartition("@")[2]
     if isinstance(error, aiohttp.ConnectionTimeoutError):
         return ConnectionFailedError(f"{host} did not answer within {settings.connect_timeout} s. Try again.")
     if isinstance(error, asyncio.TimeoutError):
-        return ConnectionFailedError(
-            f"{host} was silent for {settings.read_timeout} s, so the request was ended. Try again."
-        )
+        return ConnectionFailedError(f"{host} was silent for {seconds:.0f} s, so the request was ended. Try again.")
     if isinstance(error, aiohttp.InvalidURL):
         return SettingsError("The valve BASE_URL does not hold the address of an API. An admin can correct it.")
     return ConnectionFailedError(
@@ -113,7 +112,7 @@ def _not_an_api(settings: Settings) -> str:
     return f"{settings.base_url} does not answer like OpenRouter (no JSON came back). Check the valve BASE_URL."
 
 
-async def read_body(response: aiohttp.ClientResponse, settings: Settings) -> bytes:
+async def read_body(response: aiohttp.ClientResponse, settings: Settings, seconds: float) -> bytes:
     """The whole body, unless it is absurdly long or breaks off."""
     body = bytearray()
     try:
@@ -123,7 +122,7 @@ async def read_body(response: aiohttp.ClientResponse, settings: Settings) -> byt
                 raise SettingsError(_not_an_api(settings))
     except (TimeoutError, aiohttp.ClientError, OSError) as error:
         if response.status < 400:
-            raise connection_failed(error, settings) from None
+            raise connection_failed(error, settings, seconds) from None
     # Some gateways quote the key that they refuse; not every key looks like one.
     return bytes(body.replace(settings.api_key.encode(), b"\xe2\x80\xa6") if settings.api_key else body)
 
