@@ -139,29 +139,27 @@ class DetailsCollector:
     def _add(self, fragment: Mapping[str, Any]) -> str:
         kind = fragment["type"]
         field = _CONTENT_FIELDS.get(kind, "")
-        content = fragment.get(field)
-        news = {key: value for key, value in fragment.items() if value is not None and key != field}
-        if isinstance(content, str):
-            news[field] = content
-        known = self._known(fragment)
+        news = {key: value for key, value in _sound(fragment).items() if value is not None}
+        content = news.get(field, "")
+        known = self._known(news)
         if known is None:
             self._details.append(news)
-            if isinstance(fragment.get("index"), int):
-                self._by_place[fragment["index"], kind] = news
+            if "index" in news:
+                self._by_place[news["index"], kind] = news
         else:
-            before, content = known.get(field, ""), news.pop(field, None)
-            known.update({key: value for key, value in news.items() if value != ""})
+            before = known.get(field, "")
+            known.update({key: value for key, value in news.items() if value != "" and key != field})
             # Data is opaque; data that is repeated is the same.
             if content and not (kind == "reasoning.encrypted" and content == before):
                 known[field] = before + content
-        return content if isinstance(content, str) and kind != "reasoning.encrypted" else ""
+        return content if kind != "reasoning.encrypted" else ""
 
     def _known(self, fragment: Mapping[str, Any]) -> dict[str, Any] | None:
         """The detail that a fragment continues."""
         kind, index = fragment["type"], fragment.get("index")
         if kind not in _CONTENT_FIELDS:
             return next((detail for detail in self._details if detail == fragment), None)
-        if isinstance(index, int):
+        if index is not None:
             known = self._by_place.get((index, kind))
         elif kind == "reasoning.encrypted":
             known = next((detail for detail in self._details if detail.get("data") == fragment.get("data")), None)
@@ -177,11 +175,7 @@ def replayed_details(details: object) -> list[dict[str, Any]]:
     """The details of a message as they came from upstream: without what was added to keep them in Open WebUI."""
     replayed = []
     for detail in filter(_is_detail, details if isinstance(details, list) else ()):
-        whole = {
-            key: value
-            for key, value in detail.items()
-            if isinstance(value, _FIELD_TYPES.get(key, object)) and not (key == "signature" and value == _STAND_IN)
-        }
+        whole = {key: value for key, value in _sound(detail).items() if (key, value) != ("signature", _STAND_IN)}
         if all(isinstance(whole.get(key), str) for key in _REQUIRED.get(whole["type"], ())):
             replayed.append(whole)
     return replayed
@@ -227,6 +221,11 @@ def reasoning_items(details: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]
 def _is_detail(value: object) -> bool:
     kind = value.get("type") if isinstance(value, dict) else None
     return isinstance(kind, str) and kind.startswith("reasoning.")
+
+
+def _sound(detail: Mapping[str, Any]) -> dict[str, Any]:
+    """A detail without fields that make no sense."""
+    return {key: value for key, value in detail.items() if isinstance(value, _FIELD_TYPES.get(key, object))}
 
 
 def _with_stand_in(detail: dict[str, Any]) -> dict[str, Any]:
