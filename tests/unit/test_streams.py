@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from host_model import HostModel
+from hypothesis import given
+from hypothesis import strategies as st
 from stream_events import (
     FIXTURES,
     PRIVATE,
@@ -27,6 +30,7 @@ from stream_events import (
 )
 
 from openrouter_pipe.chat_stream import ChatReader
+from openrouter_pipe.chunks import ChunkWriter, merge_deltas
 from openrouter_pipe.deltas import AnswerReader
 from openrouter_pipe.responses_stream import ResponsesReader, chat_usage
 from openrouter_pipe.sse import SseDecoder
@@ -305,6 +309,96 @@ def test_an_emoji_in_two_halves_is_one_emoji(endpoint: str) -> None:
 )
 def test_broken_characters_do_not_cost_the_rest(endpoint: str, json_text: bytes, shown: str) -> None:
     assert told(stream_into(READERS[endpoint](), [delta_event(endpoint, json_text)])) == ("", shown)
+
+
+# --- What no upstream should send
+
+ODD = st.sampled_from(
+    [None, True, 0, -1, 1.5, "", "x", [], [None], [[]], {}, {"a": 1}, {"type": "x"}, "\ud83d", 10**30]
+)
+RICH: dict[str, list[Event]] = {
+    "chat": [
+        {
+            **chunk(reasoning="a", reasoning_details=[{"type": "reasoning.text", "text": "a", "index": 0}]),
+            "usage": {"cost": 1},
+        },
+        chunk(reasoning_details=[{"type": "reasoning.encrypted", "data": "b", "id": "c", "index": 1}], refusal="no"),
+        chunk(content="d", tool_calls=[{"index": 0, "id": "e", "function": {"name": "f", "arguments": "{"}}]),
+        chunk(
+            content=[{"type": "text", "text": "g"}],
+            images=[{"type": "image_url", "image_url": {"url": "data:image/png;base64,aGk="}}],
+        ),
+        chunk(
+            annotations=[{"type": "url_citation", "url_citation": {"url": "https://i", "title": "j"}}, {"type": "file"}]
+        ),
+        {"choices": [{"message": {"content": "k"}, "finish_reason": "stop"}]},
+    ],
+    "responses": [
+        thought("a"),
+        summary("b"),
+        text("c", 1),
+        {
+            "type": "response.output_text.annotation.added",
+            "annotation": {"type": "url_citation", "url": "https://d", "title": "e"},
+        },
+        {
+            "type": "response.output_item.added",
+            "output_index": 2,
+            "item": {"type": "function_call", "call_id": "f", "name": "g"},
+        },
+        {"type": "response.function_call_arguments.delta", "output_index": 2, "item_id": "h", "delta": "{"},
+        {"type": "response.function_call_arguments.done", "output_index": 2, "name": "g", "arguments": "{}"},
+        {"type": "response.output_item.added", "output_index": 3, "item": {"type": "openrouter:web_search", "id": "i"}},
+        closing(
+            {**reasoning(["a"], ["b"]), "encrypted_content": "j", "signature": "k", "id": "l"},
+            message("c"),
+            {"type": "function_call", "call_id": "f", "name": "g", "arguments": "{}"},
+            {
+                "type": "openrouter:web_search",
+                "action": {"query": "m", "queries": ["n"], "sources": [{"url": "https://o"}]},
+            },
+            {"type": "image_generation_call", "result": "cGl4"},
+            usage={"input_tokens": 1, "input_tokens_details": {"cached_tokens": 0}},
+            incomplete_details={"reason": "max_output_tokens"},
+            error=None,
+        ),
+    ],
+}
+
+
+def places_in(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [path, *(place for key, one in inner for place in places_in(one, (*path, key)))]
+
+
+def with_odd(value: Any, path: tuple[Any, ...], odd: Any) -> Any:
+    if not path:
+        return odd
+    copied = value.copy()
+    copied[path[0]] = with_odd(value[path[0]], path[1:], odd)
+    return copied
+
+
+@both
+@given(st.data())
+def test_an_odd_value_anywhere_costs_no_more_than_itself(endpoint: str, data: st.DataObject) -> None:
+    events: list[Any] = RICH[endpoint]
+    for _ in range(data.draw(st.integers(1, 3))):
+        number = data.draw(st.integers(0, len(events) - 1))
+        path = data.draw(st.sampled_from(places_in(events[number])))
+        events = [*events[:number], with_odd(events[number], path, data.draw(ODD)), *events[number + 1 :]]
+    reader = READERS[endpoint]()
+    host, writer = HostModel(), ChunkWriter("m")
+    # What Open WebUI cannot read costs it the whole chunk, so each event is one here.
+    for event in events:
+        for delta in stream_into(reader, [event]).take():
+            host.read(writer.delta(delta))
+    for delta in reader.close():
+        host.read(writer.delta(delta))
+    assert reader.usage is None or isinstance(reader.usage, dict)
+    assert reader.finish_reason is None or isinstance(reader.finish_reason, str)
+    whole = merge_deltas(stream_into(READERS[endpoint](), events).take())
+    assert whole.text == host.text
 
 
 # --- Streamed equals whole
