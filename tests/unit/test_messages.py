@@ -6,8 +6,11 @@ import copy
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from openrouter_pipe.messages import chat_messages, has_cache_control, responses_input
+from openrouter_sandbox.validation import check_schema
 
 PIXEL = "data:image/png;base64,iVBORw0KGgo="
 
@@ -154,3 +157,346 @@ def test_cache_control_in_a_part_is_seen_and_kept_on_chat(role: str) -> None:
     assert chat_messages(messages)[0]["content"] == [part]
     assert "cache_control" not in str(responses_input(messages))
     assert not has_cache_control([{"role": role, "content": "cache_control"}])
+
+
+# --- Parts that come in another form, or half
+
+PDF = "data:application/pdf;base64,AA=="
+LINK = "https://x.test/a"
+Part = dict[str, Any]
+# (part, as /chat/completions takes it, as /responses takes it)
+OTHER_FORMS: list[tuple[Part, Part, Part]] = [
+    (
+        {"type": "input_image", "image_url": PIXEL},
+        {"type": "image_url", "image_url": {"url": PIXEL}},
+        {"type": "input_image", "image_url": PIXEL, "detail": "auto"},
+    ),
+    (
+        {"type": "input_image", "image_url": PIXEL, "detail": "low"},
+        {"type": "image_url", "image_url": {"url": PIXEL, "detail": "low"}},
+        {"type": "input_image", "image_url": PIXEL, "detail": "low"},
+    ),
+    (
+        {"type": "image_url", "image_url": LINK},
+        {"type": "image_url", "image_url": {"url": LINK}},
+        {"type": "input_image", "image_url": LINK, "detail": "auto"},
+    ),
+    (
+        {"type": "image_url", "image_url": {"url": LINK, "detail": "immense", "id": 5}},
+        {"type": "image_url", "image_url": {"url": LINK}},
+        {"type": "input_image", "image_url": LINK, "detail": "auto"},
+    ),
+    # /chat/completions takes an address as the data of a file, /responses has a field for it.
+    (
+        {"type": "file", "file": {"filename": "a.pdf", "file_data": LINK}},
+        {"type": "file", "file": {"filename": "a.pdf", "file_data": LINK}},
+        {"type": "input_file", "filename": "a.pdf", "file_url": LINK},
+    ),
+    (
+        {"type": "input_file", "filename": "a.pdf", "file_url": LINK},
+        {"type": "file", "file": {"filename": "a.pdf", "file_data": LINK}},
+        {"type": "input_file", "filename": "a.pdf", "file_url": LINK},
+    ),
+    (
+        {"type": "input_file", "filename": "a.pdf", "file_data": PDF},
+        {"type": "file", "file": {"filename": "a.pdf", "file_data": PDF}},
+        {"type": "input_file", "filename": "a.pdf", "file_data": PDF},
+    ),
+    (
+        {"type": "file", "file": {"file_id": "f_1", "filename": None}},
+        {"type": "file", "file": {"file_id": "f_1"}},
+        {"type": "input_file", "file_id": "f_1"},
+    ),
+    (
+        {"type": "input_video", "video_url": LINK},
+        {"type": "video_url", "video_url": {"url": LINK}},
+        {"type": "input_video", "video_url": LINK},
+    ),
+    (
+        {"type": "text", "text": "Hi", "prompt_cache_breakpoint": {"mode": "explicit"}, "id": 5},
+        {"type": "text", "text": "Hi", "prompt_cache_breakpoint": {"mode": "explicit"}},
+        {**said("Hi"), "prompt_cache_breakpoint": {"mode": "explicit"}},
+    ),
+    ({"type": "refusal", "refusal": "No."}, {"type": "text", "text": "No."}, said("No.")),
+    # The picture makes no sense, the text does.
+    ({"type": "image_url", "image_url": None, "text": "a cat"}, {"type": "text", "text": "a cat"}, said("a cat")),
+]
+
+
+@pytest.mark.parametrize(("part", "on_chat", "on_responses"), OTHER_FORMS, ids=str)
+def test_parts_in_another_form(part: Part, on_chat: Part, on_responses: Part) -> None:
+    messages = [{"role": "user", "content": [part]}]
+    assert chat_messages(messages)[0]["content"] == [on_chat]
+    assert responses_input(messages)[1][0]["content"] == [on_responses]
+
+
+HALF_VALID: list[Part] = [
+    *({"type": kind} for kind in ("image_url", "input_image", "file", "input_file", "input_audio", "video_url")),
+    *({"type": "image_url", "image_url": odd} for odd in (None, "", 5, [], {}, {"url": None}, {"url": ["x"]})),
+    *({"type": "file", "file": odd} for odd in (None, "x", [], {}, {"filename": "a.pdf"}, {"file_data": 5})),
+    *({"type": "input_audio", "input_audio": odd} for odd in (None, "x", {}, {"data": "AA=="}, {"format": "mp3"})),
+    *({"type": "video_url", "video_url": odd} for odd in (None, 5, {}, {"url": ""})),
+    {"type": "text", "text": ""},
+    {"type": "refusal", "refusal": None},
+]
+
+
+@pytest.mark.parametrize("part", HALF_VALID, ids=str)
+def test_half_a_part_is_none(part: Part) -> None:
+    messages = [{"role": "user", "content": [part, {"type": "text", "text": "Hi"}]}]
+    assert chat_messages(messages)[0]["content"] == [{"type": "text", "text": "Hi"}]
+    assert responses_input(messages)[1][0]["content"] == [said("Hi")]
+
+
+# --- Calls of tools and their results
+
+
+def called(*calls: tuple[object, str], text: str = "", **more: object) -> Part:
+    """An assistant's turn with these calls: (id, name)."""
+    listed = [{"id": i, "type": "function", "function": {"name": name, "arguments": "{}"}} for i, name in calls]
+    return {"role": "assistant", "content": text, "tool_calls": listed, **more}
+
+
+def result(call_id: object, content: object) -> Part:
+    return {"role": "tool", "tool_call_id": call_id, "content": content}
+
+
+def rounds(messages: list[Part]) -> list[tuple[str, str]]:
+    """What both endpoints are told, as (kind, text): a call by its name, a result as name=text."""
+    chat = chat_messages(messages)
+    told: list[tuple[str, str]] = []
+    names: dict[str, str] = {}
+    for message in chat:
+        content = message["content"]
+        text = content if isinstance(content, str) else "|".join(part.get("text", part["type"]) for part in content)
+        if message["role"] == "tool":
+            text = f"{names[message['tool_call_id']]}={text}"
+        if text or not message.get("tool_calls"):
+            told.append((message["role"], text))
+        for call in message.get("tool_calls", ()):
+            assert call["id"] not in names, "an id is used for two calls"
+            names[call["id"]] = call["function"]["name"]
+            told.append(("call", call["function"]["name"]))
+    # The rule of every provider: calls, then their results and nothing else, then the rest.
+    waiting: list[str] = []
+    for message in chat:
+        if message["role"] == "tool":
+            waiting.remove(message["tool_call_id"])
+        else:
+            assert not waiting
+            waiting = [call["id"] for call in message.get("tool_calls", ())]
+    assert not waiting
+    assert told == rounds_of_items(messages)
+    return told
+
+
+def rounds_of_items(messages: list[Part]) -> list[tuple[str, str]]:
+    kinds = {"input_image": "image_url", "input_file": "file", "input_video": "video_url"}
+
+    def text_of(content: Any) -> str:
+        if isinstance(content, str):
+            return content
+        return "|".join(part.get("text", kinds.get(part["type"], part["type"])) for part in content)
+
+    instructions, items = responses_input(messages)
+    told = [("system", instructions)] if instructions else []
+    names: dict[str, str] = {}
+    for item in items:
+        if item["type"] == "function_call":
+            names[item["call_id"]] = item["name"]
+            told.append(("call", item["name"]))
+        elif item["type"] == "function_call_output":
+            told.append(("tool", f"{names[item['call_id']]}={text_of(item['output'])}"))
+        elif item["type"] == "message":
+            told.append((item["role"], text_of(item["content"])))
+    return told
+
+
+INTERRUPTED = "There is no result: the call was interrupted."
+THOUGHT = [{"type": "reasoning.text", "text": "Hm", "id": "rs_1", "index": 0}]
+NEXT = {"role": "user", "content": "Next"}
+CONVERSATIONS: dict[str, tuple[list[Part], list[tuple[str, str]]]] = {
+    "one call": ([called(("1", "a")), result("1", "A")], [("call", "a"), ("tool", "a=A")]),
+    "text and two calls, results the other way round": (
+        [called(("1", "a"), ("2", "b"), text="Wait"), result("2", "B"), result("1", "A"), NEXT],
+        [("assistant", "Wait"), ("call", "a"), ("call", "b"), ("tool", "b=B"), ("tool", "a=A"), ("user", "Next")],
+    ),
+    "no result": ([called(("1", "a")), NEXT], [("call", "a"), ("tool", f"a={INTERRUPTED}"), ("user", "Next")]),
+    "no result at the end": ([called(("1", "a"))], [("call", "a"), ("tool", f"a={INTERRUPTED}")]),
+    "one of two results": (
+        [called(("1", "a"), ("2", "b")), result("2", "B")],
+        [("call", "a"), ("call", "b"), ("tool", "b=B"), ("tool", f"a={INTERRUPTED}")],
+    ),
+    "a result without a call": ([NEXT, result("9", "R")], [("user", "Next"), ("user", "R")]),
+    "an empty result without a call": ([NEXT, result("9", "")], [("user", "Next")]),
+    "a stray result in between": (
+        [called(("1", "a"), ("2", "b")), result("1", "A"), result("9", "R"), result("2", "B")],
+        [("call", "a"), ("call", "b"), ("tool", "a=A"), ("tool", "b=B"), ("user", "R")],
+    ),
+    "two results of one call": (
+        [called(("1", "a")), result("1", "A"), result("1", "again")],
+        [("call", "a"), ("tool", "a=A"), ("user", "again")],
+    ),
+    "a result that comes too late": (
+        [called(("1", "a")), NEXT, result("1", "A")],
+        [("call", "a"), ("tool", f"a={INTERRUPTED}"), ("user", "Next"), ("user", "A")],
+    ),
+    "the same id twice in a turn": (
+        [called(("1", "a"), ("1", "b")), result("1", "A"), result("1", "B")],
+        [("call", "a"), ("call", "b"), ("tool", "a=A"), ("tool", "b=B")],
+    ),
+    "the same id in two turns": (
+        [called(("1", "a")), result("1", "A"), called(("1", "b")), result("1", "B")],
+        [("call", "a"), ("tool", "a=A"), ("call", "b"), ("tool", "b=B")],
+    ),
+    "no ids": (
+        [called(("", "a"), (None, "b")), result("", "A"), result(None, "B")],
+        [("call", "a"), ("call", "b"), ("tool", "a=A"), ("tool", "b=B")],
+    ),
+    "no ids in two turns": (
+        [called(("", "a")), result("", "A"), called(("", "b")), result("", "B")],
+        [("call", "a"), ("tool", "a=A"), ("call", "b"), ("tool", "b=B")],
+    ),
+    "an id that a made-up one could have": (
+        [called(("", "a"), ("call_0", "b"), ("call_1", "c")), result("call_1", "C"), result("call_0", "B")],
+        [("call", "a"), ("call", "b"), ("call", "c"), ("tool", "c=C"), ("tool", "b=B"), ("tool", f"a={INTERRUPTED}")],
+    ),
+    "results with an id for calls without": (
+        [called(("", "a"), ("2", "b")), result("x", "A"), result("2", "B")],
+        [("call", "a"), ("call", "b"), ("tool", "a=A"), ("tool", "b=B")],
+    ),
+    "calls that make no sense": (
+        [
+            {"role": "assistant", "content": "Hm", "tool_calls": [None, {}, {"id": "1", "function": {"name": ""}}]},
+            result("1", "R"),
+        ],
+        [("assistant", "Hm"), ("user", "R")],
+    ),
+    "calls of a user are none": ([{**called(("1", "a")), "role": "user", "content": "Hi"}], [("user", "Hi")]),
+    "pictures from a tool, as Open WebUI hands them over": (
+        [
+            called(("1", "a")),
+            result("1", [{"type": "input_text", "text": ""}, {"type": "input_image", "image_url": PIXEL}]),
+        ],
+        [("call", "a"), ("tool", "a=image_url")],
+    ),
+    "what a result cannot hold follows as the user's": (
+        [
+            called(("1", "a"), ("2", "b")),
+            result("1", [{"type": "text", "text": "A"}, {"type": "video_url", "video_url": {"url": LINK}}]),
+            result("2", "B"),
+            NEXT,
+        ],
+        [*(("call", name) for name in "ab"), ("tool", "a=A"), ("tool", "b=B"), ("user", "video_url"), ("user", "Next")],
+    ),
+    "what instructions cannot hold follows as the user's": (
+        [
+            {"role": "system", "content": [{"type": "text", "text": "S"}, {"type": "image_url", "image_url": PIXEL}]},
+            NEXT,
+        ],
+        [("system", "S"), ("user", "image_url"), ("user", "Next")],
+    ),
+    "pictures of an assistant": (
+        [
+            {
+                "role": "assistant",
+                "content": [{"type": "text", "text": "Look"}, {"type": "input_image", "image_url": LINK}],
+            }
+        ],
+        [("assistant", "Look|image_url")],
+    ),
+    "a refusal": (
+        [{"role": "assistant", "content": None, "refusal": "No."}, NEXT],
+        [("assistant", "No."), ("user", "Next")],
+    ),
+    "an assistant who only thought": (
+        [NEXT, {"role": "assistant", "content": "", "reasoning_details": THOUGHT}, NEXT],
+        [("user", "Next"), ("assistant", ""), ("user", "Next")],
+    ),
+    "assistant and instructions without anything": (
+        [{"role": "system", "content": ""}, {"role": "assistant", "content": None}, {"role": "assistant"}, NEXT],
+        [("user", "Next")],
+    ),
+    "nothing but that": ([{"role": "system", "content": []}, {"role": "assistant"}], [("user", "")]),
+}
+
+
+@pytest.mark.parametrize("name", CONVERSATIONS)
+def test_conversations_mean_the_same_on_both_endpoints(name: str) -> None:
+    messages, expected = CONVERSATIONS[name]
+    before = copy.deepcopy(messages)
+    assert rounds(messages) == expected
+    assert messages == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sent"),
+    [
+        ('{"a": 1}', '{"a": 1}'),
+        ({"a": [1, "ä"]}, '{"a":[1,"ä"]}'),
+        *((nothing, "{}") for nothing in ("", None, {})),
+        # Not JSON: the model wrote it, and is told what came of it.
+        ('{"a": ', '{"a": '),
+    ],
+)
+def test_arguments(arguments: object, sent: str) -> None:
+    call = {"id": "1", "type": "function", "function": {"name": "a", "arguments": arguments}}
+    messages = [{"role": "assistant", "tool_calls": [call]}, result("1", "A")]
+    assert chat_messages(messages)[0]["tool_calls"][0]["function"]["arguments"] == sent
+    assert responses_input(messages)[1][0]["arguments"] == sent
+
+
+def test_reasoning_comes_before_what_it_led_to() -> None:
+    messages = [
+        NEXT,
+        called(("1", "a"), text="Wait", reasoning_details=THOUGHT),
+        result("1", "A"),
+        {"role": "assistant", "content": "Done", "reasoning_details": [{**THOUGHT[0], "id": "rs_2"}]},
+        NEXT,
+    ]
+    _, items = responses_input(messages)
+    assert [item.get("id") or item.get("role") or item["type"] for item in items] == [
+        *("user", "rs_1", "assistant", "function_call", "function_call_output", "rs_2", "assistant", "user"),
+    ]
+    kept = [message.get("reasoning_details") for message in chat_messages(messages)]
+    assert kept == [None, THOUGHT, None, [{**THOUGHT[0], "id": "rs_2"}], None]
+
+
+def test_reasoning_is_an_assistants_only() -> None:
+    assert chat_messages([{**NEXT, "reasoning_details": THOUGHT}]) == [NEXT]
+
+
+def test_only_a_breakpoint_that_means_something_is_one() -> None:
+    part = {"type": "text", "text": "Hi", "cache_control": None}
+    assert not has_cache_control([{"role": "user", "content": [part]}])
+    assert chat_messages([{"role": "user", "content": [part]}])[0]["content"] == [{"type": "text", "text": "Hi"}]
+
+
+ODDITIES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.sampled_from(["", "x", "1", "text", "image_url", "file", "tool"]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["type", "text", "url"]), inner),
+    max_leaves=3,
+)
+KEYS = ("type", "text", "image_url", "file", "input_audio", "video_url", "refusal", "cache_control")
+ODD_PARTS = st.dictionaries(st.sampled_from(KEYS), ODDITIES, max_size=4) | ODDITIES
+ODD_CALLS = st.dictionaries(st.sampled_from(["id", "function", "type"]), ODDITIES) | st.builds(
+    lambda call_id, arguments: {"id": call_id, "function": {"name": "a", "arguments": arguments}}, ODDITIES, ODDITIES
+)
+ODD_MESSAGES = st.fixed_dictionaries(
+    {"role": st.sampled_from(["system", "user", "assistant", "tool"]) | ODDITIES},
+    optional={
+        "content": ODDITIES | st.lists(ODD_PARTS, max_size=3),
+        "tool_calls": ODDITIES | st.lists(ODD_CALLS, max_size=3),
+        "tool_call_id": ODDITIES,
+        "reasoning_details": ODDITIES,
+        "refusal": ODDITIES,
+    },
+)
+
+
+@given(st.lists(ODD_MESSAGES | ODDITIES, max_size=5))
+def test_whatever_comes_in_makes_whole_rounds(messages: list[Any]) -> None:
+    rounds(messages)
+    if any(isinstance(message, dict) for message in messages):
+        check_schema("ChatRequest", {"model": "a/b", "messages": chat_messages(messages)})
+        check_schema("ResponsesRequest", {"model": "a/b", "input": responses_input(messages)[1]})
