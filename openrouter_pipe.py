@@ -3504,11 +3504,13 @@ def _adapt_tools(asked: dict[str, Any], endpoint: Endpoint) -> list[str]:
 
 
 def _image_output(asked: Mapping[str, Any], model: Model | None, not_wanted: bool) -> dict[str, Any]:
-    """A model that paints does so only when asked. Source: OpenRouter docs, guides/overview/multimodal/image-generation."""
+    """A model that paints does so only when asked; one that does nothing else is not in the catalog.
+
+    Source: OpenRouter docs, guides/overview/multimodal/image-generation.
+    """
     if not_wanted or model is None or model.is_router or "modalities" in asked:
         return {}
-    outputs = [kind for kind in ("image", "text") if kind in model.output_modalities]
-    return {"modalities": outputs} if "image" in outputs else {}
+    return {"modalities": ["image", "text"]} if "image" in model.output_modalities else {}
 
 
 def _added_by_valves(

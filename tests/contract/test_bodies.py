@@ -56,6 +56,11 @@ PARTS = st.one_of(
     st.builds(lambda text: {"type": "mystery", "text": text}, WORDS),
     WORDS,
 )
+TOOL_PARTS = st.one_of(
+    st.builds(lambda text: {"type": "input_text", "text": text}, WORDS),
+    st.builds(lambda url: {"type": "input_image", "image_url": url}, URLS),
+    PARTS,
+)
 TEXT_PARTS = st.lists(st.builds(lambda text: {"type": "text", "text": text}, WORDS), max_size=2)
 MESSAGES = st.lists(
     st.one_of(
@@ -72,6 +77,67 @@ MESSAGES = st.lists(
     ),
     min_size=1,
     max_size=5,
+)
+
+
+# --- Rounds with tools and reasoning
+
+CALL_IDS = st.sampled_from(["call_0", "call_1", "call_2", "", None])
+# The OpenAPI document's ReasoningDetailUnion, with fields that may be null.
+DETAILS = st.fixed_dictionaries(
+    {},
+    optional={
+        "id": st.sampled_from(["rs_1", "rs_2", None]),
+        "index": st.integers(0, 3),
+        "format": st.sampled_from(["openai-responses-v1", "anthropic-claude-v1", "google-gemini-v1", "unknown", None]),
+    },
+).flatmap(
+    lambda common: st.one_of(
+        st.builds(lambda text: {"type": "reasoning.summary", "summary": text, **common}, WORDS),
+        st.builds(lambda text: {"type": "reasoning.encrypted", "data": text, **common}, WORDS),
+        st.builds(
+            lambda text, signature: {"type": "reasoning.text", "text": text, "signature": signature, **common},
+            WORDS | st.none(),
+            WORDS | st.none(),
+        ),
+        st.just(
+            {
+                "type": "reasoning.server_tool_call",
+                "tool_name": "openrouter:fusion",
+                "tool_call_id": "c",
+                "arguments": "{}",
+                "result": "{}",
+                **common,
+            }
+        ),
+    )
+)
+
+
+@st.composite
+def tool_rounds(draw: st.DrawFn) -> list[dict[str, Any]]:
+    """An assistant's turn with calls and what came of them, as Open WebUI hands it over, or worse."""
+    calls = draw(st.lists(st.tuples(CALL_IDS, st.sampled_from(["{}", '{"a": 1}', "", {"a": 1}])), max_size=3))
+    turn = {
+        "role": "assistant",
+        "content": draw(WORDS),
+        "reasoning_details": draw(st.lists(DETAILS, max_size=3)),
+        "tool_calls": [
+            {"id": call_id, "type": "function", "function": {"name": "now", "arguments": arguments}}
+            for call_id, arguments in calls
+        ],
+    }
+    results = [
+        {"role": "tool", "tool_call_id": call_id, "content": draw(WORDS | st.lists(TOOL_PARTS, max_size=3))}
+        for call_id in draw(st.permutations([call_id for call_id, _ in calls]))
+    ]
+    kept = draw(st.sampled_from([len(results), len(results), max(len(results) - 1, 0)]))
+    stray = [{"role": "tool", "tool_call_id": "call_9", "content": draw(WORDS)}] if draw(st.booleans()) else []
+    return [turn, *results[:kept], *stray]
+
+
+CONVERSATIONS = st.lists(tool_rounds() | MESSAGES, min_size=1, max_size=3).map(
+    lambda rounds: [message for messages in rounds for message in messages]
 )
 SHARE = st.floats(0, 1)
 PROVIDERS = st.fixed_dictionaries(
@@ -113,11 +179,21 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
                 },
                 {"type": "openrouter:web_search"},
                 {"type": "openrouter:datetime"},
+                {"type": "openrouter:shell"},
+                {"type": "web_search_preview"},
+                {"type": "function", "name": "flat", "parameters": {"type": "object"}},
+                {"type": "function", "function": {"name": "x", "strict": None, "parameters": None}},
+                {"type": "function"},
             ]
         ),
         max_size=3,
     ),
-    "tool_choice": st.sampled_from(["auto", "none", "required", {"type": "function", "function": {"name": "now"}}]),
+    "tool_choice": st.sampled_from(
+        [
+            *("auto", "none", "required", "any", {"type": "function", "function": {"name": "now"}}),
+            *({"type": "function", "name": "now"}, {"type": "openrouter:web_search"}, {"type": "web_search_preview"}),
+        ]
+    ),
     "parallel_tool_calls": st.booleans(),
     "max_tool_calls": st.integers(1, 30),
     "prediction": st.just({"type": "content", "content": "x"}),
@@ -133,8 +209,17 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
             {"type": "json_schema", "json_schema": {"name": "a", "strict": True, "schema": {"type": "object"}}},
         ]
     ),
-    "reasoning": st.sampled_from([{"effort": "low"}, {"max_tokens": 2000}, {"enabled": True}, {"summary": "auto"}]),
-    "reasoning_effort": st.sampled_from(["low", "HIGH ", ""]),
+    "reasoning": st.sampled_from(
+        [
+            *({"effort": "low"}, {"max_tokens": 2000}, {"enabled": True}, {"enabled": False}, {"summary": "auto"}),
+            *(
+                {"exclude": True},
+                {"effort": "none", "exclude": True},
+                {"effort": "low", "context": "auto", "mode": "pro"},
+            ),
+        ]
+    ),
+    "reasoning_effort": st.sampled_from(["low", "HIGH ", "", "none", "max"]),
     "include_reasoning": st.booleans(),
     "stop_server_tools_when": st.just([{"type": "step_count_is", "step_count": 3}]),
     "models": st.just(["openai/gpt-4o", "x/y"]),
@@ -177,6 +262,8 @@ VALVES = st.fixed_dictionaries(
         "PROMPT_CACHING": st.booleans(),
         "CONTEXT_COMPRESSION": st.sampled_from(["default", "on", "off"]),
         "SEND_USER_ID": st.booleans(),
+        "ENABLE_REASONING": st.booleans(),
+        "REASONING_EFFORT": st.sampled_from(["default", "none", "minimal", "high", "max"]),
     },
 )
 NAMES = st.sampled_from(
@@ -194,6 +281,15 @@ ROWS = st.sampled_from(
         parse_model({"id": "a/b"}),
         parse_model({"id": "a/b", "supported_parameters": ["temperature", "max_tokens", "seed"]}),
         parse_model({"id": "a/b", "supported_parameters": ["reasoning", "max_completion_tokens", "verbosity"]}),
+        *(
+            parse_model({"id": "a/b", "supported_parameters": ["reasoning", "tools", "max_tokens"], "reasoning": block})
+            for block in (
+                {"mandatory": True, "supported_efforts": ["high", "medium"]},
+                {"mandatory": False, "supported_efforts": ["high", "low", "none"], "default_enabled": True},
+                {"mandatory": True},
+            )
+        ),
+        parse_model({"id": "a/b", "architecture": {"output_modalities": ["text", "image"]}}),
     ]
 )
 
@@ -221,13 +317,15 @@ def judge(request: UpstreamRequest) -> None:
     assert [place for place in lost(known, dumped) if not place.startswith(NESTED_NOT_IN_SDK[request.endpoint])] == []
 
 
-def build(name: str, row: Model | None, valves: dict[str, Any], body: dict[str, Any]) -> UpstreamRequest:
+def build(
+    name: str, row: Model | None, valves: dict[str, Any], body: dict[str, Any], task: str = ""
+) -> UpstreamRequest:
     return build_request(
         body,
         ModelRef.from_api(name),
         row,
         Settings.from_valves(Valves(**valves)),
-        ChatContext("chat", "user", "secret"),
+        ChatContext("chat", "user", "secret", task),
     )
 
 
@@ -254,6 +352,60 @@ def test_bodies(
 ) -> None:
     body = {"model": "fn.x", "messages": messages, "stream": stream, **parameters}
     judge(build(name, row, {**valves, "ENDPOINT": endpoint}, body))
+
+
+@pytest.mark.parametrize("endpoint", JUDGES)
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    name=NAMES,
+    row=ROWS,
+    valves=VALVES,
+    messages=CONVERSATIONS,
+    task=st.sampled_from(["", "", "title_generation"]),
+    parameters=st.fixed_dictionaries(
+        {},
+        optional={
+            name: VALUES[name] for name in ("tools", "tool_choice", "reasoning", "reasoning_effort", "max_tokens")
+        },
+    ),
+)
+def test_conversations_with_tools_and_reasoning(
+    endpoint: str,
+    name: str,
+    row: Model | None,
+    valves: dict[str, Any],
+    messages: list[dict[str, Any]],
+    task: str,
+    parameters: dict[str, Any],
+) -> None:
+    body = {"messages": messages, **parameters}
+    request = build(name, row, {**valves, "ENDPOINT": endpoint}, body, task)
+    judge(request)
+    assert request.body == build(name, row, {**valves, "ENDPOINT": endpoint}, body, task).body
+    # Nothing of the reasoning is lost, save the calls of server tools, for which /responses has no place.
+    given_details = [detail for message in messages for detail in message.get("reasoning_details", ())]
+    sent = request.body.get("messages") or request.body["input"]
+    if endpoint == "chat_completions":
+        kept = [detail for message in sent for detail in message.get("reasoning_details", ())]
+        assert kept == given_details
+    else:
+        assert words_of_items(sent) == words_of_details(given_details)
+
+
+def words_of_details(details: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    words = ((field, detail.get(field)) for detail in details for field in ("summary", "text", "signature", "data"))
+    return sorted((field, word) for field, word in words if word or (word == "" and field != "signature"))
+
+
+def words_of_items(items: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    words: list[tuple[str, str]] = []
+    for item in items:
+        if item["type"] == "reasoning":
+            words += [("summary", part["text"]) for part in item["summary"]]
+            words += [("text", part["text"]) for part in item.get("content", ())]
+            words += [("signature", item["signature"])] if "signature" in item else []
+            words += [("data", item["encrypted_content"])] if "encrypted_content" in item else []
+    return sorted(words)
 
 
 @pytest.mark.parametrize("endpoint", JUDGES)

@@ -476,3 +476,107 @@ def test_identity_is_sent_only_where_known_and_wanted() -> None:
     assert {"user", "session_id"}.isdisjoint(build(valves={"SEND_USER_ID": True}).body)
     own = build(context=ALICE, valves={"SEND_USER_ID": True}, session_id="mine", user="me").body
     assert (own["session_id"], own["user"]) == ("mine", "me")
+
+
+# --- Tasks: titles, tags, follow-ups, …
+
+TITLE = ChatContext("chat-1", "user-1", "secret", "title_generation")
+
+
+def thinker(mandatory: bool, **more: object) -> Model:
+    whole = {"id": "x/y", "supported_parameters": ["reasoning", "max_tokens", "tools"], **more}
+    model = parse_model(whole | {"reasoning": {"mandatory": mandatory, "supported_efforts": ["high", "low"]}})
+    assert model is not None
+    return model
+
+
+@pytest.mark.parametrize("endpoint", [CHAT, RESPONSES])
+def test_tasks_get_nothing_that_costs_without_need(endpoint: str) -> None:
+    costly: Body = {
+        "tools": [{"type": "function", "function": {"name": "now"}}],
+        "tool_choice": "auto",
+        "parallel_tool_calls": True,
+        "max_tool_calls": 3,
+        "stop_server_tools_when": [{"type": "step_count_is", "step_count": 3}],
+        "plugins": [{"id": "web"}],
+        "web_search_options": {},
+        "modalities": ["image", "text"],
+        "image_config": {"aspect_ratio": "1:1"},
+        "audio": {"voice": "alloy", "format": "mp3"},
+        "include_reasoning": True,
+    }
+    valves = {"ENDPOINT": endpoint, "CONTEXT_COMPRESSION": "on"}
+    paints = thinker(False, architecture={"output_modalities": ["text", "image"]})
+    for model in (thinker(False), thinker(True), paints, row("temperature"), None):
+        kept = build("x/y", model, TITLE, valves, temperature=0.1, **costly).body
+        assert costly.keys() & kept.keys() == set()
+        # Apart from what it costs it is a chat like any other.
+        assert (kept["model"], kept["session_id"]) == ("x/y", pseudonym("secret", "chat-1"))
+        assert kept.get("temperature") == (
+            0.1 if model is None or "temperature" in model.supported_parameters else None
+        )
+
+
+def test_what_a_task_leaves_out_does_not_choose_the_endpoint() -> None:
+    assert build(context=TITLE, audio={"voice": "alloy"}, modalities=["text", "audio"]).endpoint == RESPONSES
+
+
+@pytest.mark.parametrize(
+    ("name", "sent"),
+    [
+        ("x/y:online", "x/y"),
+        ("x/y:free:online", "x/y:free"),
+        ("x/y:nitro", "x/y:nitro"),
+        ("x/y:online@preset/z", "x/y@preset/z"),
+        ("@preset/z", "@preset/z"),
+    ],
+)
+def test_a_task_searches_the_web_in_no_form(name: str, sent: str) -> None:
+    assert build(name, context=TITLE).body["model"] == sent
+    assert build(name).body["model"] == name
+
+
+@pytest.mark.parametrize(("endpoint", "field"), [(CHAT, "max_tokens"), (RESPONSES, "max_output_tokens")])
+def test_reasoning_that_cannot_be_avoided_gets_room_in_tasks(endpoint: str, field: str) -> None:
+    valves = {"ENDPOINT": endpoint}
+    avoidable = build("x/y", thinker(False), TITLE, valves, max_tokens=4).body
+    assert (avoidable[field], avoidable["reasoning"]) == (4, {"effort": "none"})
+    mandatory = build("x/y", thinker(True), TITLE, valves, max_completion_tokens=4).body
+    assert (mandatory[field], mandatory["reasoning"]) == (2004, {"effort": "low"})
+    assert field not in build("x/y", thinker(True), TITLE, valves).body
+    assert build("x/y", thinker(True), None, valves, max_tokens=4).body[field] == 4
+    assert build("x/y", None, TITLE, valves, max_tokens=4).body[field] == 4
+
+
+# --- Pictures as answers
+
+
+@pytest.mark.parametrize(
+    ("outputs", "asked", "sent"),
+    [
+        (["image", "text"], None, ["image", "text"]),
+        (["text", "image"], None, ["image", "text"]),
+        (["text"], None, None),
+        ([], None, None),
+        (["image", "text"], ["text"], ["text"]),
+    ],
+)
+@pytest.mark.parametrize("endpoint", [CHAT, RESPONSES])
+def test_a_model_that_paints_is_asked_to(outputs: list[str], asked: object, sent: object, endpoint: str) -> None:
+    model = parse_model({"id": "x/y", "architecture": {"output_modalities": outputs}})
+    given = {} if asked is None else {"modalities": asked}
+    assert build("x/y", model, valves={"ENDPOINT": endpoint}, **given).body.get("modalities") == sent
+    assert "modalities" not in build("x/y@preset/z", model, valves={"ENDPOINT": endpoint}).body
+
+
+def test_a_router_that_could_paint_is_not_asked_to() -> None:
+    model = parse_model({"id": "openrouter/auto-beta", "architecture": {"output_modalities": ["text", "image"]}})
+    assert "modalities" not in build("openrouter/auto-beta", model).body
+
+
+@pytest.mark.parametrize("name", ["~openai/gpt-latest", "openrouter/auto"])
+def test_routers_are_believed_as_any_row_is(name: str) -> None:
+    lists = parse_model({"id": name, "supported_parameters": ["tools"]})
+    assert build(name, lists, temperature=0.5).left_out == ("temperature",)
+    silent = parse_model({"id": name, "supported_parameters": []})
+    assert build(name, silent, temperature=0.5).body["temperature"] == 0.5
