@@ -1915,6 +1915,11 @@ class AnswerReader:
         """Whether upstream said that the answer is complete (or that it failed)."""
         return self.done or self.finish_reason is not None or self.error is not None
 
+    @property
+    def has_calls(self) -> bool:
+        """Whether a tool was called, so that another round follows."""
+        return bool(self._calls)
+
     def feed(self, payload: bytes) -> None:
         """Read one event. What is not JSON, or not of a known shape, adds nothing."""
         if payload.strip() == b"[DONE]":
@@ -1934,7 +1939,7 @@ class AnswerReader:
 
     def close(self) -> list[Delta]:
         """What is left to say at the end: the reasoning details, once, for the next round to begin with."""
-        if self.error is None and (details := self._whole_details()):
+        if details := self._whole_details():
             self._tell_private()
             self._deltas.append(Delta(details=details))
         if self._calls and self.finish_reason in (None, "stop"):
@@ -3706,6 +3711,7 @@ _EMPTY = {
     "content_filter": "The provider's content filter withheld the answer of {model}. Rephrase the message.",
 }
 SURPRISE = "The OpenRouter pipe met something it does not know. Open WebUI's log has the details. Try again."
+_HIDDEN = "The reasoning is hidden."
 _EMPTY_OTHERWISE = "{model} sent an empty answer. Try again, or choose another model."
 
 # Server tool → what it is doing, what it has done.
@@ -3814,8 +3820,10 @@ class Answer:
         if self._request.shows_reasoning or (self._request.is_task and not self._request.body["stream"]):
             return deltas
         for delta in deltas:
-            delta.reasoning, delta.details = "", []
-        return [delta for delta in deltas if delta.has_answer or delta.annotations]
+            # With calls the next round must bring the details back, or some providers refuse it; they are kept, not shown.
+            delta.details = delta.details if self._reader.has_calls else []
+            delta.reasoning = _HIDDEN if delta.details else ""
+        return [delta for delta in deltas if delta.has_answer or delta.annotations or delta.details]
 
     async def _tell_tools(self) -> None:
         """Show what server tools are doing."""

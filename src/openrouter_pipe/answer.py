@@ -33,6 +33,7 @@ _EMPTY = {
     "content_filter": "The provider's content filter withheld the answer of {model}. Rephrase the message.",
 }
 SURPRISE = "The OpenRouter pipe met something it does not know. Open WebUI's log has the details. Try again."
+_HIDDEN = "The reasoning is hidden."
 _EMPTY_OTHERWISE = "{model} sent an empty answer. Try again, or choose another model."
 
 # Server tool → what it is doing, what it has done.
@@ -141,8 +142,10 @@ class Answer:
         if self._request.shows_reasoning or (self._request.is_task and not self._request.body["stream"]):
             return deltas
         for delta in deltas:
-            delta.reasoning, delta.details = "", []
-        return [delta for delta in deltas if delta.has_answer or delta.annotations]
+            # With calls the next round must bring the details back, or some providers refuse it; they are kept, not shown.
+            delta.details = delta.details if self._reader.has_calls else []
+            delta.reasoning = _HIDDEN if delta.details else ""
+        return [delta for delta in deltas if delta.has_answer or delta.annotations or delta.details]
 
     async def _tell_tools(self) -> None:
         """Show what server tools are doing."""

@@ -183,6 +183,11 @@ class AnswerReader:
         """Whether upstream said that the answer is complete (or that it failed)."""
         return self.done or self.finish_reason is not None or self.error is not None
 
+    @property
+    def has_calls(self) -> bool:
+        """Whether a tool was called, so that another round follows."""
+        return bool(self._calls)
+
     def feed(self, payload: bytes) -> None:
         """Read one event. What is not JSON, or not of a known shape, adds nothing."""
         if payload.strip() == b"[DONE]":
@@ -202,7 +207,7 @@ class AnswerReader:
 
     def close(self) -> list[Delta]:
         """What is left to say at the end: the reasoning details, once, for the next round to begin with."""
-        if self.error is None and (details := self._whole_details()):
+        if details := self._whole_details():
             self._tell_private()
             self._deltas.append(Delta(details=details))
         if self._calls and self.finish_reason in (None, "stop"):

@@ -51,6 +51,11 @@ CHAT_CASES: dict[str, tuple[list[Event], str, str]] = {
     "refusal": ([chunk(content=None, refusal="I cannot.")], "", "I cannot."),
     "a list of parts": ([chunk(content=[{"type": "text", "text": "He"}, {"text": "y"}, {}, "x", None])], "", "Hey"),
     "a whole message in the stream": ([{"choices": [{"message": {"content": "Hi"}}]}], "", "Hi"),
+    "a summary beside the last delta": (
+        [chunk(content="Hi"), {"choices": [{"delta": {}, "message": {"content": "Hi"}, "finish_reason": "stop"}]}],
+        "",
+        "Hi",
+    ),
     "delta null": ([{"choices": [{"delta": None, "finish_reason": None}]}, chunk(content="Hi")], "", "Hi"),
     "no delta": ([{"choices": [{}]}, chunk(content="Hi")], "", "Hi"),
     "choices null": ([{"choices": None}, chunk(content="Hi")], "", "Hi"),
@@ -192,6 +197,22 @@ def test_responses_events(case: str) -> None:
 def test_responses_finish_reason(closing_event: Event, finish_reason: str) -> None:
     reader = responses(text("Hi"), closing_event)
     assert (reader.finish_reason, reader.error, reader.done) == (finish_reason, None, True)
+
+
+def test_reasoning_that_closes_at_another_place_and_with_another_id_is_one() -> None:
+    item = {**reasoning(["Think"]), "id": "rs_tmp_1", "encrypted_content": "x"}
+    streamed = {"type": "response.output_item.done", "output_index": 1, "item": item}
+    reader = responses(streamed, closing({**item, "id": "rs_tmp_2"}, message("Hi")))
+    (details,) = [delta.details for delta in [*reader.take(), *reader.close()] if delta.details]
+    assert [detail.get("id") for detail in details] == ["rs_tmp_2", "rs_tmp_2"]
+
+
+@pytest.mark.parametrize("output", [[], [message("Hi")]])
+def test_reasoning_that_the_closing_list_leaves_out_is_kept(output: list[Event]) -> None:
+    item = {**reasoning(["Think"]), "id": "rs_tmp_1", "encrypted_content": "x"}
+    reader = responses({"type": "response.output_item.done", "output_index": 0, "item": item}, closing(*output))
+    (details,) = [delta.details for delta in [*reader.take(), *reader.close()] if delta.details]
+    assert [detail["type"] for detail in details] == ["reasoning.text", "reasoning.encrypted"]
 
 
 FAILURES: dict[str, Event] = {
