@@ -500,3 +500,11 @@ def test_whatever_comes_in_makes_whole_rounds(messages: list[Any]) -> None:
     if any(isinstance(message, dict) for message in messages):
         check_schema("ChatRequest", {"model": "a/b", "messages": chat_messages(messages)})
         check_schema("ResponsesRequest", {"model": "a/b", "input": responses_input(messages)[1]})
+
+
+def test_an_id_that_is_used_once_is_kept() -> None:
+    # Reasoning may refer to it.
+    messages = [called(("", "a"), ("call_0", "b"), ("call_1", "c")), result("call_0", "B")]
+    assert [call["id"] for call in chat_messages(messages)[0]["tool_calls"]][1:] == ["call_0", "call_1"]
+    later = [called(("", "a")), result("", "A"), called(("call_0", "b")), result("call_0", "B")]
+    assert chat_messages(later)[2]["tool_calls"][0]["id"] == "call_0"
