@@ -50,42 +50,42 @@ class Model(NamedTuple):
     @property
     def input_modalities(self) -> tuple[str, ...]:
         """What the model takes: `text`, `image`, `file`, `audio`, `video`."""
-        return _texts(_mapping_at(self.row, "architecture").get("input_modalities"))
+        return texts(mapping_at(self.row, "architecture").get("input_modalities"))
 
     @property
     def output_modalities(self) -> tuple[str, ...]:
         """What the model gives."""
-        return _texts(_mapping_at(self.row, "architecture").get("output_modalities"))
+        return texts(mapping_at(self.row, "architecture").get("output_modalities"))
 
     @property
     def supported_parameters(self) -> frozenset[str]:
         """The request's parameters that at least one provider of the model takes."""
-        return frozenset(_texts(self.row.get("supported_parameters")))
+        return frozenset(texts(self.row.get("supported_parameters")))
 
     @property
     def reasons(self) -> bool | None:
         """Whether the model can reason; None where the row does not tell."""
         supported = self.supported_parameters
-        if "reasoning" in supported or _mapping_at(self.row, "reasoning"):
+        if "reasoning" in supported or mapping_at(self.row, "reasoning"):
             return True
         return False if supported else None
 
     @property
     def reasoning_mandatory(self) -> bool:
         """Whether its reasoning cannot be switched off."""
-        return _mapping_at(self.row, "reasoning").get("mandatory") is True
+        return mapping_at(self.row, "reasoning").get("mandatory") is True
 
     @property
     def efforts(self) -> tuple[str, ...]:
         """The reasoning efforts that the row lists; empty: it does not tell, all are taken."""
-        return _texts(_mapping_at(self.row, "reasoning").get("supported_efforts"))
+        return texts(mapping_at(self.row, "reasoning").get("supported_efforts"))
 
     @property
     def is_router(self) -> bool:
         """Whether it stands for other models."""
         return (
             self.id.startswith(("openrouter/", "~"))
-            or _mapping_at(self.row, "architecture").get("tokenizer") == "Router"
+            or mapping_at(self.row, "architecture").get("tokenizer") == "Router"
         )
 
     @property
@@ -237,12 +237,14 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _mapping_at(row: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+def mapping_at(row: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """The object at `key`; empty when it is none."""
     value = row.get(key)
     return value if isinstance(value, dict) else {}
 
 
-def _texts(value: object) -> tuple[str, ...]:
+def texts(value: object) -> tuple[str, ...]:
+    """The texts in a list; none when it is no list."""
     return tuple([item for item in value if isinstance(item, str)]) if isinstance(value, list) else ()
 
 

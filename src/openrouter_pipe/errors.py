@@ -10,10 +10,10 @@ PipeError                   its text is the line
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from typing import NamedTuple
 
-from .catalog import one_line
+from .catalog import mapping_at, one_line, texts
 from .codec import parse_json
 
 _MAX_LENGTH = 500
@@ -33,11 +33,10 @@ _SECRETS = re.compile(
 _STACK_TRACE = re.compile(
     r"Traceback \(most recent call last\)|^\s*File \"|\s+at (?:\S+ )?\(?\S+:\d+:\d+\)?", re.MULTILINE
 )
-_MESSAGE = re.compile(r'"message"\s*:\s*("(?:[^"\\]|\\.)*"?)')
 
 
 class PipeError(Exception):
-    """An error whose text is the line that a person reads: what happened, who said it, what to do."""
+    """An error whose text is the line that a person reads."""
 
     def __init__(self, sentence: str) -> None:
         super().__init__(plain(sentence))
@@ -56,10 +55,7 @@ class BrokenAnswerError(PipeError):
 
 
 class Failure(NamedTuple):
-    """An error as the upstream told it. `status` is the HTTP status or what the error's own code stands for; 0 is unknown.
-
-    `kind` is what the upstream calls it: `error.availability.code`, an `error_type`, or a code that is text.
-    """
+    """An error as the upstream told it: the status that it means (0: unknown), and its `kind` in words."""
 
     status: int = 0
     message: str = ""
@@ -82,82 +78,69 @@ _AGAIN = "Try again in a moment, or choose another model."
 _REPHRASE = "Rephrase the message, or choose another model."
 _SHORTER = "Start a new chat, remove files, or choose a model with a longer context."
 _SETTINGS = "Check the chat's parameters, or choose another model."
-# Status → (what happened, what to do). `{who}` is the provider or OpenRouter, `{model}` the model asked for.
-_SENTENCES: dict[int, tuple[str, str]] = {
+_PRIVACY = "Choose another model, or check the valve DATA_COLLECTION and openrouter.ai/settings/privacy."
+_ROUTING = "Choose another model, or check the chat's parameters and the PROVIDER valves."
+# Kind or status → (what happened, what to do). `{who}` is the provider or OpenRouter, `{model}` the model asked for.
+# Source of the kinds: OpenRouter's docs (errors-and-debugging), ApiErrorType.
+_SENTENCES: dict[int | str, tuple[str, str]] = {
+    "model_not_found": ("{who} does not know the model {model}", _ANOTHER),
+    "wrong_endpoint": ("{model} is not served on this endpoint", f"Set the valve ENDPOINT to auto. {_ANOTHER}"),
+    "model_deprecated": ("{model} is no longer offered", _ANOTHER),
+    "model_unavailable_upstream": ("No provider offers {model} now", _AGAIN),
+    "capacity_exhausted": ("All capacity for {model} is in use", _AGAIN),
+    "temporarily_unavailable": ("{model} is not available at the moment", _AGAIN),
+    "region_restricted": ("{model} is not offered in this region", _ANOTHER),
+    "privacy_restricted": ("The privacy settings leave no provider for {model}", _PRIVACY),
+    "constraint_filtered": ("The routing settings leave no provider for {model}", _ROUTING),
+    "free_variant_ended": ("The free variant {model} is no longer offered", "Choose the model without :free."),
+    **dict.fromkeys(
+        ("context_length_exceeded", "token_limit_exceeded", "string_too_long", "max_tokens_exceeded"),
+        ("The conversation is too long for {model}", _SHORTER),
+    ),
+    "not_an_api": ("What answered for {model} is not OpenRouter's API", "Check the valve BASE_URL."),
     400: ("{who} did not accept the request for {model}", _SETTINGS),
     401: ("{who} did not accept the API key", "Check the valve API_KEY."),
     402: ("The OpenRouter account or key has no credit left", "Add credits or raise the key's limit on openrouter.ai."),
     403: ("{who} refused the request for {model}", _REPHRASE),
     404: ("{who} has no endpoint for {model}", "Choose another model, or check privacy and routing settings."),
-    408: ("{who} took too long for {model}", _AGAIN),
     413: ("The conversation is too large for {model}", _SHORTER),
     422: ("{who} could not process the request for {model}", _SETTINGS),
     429: ("{who} is rate-limiting {model}", _AGAIN),
     500: ("{who} had an internal error with {model}", _AGAIN),
     502: ("{who} gave no valid answer for {model}", _AGAIN),
     503: ("No provider is available for {model}", _AGAIN),
-    504: ("{who} took too long for {model}", _AGAIN),
-    524: ("{who} took too long for {model}", _AGAIN),
     529: ("{who} is overloaded and cannot answer for {model}", _AGAIN),
+    **dict.fromkeys((408, 504, 524), ("{who} took too long for {model}", _AGAIN)),
+    0: ("{who} reported an error for {model}", _AGAIN),
 }
-_OTHER = ("{who} reported an error for {model}", _AGAIN)
-# The same for what is told more exactly than by a status. Source: OpenRouter's docs (errors-and-debugging), ApiErrorType.
-_KINDS: dict[str, tuple[str, str]] = {
-    "model_not_found": ("{who} does not know the model {model}", _ANOTHER),
-    "wrong_endpoint": (
-        "{model} is not served on this endpoint",
-        "Set the valve ENDPOINT to auto, or choose another model.",
-    ),
-    "model_deprecated": ("{model} is no longer offered", _ANOTHER),
-    "model_unavailable_upstream": ("No provider offers {model} now", _AGAIN),
-    "capacity_exhausted": ("All capacity for {model} is in use", _AGAIN),
-    "temporarily_unavailable": ("{model} is not available at the moment", _AGAIN),
-    "region_restricted": ("{model} is not offered in this region", _ANOTHER),
-    "privacy_restricted": (
-        "The privacy settings leave no provider for {model}",
-        "Choose another model, or check the valve DATA_COLLECTION and openrouter.ai/settings/privacy.",
-    ),
-    "constraint_filtered": (
-        "The routing settings leave no provider for {model}",
-        "Choose another model, or check the chat's parameters and the PROVIDER valves.",
-    ),
-    "free_variant_ended": ("The free variant {model} is no longer offered", "Choose the model without :free."),
-    "context_length_exceeded": ("The conversation is too long for {model}", _SHORTER),
-    "not_an_api": ("What answered for {model} is not OpenRouter's API", "Check the valve BASE_URL."),
-}
-_SAME_KIND = dict.fromkeys(
-    ("token_limit_exceeded", "string_too_long", "max_tokens_exceeded"), "context_length_exceeded"
-)
 # (statuses, what the message says, kind): most errors still come without a kind.
-_TOLD: tuple[tuple[tuple[int, ...], re.Pattern[str], str], ...] = (
+_TOLD = (
     (
         (400, 413, 422),
-        re.compile(r"context.(?:length|window)|prompt is too long|too many (?:input )?tokens", re.IGNORECASE),
+        r"context.(length|window)|prompt is too long|too many (input )?tokens",
         "context_length_exceeded",
     ),
-    ((400, 404), re.compile(r"not a valid model", re.IGNORECASE), "model_not_found"),
-    ((404,), re.compile(r"data policy|privacy", re.IGNORECASE), "privacy_restricted"),
-    (
-        (404,),
-        re.compile(r"allowed providers|providers? (?:have|has) been ignored", re.IGNORECASE),
-        "constraint_filtered",
-    ),
+    ((400, 404), r"not a valid model", "model_not_found"),
+    ((404,), r"data policy|privacy", "privacy_restricted"),
+    ((404,), r"allowed providers|providers? (have|has) been ignored", "constraint_filtered"),
 )
 # Codes that are text: OpenRouter's ApiErrorType, and what providers send.
-_STATUSES = {
-    **dict.fromkeys(("invalid_request", "invalid_request_error", "invalid_prompt", "context_length_exceeded"), 400),
-    **dict.fromkeys(("authentication", "authentication_error", "invalid_api_key"), 401),
-    **dict.fromkeys(("payment_required", "insufficient_quota", "insufficient_credits"), 402),
-    **dict.fromkeys(("permission_denied", "content_policy_violation", "refusal", "moderation"), 403),
-    **dict.fromkeys(("not_found", "model_not_found"), 404),
-    **dict.fromkeys(("timeout",), 408),
-    **dict.fromkeys(("payload_too_large", "image_too_large"), 413),
-    **dict.fromkeys(("unprocessable",), 422),
-    **dict.fromkeys(("rate_limit_exceeded", "rate_limit_error"), 429),
-    **dict.fromkeys(("server", "server_error", "internal_error", "internal_server_error"), 500),
-    **dict.fromkeys(("provider_unavailable",), 503),
-    **dict.fromkeys(("provider_overloaded", "overloaded_error", "overloaded"), 529),
+_CODES = {
+    400: "invalid_request invalid_request_error invalid_prompt context_length_exceeded",
+    401: "authentication authentication_error invalid_api_key",
+    402: "payment_required insufficient_quota insufficient_credits",
+    403: "permission_denied content_policy_violation refusal moderation",
+    404: "not_found model_not_found",
+    408: "timeout",
+    413: "payload_too_large image_too_large",
+    422: "unprocessable",
+    429: "rate_limit_exceeded rate_limit_error",
+    500: "server server_error internal_error internal_server_error",
+    503: "provider_unavailable",
+    529: "provider_overloaded overloaded_error overloaded",
 }
+_STATUSES = {code: status for status, codes in _CODES.items() for code in codes.split()}
+_ERROR_KEYS = ("message", "detail", "msg", "error", "errors", "error_description", "title")
 
 
 def read_failure(status: int, body: object) -> Failure:
@@ -165,46 +148,46 @@ def read_failure(status: int, body: object) -> Failure:
 
     Source: OpenRouter docs, api_reference/errors-and-debugging. `code` may be a number or text, `metadata.raw` JSON or text.
     """
+    is_document = isinstance(body, (bytes, bytearray))
     if isinstance(body, (bytes, bytearray)):
         content = bytes(body[:_MAX_BODY])
         try:
             body = parse_json(content)
         except ValueError:
-            return _failure_of_text(status, content.decode("utf-8", "replace"))
-        told = body[0] if isinstance(body, list) and body else body
-        if status < 400 and not (isinstance(told, dict) and told.keys() & {"error", "errors", "message", "detail"}):
-            return Failure(kind="not_an_api")
+            return _failure_of_text(_status_of(status), content.decode("utf-8", "replace"))
     body = body[0] if isinstance(body, list) and body else body
+    if is_document and status < 400 and not (isinstance(body, dict) and body.keys() & set(_ERROR_KEYS)):
+        return Failure(kind="not_an_api")
     error = body.get("error") or body if isinstance(body, dict) else body
-    if not isinstance(error, dict):
-        return Failure(status if status >= 400 else 0, message=_innermost(error))
-    metadata, availability = _mapping(error.get("metadata")), _mapping(error.get("availability"))
-    kinds = [
-        *(availability.get("code"), availability.get("error_type")),
-        *(metadata.get("error_type"), error.get("error_type"), error.get("code"), error.get("type")),
-    ]
-    codes = [status if status >= 400 else None, error.get("code"), availability.get("http_status"), *kinds]
-    status = next(filter(None, map(_status_of, codes)), 0)
     message = _innermost(error)
-    constraint = _mapping(availability.get("constraint")).get("detail")
-    reason = _innermost(metadata.get("raw")) or _reasons(metadata) or _clean(constraint)
+    if not isinstance(error, dict):
+        return Failure(_status_of(status), message)
+    metadata, availability = mapping_at(error, "metadata"), mapping_at(error, "availability")
+    kinds = [*map(availability.get, ("code", "error_type")), metadata.get("error_type")]
+    kinds += map(error.get, ("error_type", "code", "type"))
+    codes = [status, error.get("code"), availability.get("http_status"), *kinds]
+    status = next(filter(None, map(_status_of, codes)), 0)
+    # Why moderation (`reasons`) or a guardrail (`patterns`) said no.
+    refused = _cleaned([*texts(metadata.get("reasons")), *texts(metadata.get("patterns"))])
+    constraint = mapping_at(availability, "constraint").get("detail")
+    reason = _innermost(metadata.get("raw")) or ", ".join(refused[:10]) or _clean(constraint)
     return Failure(
         status=status,
         message=message,
         reason="" if reason in message else reason,
         provider=_clean(metadata.get("provider_name"))[:60],
         kind=_kind(status, kinds, f"{message} {reason}"),
-        fallback_models=tuple(_clean(model) for model in _list(availability.get("fallback_models")) if _clean(model)),
+        fallback_models=_cleaned(texts(availability.get("fallback_models"))),
     )
 
 
 def sentence(failure: Failure, model_id: str) -> str:
     """The line for a failure: what happened, who said it, why, and what to do."""
-    happened, advice = _KINDS.get(failure.kind) or _SENTENCES.get(failure.status, _OTHER)
+    happened, advice = _SENTENCES.get(failure.kind) or _SENTENCES.get(failure.status) or _SENTENCES[0]
     if failure.fallback_models:
         advice = f"Try {' or '.join(failure.fallback_models[:3])}."
     line = happened.format(who=failure.provider or "OpenRouter", model=plain(model_id)[:120])
-    if failure.status and failure.status not in _SENTENCES:
+    if failure.status not in _SENTENCES:
         line = f"{line} ({failure.status})"
     if said := ": ".join(part for part in (failure.message, failure.reason) if part):
         line = f"{line}: {said}"
@@ -221,35 +204,25 @@ def plain(text: str) -> str:
 
 
 def _failure_of_text(status: int, text: str) -> Failure:
-    """The failure in a body that is not JSON: a web page, JSON that breaks off, plain text, or rubbish."""
+    """The failure in a body that is not JSON: a web page, plain text, or what cannot be read."""
     start = text.lstrip()[:200].lower()
-    status = status if status >= 400 else 0
     is_page = start.startswith("<") or "<html" in start
     if is_page:
         title = re.search(r"<title[^>]*>(.*?)</title>", text[:100_000], re.IGNORECASE | re.DOTALL)
         message = f"a web page came back{f' ({_clean(title[1])[:100]})' if title else ''}"
-    elif start.startswith(("{", "[")):
-        found = _MESSAGE.search(text[:100_000])
-        message = (
-            _clean(found[1].strip('"').replace("\\n", "\n").replace("\\", "")) if found else "what came back breaks off"
-        )
+    elif start.startswith(("{", "[")) or "\ufffd" in text[:500]:
+        message = "what came back cannot be read"
     else:
-        message = "what came back cannot be read" if _is_rubbish(text[:500]) else _clean(text)
+        message = _clean(text)
     # Status 0 is an answer with a good status: an API would have sent JSON.
     return Failure(status, message, kind="not_an_api" if not status or (is_page and status in (404, 405)) else "")
 
 
-def _is_rubbish(text: str) -> bool:
-    return any(not char.isprintable() and not char.isspace() for char in text) or "\ufffd" in text
-
-
 def _kind(status: int, kinds: list[object], said: str) -> str:
-    names = [name for name in kinds if isinstance(name, str)]
-    known = next((name for name in (_SAME_KIND.get(name, name) for name in names) if name in _KINDS), "")
-    if known and known != "not_an_api":
-        return known
-    told = (kind for statuses, pattern, kind in _TOLD if status in statuses and pattern.search(said))
-    return next(told, _clean(names[0])[:60] if names else "")
+    """The first kind that has a sentence, else the one that the message tells of."""
+    known = (kind for kind in kinds if isinstance(kind, str) and kind in _SENTENCES)
+    told = (kind for statuses, words, kind in _TOLD if status in statuses and re.search(words, said, re.IGNORECASE))
+    return next(known, None) or next(told, "")
 
 
 def _innermost(value: object) -> str:
@@ -262,22 +235,19 @@ def _innermost(value: object) -> str:
             try:
                 value = parse_json(text)
             except ValueError:
-                return _failure_of_text(500, text).message
+                return _clean(value)
         elif isinstance(value, list):
             value = value[0] if value else ""
         elif isinstance(value, dict):
             inner = value.get("error")
-            keys = ("message", "detail", "msg", "error", "errors", "error_description", "title")
-            value = inner if isinstance(inner, (dict, list)) and inner else next(filter(None, map(value.get, keys)), "")
+            value = (
+                inner
+                if isinstance(inner, (dict, list)) and inner
+                else next(filter(None, map(value.get, _ERROR_KEYS)), "")
+            )
         else:
             break
     return ""
-
-
-def _reasons(metadata: Mapping[str, Any]) -> str:
-    """Why moderation (`reasons`) or a guardrail (`patterns`) said no."""
-    said = [*_list(metadata.get("reasons")), *_list(metadata.get("patterns"))]
-    return ", ".join(filter(None, map(_clean, said[:10])))
 
 
 def _clean(value: object) -> str:
@@ -288,6 +258,10 @@ def _clean(value: object) -> str:
     return one_line(_STACK_TRACE.split(text, maxsplit=1)[0]).rstrip(" :")
 
 
+def _cleaned(values: Iterable[str]) -> tuple[str, ...]:
+    return tuple(filter(None, map(_clean, values)))
+
+
 def _status_of(code: object) -> int:
     if isinstance(code, str) and code in _STATUSES:
         return _STATUSES[code]
@@ -296,11 +270,3 @@ def _status_of(code: object) -> int:
     except ValueError:
         return 0
     return status if 400 <= status < 1000 else 0
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _list(value: object) -> list[Any]:
-    return value if isinstance(value, list) else []
