@@ -1271,6 +1271,12 @@ class DetailsCollector:
                 text += self._add(fragment)
         return text
 
+    def add_whole(self, details: object) -> str:
+        """Take the details of an answer that was not streamed; returns their readable text."""
+        whole = [_sound(detail) for detail in filter(_is_detail, details if isinstance(details, list) else ())]
+        self.append(whole)
+        return "\n\n".join(filter(None, (detail.get("text") or detail.get("summary") for detail in whole)))
+
     def append(self, details: Iterable[Mapping[str, Any]]) -> None:
         """Take details that are complete; those of one call are one reasoning item."""
         self._beginnings.add(len(self._details))
@@ -2713,7 +2719,8 @@ class ChatReader(AnswerReader):
             message = choice.get("message")
         if isinstance(message, dict):
             # `reasoning`, `reasoning_content` and the details say the same: one of them is shown.
-            told = self._details.add(message.get("reasoning_details"))
+            details = message.get("reasoning_details")
+            told = self._details.add(details) if message is choice.get("delta") else self._details.add_whole(details)
             self._add_reasoning(message.get("reasoning") or message.get("reasoning_content") or told)
             self._add_text(_content_text(message.get("content")))
             self._add_text(message.get("refusal"))
@@ -4260,7 +4267,7 @@ class Pipe:
         log.debug(
             "endpoint: %s, api_model_id: %s, left out: %s",
             request.endpoint,
-            ref.api_id,
+            request.body["model"],
             ", ".join(request.left_out) or "-",
         )
         return Answer(self._transport, settings, request, model_id, emit)

@@ -33,7 +33,8 @@ class ChatReader(AnswerReader):
             message = choice.get("message")
         if isinstance(message, dict):
             # `reasoning`, `reasoning_content` and the details say the same: one of them is shown.
-            told = self._details.add(message.get("reasoning_details"))
+            details = message.get("reasoning_details")
+            told = self._details.add(details) if message is choice.get("delta") else self._details.add_whole(details)
             self._add_reasoning(message.get("reasoning") or message.get("reasoning_content") or told)
             self._add_text(_content_text(message.get("content")))
             self._add_text(message.get("refusal"))

@@ -89,7 +89,7 @@ class Pipe:
         log.debug(
             "endpoint: %s, api_model_id: %s, left out: %s",
             request.endpoint,
-            ref.api_id,
+            request.body["model"],
             ", ".join(request.left_out) or "-",
         )
         return Answer(self._transport, settings, request, model_id, emit)

@@ -117,6 +117,12 @@ class DetailsCollector:
                 text += self._add(fragment)
         return text
 
+    def add_whole(self, details: object) -> str:
+        """Take the details of an answer that was not streamed; returns their readable text."""
+        whole = [_sound(detail) for detail in filter(_is_detail, details if isinstance(details, list) else ())]
+        self.append(whole)
+        return "\n\n".join(filter(None, (detail.get("text") or detail.get("summary") for detail in whole)))
+
     def append(self, details: Iterable[Mapping[str, Any]]) -> None:
         """Take details that are complete; those of one call are one reasoning item."""
         self._beginnings.add(len(self._details))

@@ -555,3 +555,18 @@ def test_the_provider_beside_a_chat_error_is_named() -> None:
     event = {"provider": "Fireworks", "error": {"code": 502, "message": "Gone"}, "choices": []}
     reader.feed(json.dumps(event).encode())
     assert reader.error == {"code": 502, "message": "Gone", "metadata": {"provider_name": "Fireworks"}}
+
+
+def test_details_of_a_whole_answer_stay_apart() -> None:
+    details = [
+        {"type": "reasoning.summary", "summary": "First.", "id": "rs_1", "format": "openai-responses-v1", "index": 0},
+        {"type": "reasoning.summary", "summary": "Second.", "id": "rs_1", "format": "openai-responses-v1", "index": 0},
+        {"type": "reasoning.encrypted", "data": "AAA", "id": "rs_1", "format": "openai-responses-v1", "index": 0},
+    ]
+    reader = ChatReader()
+    message = {"role": "assistant", "content": "Done.", "reasoning_details": details}
+    reader.read_whole({"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]})
+    shown, kept = reader.take(), reader.close()
+    assert shown[0].reasoning == "First.\n\nSecond."
+    assert [{**detail, "index": 0} for delta in kept for detail in delta.details] == details
+    assert [detail["index"] for delta in kept for detail in delta.details] == [0, 1, 2]
