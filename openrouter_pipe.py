@@ -29,7 +29,7 @@ import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
 from urllib.parse import quote
@@ -1437,281 +1437,117 @@ def _texts_of(parts: object) -> list[str]:
 
 
 # ===== selection.py =====
-# Which catalog rows are published: the `MODEL_ID` patterns and the two filters.
+# Which catalog rows `MODEL_ID` selects.
 
 # Matching a wildcard costs a look at every row: nobody writes this many, and garbage must not cost seconds.
 MAX_WILDCARDS = 200
-_EVERYTHING = "*"
+ONLY_SO_MANY_WILDCARDS = f"only the first {MAX_WILDCARDS} entries with wildcards count"
 
 
-class Pattern(NamedTuple):
-    """One entry of `MODEL_ID`: as written, and its lower-case text without the `!`."""
+class Choice(NamedTuple):
+    """What `MODEL_ID` says of one catalog: ids it selects and excludes, its `!` entries, those that name virtual models."""
 
-    entry: str
-    text: str
-
-    @property
-    def excludes(self) -> bool:
-        """Whether the entry takes models away."""
-        return self.entry.startswith("!")
-
-    @property
-    def has_wildcard(self) -> bool:
-        """Whether the text holds `*` or `?`."""
-        return "*" in self.text or "?" in self.text
-
-    @property
-    def regex(self) -> str:
-        """The pattern for `re`. fnmatch's translation cannot backtrack without end; only "[" has to lose its meaning."""
-        return fnmatch.translate(self.text.replace("[", "[[]"))
-
-
-class Selection(NamedTuple):
-    """`MODEL_ID`, read: patterns for catalog rows, entries that name virtual models, problems of the text itself."""
-
-    patterns: tuple[Pattern, ...]
-    virtual_entries: tuple[str, ...]
-    problems: tuple[Problem, ...]
-
-    @classmethod
-    def parse(cls, text: str) -> Selection:
-        """Read the valve. Empty, `auto` and `*` select everything, and so do only excludes (beside one of these)."""
-        entries, problems = split_entries("MODEL_ID", text)
-        includes = [entry.lower() for entry in entries if not entry.startswith("!")]
-        # As one of several, "auto" is the name of a model (openrouter/auto) like any other.
-        takes_all = includes in ([], ["auto"])
-        patterns = [Pattern(_EVERYTHING, _EVERYTHING)] if takes_all else []
-        virtual: list[str] = []
-        wildcards = 0
-        for entry in entries:
-            pattern = Pattern(entry, _with_at_sign(entry.lstrip("!").lower()))
-            wildcards += pattern.has_wildcard
-            if len(entry) > MAX_ENTRY_LENGTH:
-                problems.append(Problem("MODEL_ID", entry, "too long to be a model id"))
-            elif takes_all and not pattern.excludes:
-                continue
-            elif not pattern.excludes and _names_virtual_model(pattern.text):
-                virtual.append(entry)
-            elif not pattern.has_wildcard or wildcards <= MAX_WILDCARDS:
-                patterns.append(pattern)
-        if wildcards > MAX_WILDCARDS:
-            problems.append(Problem("MODEL_ID", "", f"only the first {MAX_WILDCARDS} entries with wildcards count"))
-        return cls(tuple(patterns), tuple(virtual), tuple(problems))
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """What `MODEL_ID` says of one catalog: ids it matches and does not exclude, and a test for names of virtual models.
-
-    `idle_excludes` are the `!` patterns that match no row: they may still match a virtual model.
-    """
-
-    matched: frozenset[str]
-    excluded: frozenset[str]
-    idle_excludes: tuple[Pattern, ...]
-    problems: tuple[Problem, ...]
-    _exclude_names: frozenset[str]
-    _exclude_regex: re.Pattern[str] | None
-
-    def excludes_name(self, ref: ModelRef) -> bool:
-        """Whether a `!` pattern excludes a virtual model by its own name."""
-        regex = self._exclude_regex
-        if regex is None and not self._exclude_names:
-            return False
-        return any(
-            spelling in self._exclude_names or (regex is not None and regex.fullmatch(spelling) is not None)
-            for spelling in _spellings(ref)
-        )
+    matched: set[str]
+    excluded: set[str]
+    excludes: list[str]
+    virtual_entries: list[str]
+    problems: list[Problem]
 
 
 class NameIndex:
-    """Names of models by each spelling that a pattern is matched against."""
+    """Names of models by each spelling that an entry is matched against."""
 
     def __init__(self, refs: Iterable[ModelRef]) -> None:
         self._refs = tuple(refs)
 
-    def match(self, pattern: Pattern) -> set[str]:
-        """The API ids that `pattern` matches."""
-        if pattern.text == _EVERYTHING:
+    def match(self, entry: str) -> set[str]:
+        """The API ids that an entry of `MODEL_ID` means, whether it has a `!` or not."""
+        text = _pattern(entry)
+        if text == "*":
             return {ref.api_id for ref in self._refs}
-        if not pattern.has_wildcard:
-            return set(self._ids.get(pattern.text, ()))
-        fullmatch = re.compile(pattern.regex).fullmatch
+        if not has_wildcard(text):
+            return set(self._ids.get(text, ()))
+        # fnmatch's translation cannot backtrack without end; only "[" has to lose its meaning.
+        fullmatch = re.compile(fnmatch.translate(text.replace("[", "[[]"))).fullmatch
         return set().union(*(ids for spelling, ids in self._ids.items() if fullmatch(spelling)))
 
     @cached_property
     def _ids(self) -> dict[str, list[str]]:
+        """The API ids by `openai/gpt-4o`, `openai.gpt-4o` and `gpt-4o`, in lower case."""
         ids: dict[str, list[str]] = {}
         for ref in self._refs:
-            for spelling in _spellings(ref):
+            name = ref.api_id.lower()
+            author, slash, slug = name.partition("/")
+            for spelling in (name, f"{author}.{slug}", slug) if slash else (name,):
                 ids.setdefault(spelling, []).append(ref.api_id)
         return ids
 
 
-def choose(catalog: Catalog, selection: Selection, index: NameIndex) -> Choice:
-    """Apply `MODEL_ID` to the catalog. Batch rows cannot be called in a chat: they need to be named exactly."""
+def choose(catalog: Catalog, text: str, index: NameIndex) -> Choice:
+    """Apply `MODEL_ID`. Empty and `auto` select everything, also beside excludes.
+
+    Batch rows cannot be called in a chat: they need to be named exactly.
+    """
+    entries, problems = split_entries("MODEL_ID", text)
     batch = {model.id for model in catalog.models.values() if "batch" in model.ref.variants}
-    included: set[str] = set()
-    excluded: set[str] = set()
-    idle: list[Pattern] = []
-    problems = list(selection.problems)
-    for pattern in selection.patterns:
-        matches = index.match(pattern)
-        if pattern.excludes:
-            excluded |= matches
-            if not matches:
-                idle.append(pattern)
+    # As one of several, "auto" is the name of a model (openrouter/auto) like any other.
+    takes_all = [entry.lower() for entry in entries if not entry.startswith("!")] in ([], ["auto"])
+    choice = Choice(index.match("*") - batch if takes_all else set(), set(), [], [], problems)
+    wildcards = 0
+    for entry in entries:
+        wild = has_wildcard(entry)
+        wildcards += wild
+        if len(entry) > MAX_ENTRY_LENGTH:
+            problems.append(Problem("MODEL_ID", entry, "too long to be a model id"))
+        elif wild and wildcards > MAX_WILDCARDS:
             continue
-        found = matches - batch if pattern.has_wildcard else matches
-        included |= found
-        if not found:
-            hint = "batch models cannot be called in a chat" if matches else ""
-            problems += unmatched(catalog, pattern, hint, len(problems))
-    excludes = [pattern for pattern in selection.patterns if pattern.excludes]
-    wildcards = [pattern.regex for pattern in excludes if pattern.has_wildcard]
-    return Choice(
-        frozenset(included - excluded),
-        frozenset(excluded),
-        tuple(idle),
-        tuple(problems),
-        frozenset(pattern.text for pattern in excludes if not pattern.has_wildcard),
-        re.compile("|".join(wildcards)) if wildcards else None,
-    )
+        elif entry.startswith("!"):
+            choice.excludes.append(entry)
+            choice.excluded.update(index.match(entry))
+        elif _names_virtual_model(entry):
+            choice.virtual_entries.append(entry)
+        elif not takes_all:
+            matches = index.match(entry)
+            found = matches - batch if wild else matches
+            choice.matched.update(found)
+            if not found:
+                report_unmatched(catalog, entry, problems, "batch models cannot be called in a chat" if matches else "")
+    if wildcards > MAX_WILDCARDS:
+        problems.append(Problem("MODEL_ID", "", ONLY_SO_MANY_WILDCARDS))
+    choice.matched.difference_update(choice.excluded)
+    return choice
 
 
-def unmatched(catalog: Catalog, pattern: Pattern, hint: str, problems_so_far: int) -> list[Problem]:
-    """The report of a pattern that matches nothing: none while no model at all is known."""
-    if not catalog.models:
-        return []
-    if not hint and problems_so_far < MAX_HINTS:
+def report_unmatched(catalog: Catalog, entry: str, problems: list[Problem], hint: str = "") -> None:
+    """Add the problem of an entry that matches nothing: none while no model at all is known."""
+    if not hint and catalog.models and len(problems) < MAX_HINTS:
         authors = dict.fromkeys(f"{row_id.partition('/')[0]}/*" for row_id in catalog.models if "/" in row_id)
-        hint = similar_models(catalog, pattern.text, authors)
-    return [Problem("MODEL_ID", pattern.entry, "matches no model", hint)]
+        hint = similar_models(catalog, _pattern(entry), authors)
+    if catalog.models:
+        problems.append(Problem("MODEL_ID", entry, "matches no model", hint))
 
 
 def similar_models(catalog: Catalog, text: str, others: Iterable[str] = ()) -> str:
     """A hint that names the models (and `others`) that `text` may have meant; empty when there are none."""
-    return closest(
-        text, [*others, *(model.id for model in catalog.models.values() if "batch" not in model.ref.variants)]
-    )
+    models = [model.id for model in catalog.models.values() if "batch" not in model.ref.variants]
+    return closest(text, [*others, *models])
 
 
-def filter_reason(is_free: bool, has_tools: bool, free_filter: str, tools_filter: str) -> str:
-    """The name of the filter valve (`all` | `only` | `exclude`) that leaves such a model out, or an empty text."""
-    for valve, wanted, value in (
-        ("FREE_MODEL_FILTER", free_filter, is_free),
-        ("TOOL_CALLING_FILTER", tools_filter, has_tools),
-    ):
-        if (wanted == "only" and not value) or (wanted == "exclude" and value):
-            return valve
-    return ""
+def has_wildcard(text: str) -> bool:
+    """Whether `text` is a pattern."""
+    return "*" in text or "?" in text
 
 
-def _names_virtual_model(text: str) -> bool:
+def _names_virtual_model(entry: str) -> bool:
     """Whether an entry has a preset or a routing tag, which no catalog row has."""
+    text = _pattern(entry)
     return "@" in text or any(tag in ROUTING_TAGS for tag in text.split(":")[1:])
 
 
-def _with_at_sign(text: str) -> str:
-    """A preset as OpenRouter spells it; Open WebUI's ids have `model:preset/slug` and `preset/slug`."""
+def _pattern(entry: str) -> str:
+    """An entry in lower case, without `!`, a preset as OpenRouter spells it (not `model:preset/x`, `preset/x`)."""
+    text = entry.lstrip("!").lower()
     return f"@{text}" if text.startswith("preset/") else text.replace(":preset/", "@preset/")
-
-
-def _spellings(ref: ModelRef) -> tuple[str, ...]:
-    """The lower-case forms that a pattern is matched against: `openai/gpt-4o`, `openai.gpt-4o`, `gpt-4o`."""
-    name = ref.api_id.lower()
-    author, slash, slug = name.partition("/")
-    return (name, f"{author}.{slug}", slug) if slash else (name,)
-
-
-# ===== variant_entries.py =====
-# One entry of `VARIANT_MODELS`, read: the base or pattern, the variant tags, the preset; or what is wrong with it.
-
-ANY_PRESET = "*"
-# What took the place of the variants in DEPRECATED_TAGS.
-INSTEAD_OF = {
-    "online": "web search is a tool of OpenRouter now",
-    "thinking": "reasoning models think without it",
-    "extended": "the model itself has the long context now",
-}
-
-
-class VariantEntry(NamedTuple):
-    """An entry of the valve, read: a base or a pattern for it, its tags with the catalog tag first, a slug or `*`."""
-
-    valve: str
-    entry: str
-    base: str
-    tags: tuple[str, ...]
-    preset: str | None
-
-    @property
-    def catalog_tag(self) -> str | None:
-        """The tag that asks for a row of its own, or None."""
-        return self.tags[0] if self.tags and self.tags[0] in CATALOG_TAGS else None
-
-    @property
-    def has_wildcard(self) -> bool:
-        """Whether the base is a pattern."""
-        return "*" in self.base or "?" in self.base
-
-
-def read_variant_entry(valve: str, entry: str) -> VariantEntry | Problem:
-    """Take an entry apart; a `Problem` when it cannot mean anything."""
-    if len(entry) > MAX_ENTRY_LENGTH:
-        return Problem(valve, entry, "too long to be a model id")
-    head, preset = _split_preset_entry(entry)
-    if isinstance(preset, Problem):
-        return Problem(valve, entry, preset.reason, preset.hint)
-    base, *written = head.split(":")
-    tags = tuple(dict.fromkeys(tag.lower() for tag in written))
-    if not all(map(is_tag, tags)):
-        return Problem(valve, entry, "a variant is written model:variant, in letters, digits and dashes")
-    if not base and (tags or preset is None):
-        return Problem(valve, entry, "no model is named")
-    if not tags and preset is None:
-        return Problem(valve, entry, "no variant and no preset (missing colon?)", _missing_colon_hint(base))
-    of_catalog = tuple(tag for tag in tags if tag in CATALOG_TAGS)
-    if len(of_catalog) > 1:
-        return Problem(valve, entry, f"one model cannot be both :{' and :'.join(of_catalog)}")
-    if "batch" in tags:
-        return Problem(valve, entry, "batch models cannot be called in a chat")
-    return VariantEntry(valve, entry, base, of_catalog + tuple(tag for tag in tags if tag not in of_catalog), preset)
-
-
-def _split_preset_entry(entry: str) -> tuple[str, str | Problem | None]:
-    """`model@preset/slug` (or as Open WebUI spells it) → the model and the slug; no slug: None."""
-    head, found, tail = ("", "@", entry) if entry.startswith("preset/") else entry.partition("@")
-    if not found:
-        head, found, slug = entry.partition(":preset/")
-        tail = f"preset/{slug}"
-    if not found:
-        return entry, None
-    slug = tail.removeprefix("preset/")
-    if slug == tail:
-        return head, Problem("", "", "a preset is written @preset/slug", f"{head}@preset/{tail.rpartition('/')[2]}")
-    if slug != ANY_PRESET and not is_preset_slug(slug):
-        name, colon, tag = slug.partition(":")
-        moved = f"{head}:{tag}@preset/{name}" if head and colon else ""
-        return head, Problem("", "", "not the slug of a preset", moved or "letters, digits, dots, dashes, underscores")
-    return head, slug
-
-
-def _missing_colon_hint(base: str) -> str:
-    known = (*ROUTING_TAGS, *CATALOG_TAGS)
-    tag = next((tag for tag in known if base.lower().endswith(f"-{tag}")), None)
-    return f"{base[: -len(tag) - 1]}:{tag}" if tag else f"e.g. {base}:nitro"
-
-
-def tag_hint(tag: str) -> str:
-    """What to do about an unknown tag."""
-    # Near misses only: other gateways have tags of their own, such as `:best`, and those are not `:beta`.
-    similar = difflib.get_close_matches(tag, (*ROUTING_TAGS, *CATALOG_TAGS), n=1, cutoff=0.8)
-    return (
-        f"did you mean :{similar[0]}?"
-        if similar
-        else f"listed all the same; OpenRouter has :{', :'.join(ROUTING_TAGS)}"
-    )
 
 
 # ===== deltas.py =====
@@ -2380,315 +2216,65 @@ def _dicts(values: object) -> Iterable[dict[str, Any]]:
     return [value for value in values if isinstance(value, dict)] if isinstance(values, list) else ()
 
 
-# ===== virtual_models.py =====
-# `VARIANT_MODELS` and the published list: catalog rows, the virtual models behind them, and why others are missing.
+# ===== variant_entries.py =====
+# One entry of `VARIANT_MODELS`, read: the base or pattern, the variant tags, the preset; or what is wrong with it.
 
-# Wildcards multiply (models, presets, entries): what one list may try before the rest is cut.
-_MAX_TRIES = 50_000
-# What of a list valve is not meant: comments, and spaces within a line.
-_NOT_MEANT = re.compile(r"#[^\r\n]*|[^\S\r\n]+")
+ANY_PRESET = "*"
+# Where the preset begins: `model@preset/x`, and as Open WebUI spells it, `model:preset/x` and `preset/x`.
+_BEFORE_PRESET = re.compile(r"@|:(?=preset/)|^(?=preset/)")
 
 
-class Publishing(NamedTuple):
-    """The valves that decide what is published; equal values give the same list."""
+class VariantEntry(NamedTuple):
+    """An entry of the valve, read: a base or a pattern for it, its tags with the catalog tag first, a slug or `*`."""
 
-    model_id: str = "*"
-    variant_models: str = ""
-    free_filter: str = "all"
-    tools_filter: str = "all"
-    zdr_only: bool = False
+    valve: str
+    entry: str
+    base: str
+    tags: tuple[str, ...]
+    preset: str | None
 
     @property
-    def wants_presets(self) -> bool:
-        """Whether a wildcard asks for the presets of the account."""
-        text = f"{self.model_id}\n{self.variant_models}"
-        return "preset" in text and "preset/*" in _NOT_MEANT.sub("", text)
+    def catalog_tag(self) -> str | None:
+        """The tag that asks for a row of its own, or None."""
+        return self.tags[0] if self.tags and self.tags[0] in CATALOG_TAGS else None
+
+    @property
+    def has_wildcard(self) -> bool:
+        """Whether the base is a pattern."""
+        return has_wildcard(self.base)
 
 
-class Entry(NamedTuple):
-    """One published model: its reference, its name, the row that describes it (None: nothing is known of it), its id."""
-
-    ref: ModelRef
-    name: str
-    model: Model | None
-    description: str
-    webui_id: str
-
-
-class Published(NamedTuple):
-    """What Open WebUI is shown, in order, with everything that is wrong with the valves behind it."""
-
-    catalog: Catalog
-    publishing: Publishing
-    entries: tuple[Entry, ...]
-    problems: tuple[Problem, ...]
-    left_out: Mapping[str, str]
-    by_webui_id: Mapping[str, Entry]
-
-    def refuse(self, ref: ModelRef) -> None:
-        """Raise the `SettingsError` that says why `ref` is not published, naming the valve that leaves it out.
-
-        A preset that a wildcard may bring passes while the account's presets are still unknown.
-        """
-        if ref.webui_id in self.by_webui_id:
-            return
-        if ref.preset is not None and self.publishing.wants_presets and not self.catalog.knows_presets:
-            assumed = Preset(ref.preset, ref.preset)
-            publish(self.catalog.with_presets((assumed, *self.catalog.presets)), self.publishing).refuse(ref)
-            return
-        valve, hint = self.missing_reason(ref)
-        if valve:
-            raise SettingsError(f"{ref.api_id} is not offered here: the valve {valve} leaves it out. {hint}".strip())
-        hint = f"{hint[:1].upper()}{hint[1:]}" if hint else "Choose another model."
-        raise SettingsError(f"OpenRouter's list has no model {ref.api_id}. {hint}")
-
-    def missing_reason(self, ref: ModelRef) -> tuple[str, str]:
-        """Why `ref` is not published: the valve that leaves it out (empty: the catalog has no such model), and a hint."""
-        if valve := self.left_out.get(ref.api_id):
-            return valve, ""
-        if ref.base and self.catalog.describe(ref) is None:
-            return "", similar_models(self.catalog, ref.base)
-        refused = read_variant_entry("VARIANT_MODELS", ref.api_id)
-        if isinstance(refused, Problem):
-            return "", f"{refused.reason}."
-        return "VARIANT_MODELS", f"An admin can add {ref.api_id} there."
+def read_variant_entry(valve: str, entry: str) -> VariantEntry | Problem:
+    """Take an entry apart; a `Problem` when it cannot mean anything."""
+    if len(entry) > MAX_ENTRY_LENGTH:
+        return Problem(valve, entry, "too long to be a model id")
+    head, *tail = _BEFORE_PRESET.split(entry, maxsplit=1)
+    preset = tail[0].removeprefix("preset/") if tail else None
+    if tail and not tail[0].startswith("preset/"):
+        hint = f"{head}@preset/{tail[0].rpartition('/')[2]}"
+        return Problem(valve, entry, "a preset is written @preset/slug", hint)
+    if preset not in (None, ANY_PRESET) and not is_preset_slug(preset or ""):
+        hint = "letters, digits, dots, dashes, underscores; a variant stands before @preset/"
+        return Problem(valve, entry, "not the slug of a preset", hint)
+    base, *written = head.split(":")
+    tags = tuple(dict.fromkeys(tag.lower() for tag in written))
+    if not all(map(is_tag, tags)):
+        return Problem(valve, entry, "a variant is written model:variant, in letters, digits and dashes")
+    if not base and (tags or preset is None):
+        return Problem(valve, entry, "no model is named")
+    if not tags and preset is None:
+        return Problem(valve, entry, "no variant and no preset (missing colon?)", _missing_colon_hint(base))
+    of_catalog = tuple(tag for tag in tags if tag in CATALOG_TAGS)
+    if len(of_catalog) > 1:
+        return Problem(valve, entry, f"one model cannot be both :{' and :'.join(of_catalog)}")
+    if "batch" in tags:
+        return Problem(valve, entry, "batch models cannot be called in a chat")
+    return VariantEntry(valve, entry, base, tuple(dict.fromkeys(of_catalog + tags)), preset)
 
 
-def publish(catalog: Catalog, publishing: Publishing) -> Published:
-    """The list for these valves: rows by name, each followed by its virtual models, presets alone at the end."""
-    selection = Selection.parse(publishing.model_id)
-    index = NameIndex(model.ref for model in catalog.models.values())
-    choice = choose(catalog, selection, index)
-    written, problems = split_entries("VARIANT_MODELS", publishing.variant_models)
-    work = _Expansion(catalog, index, choice, publishing, [*choice.problems, *problems])
-    for entry in selection.virtual_entries:
-        work.add("MODEL_ID", entry)
-    for entry in written:
-        work.add("VARIANT_MODELS", entry)
-    return work.result()
-
-
-def display_name(ref: ModelRef, model: Model | None, preset_name: str | None) -> str:
-    """The describing row's name plus what that row does not already carry."""
-    carried = model.ref.variants if model else ()
-    words = [model.name if model else ref.base]
-    words += [tag[:1].upper() + tag[1:] for tag in ref.variants if tag not in carried]
-    if ref.preset is not None:
-        words.append(f"Preset: {preset_name or ref.preset}")
-    return " ".join(word for word in words if word)
-
-
-class _Expansion:
-    """Turns entries into published models, one by one, so that a bad entry costs no other."""
-
-    def __init__(
-        self, catalog: Catalog, index: NameIndex, choice: Choice, publishing: Publishing, problems: list[Problem]
-    ) -> None:
-        self._catalog = catalog
-        self._index = index
-        self._wildcards = 0
-        self._tries = 0
-        self._full = False
-        self._choice = choice
-        self._publishing = publishing
-        self._problems = problems
-        self._presets = {preset.slug: preset for preset in sorted(catalog.presets, key=_by_name)}
-        self._left_out: dict[str, str] = {}
-        self._excluded: list[ModelRef] = []
-        self._rows = {model.id: model for model in catalog.models.values() if self._passes_as_row(model)}
-        # API id → the id of the row it follows in the list ("" for presets alone), and the entry.
-        self._virtual: dict[str, tuple[str, Entry]] = {}
-
-    def add(self, valve: str, entry: str) -> None:
-        """Expand one entry of `VARIANT_MODELS` (or one of `MODEL_ID` that names a virtual model)."""
-        wanted = read_variant_entry(valve, entry)
-        if isinstance(wanted, Problem):
-            self._problems.append(wanted)
-        elif not wanted.base:
-            self._put_on(None, (), wanted)
-        elif wanted.has_wildcard:
-            self._add_wildcard(wanted)
-        else:
-            self._add_named(wanted)
-
-    def result(self) -> Published:
-        """The list, sorted."""
-        names = NameIndex(self._excluded)
-        for pattern in self._choice.idle_excludes:
-            if not names.match(pattern):
-                self._problems += unmatched(self._catalog, pattern, "", len(self._problems))
-        behind: dict[str, list[Entry]] = {}
-        for anchor, entry in self._virtual.values():
-            behind.setdefault(anchor, []).append(entry)
-        alone = sorted(behind.pop("", ()), key=_by_name)
-        anchors = {**self._rows, **{row_id: self._catalog.models[row_id] for row_id in behind}}
-        entries: list[Entry] = []
-        for model in sorted(anchors.values(), key=_by_name):
-            if model.id in self._rows:
-                entries.append(Entry(model.ref, model.name, model, model.description, model.ref.webui_id))
-            entries += behind.get(model.id, ())
-        entries += alone
-        by_webui_id = {entry.webui_id: entry for entry in entries}
-        return Published(
-            self._catalog, self._publishing, tuple(entries), tuple(self._problems), self._left_out, by_webui_id
-        )
-
-    def _passes_as_row(self, model: Model) -> bool:
-        valve = "" if model.id in self._choice.matched else "MODEL_ID"
-        valve = valve or self._filter(model)
-        if valve:
-            self._left_out[model.id] = valve
-        return not valve
-
-    def _filter(self, model: Model | None, is_free: bool = False) -> str:
-        """The filter valve that leaves such a model out, or an empty text. A model of which nothing is known may do all."""
-        publishing = self._publishing
-        if publishing.zdr_only and model is not None and not model.has_zdr:
-            return "ZDR"
-        if publishing.free_filter == publishing.tools_filter == "all":
-            return ""
-        is_free = is_free or (model is not None and model.is_free)
-        return filter_reason(is_free, model is None or model.has_tools, publishing.free_filter, publishing.tools_filter)
-
-    def _report(self, wanted: VariantEntry, reason: str, hint: str | Callable[[], str] = "") -> None:
-        if callable(hint):
-            hint = hint() if len(self._problems) < MAX_HINTS else ""
-        self._problems.append(Problem(wanted.valve, wanted.entry, reason, hint))
-
-    def _add_named(self, wanted: VariantEntry) -> None:
-        """The base is the row with the longest id that the entry starts with; the tags behind it are put on it."""
-        for count in range(len(wanted.tags), -1, -1):
-            rows = self._rows_named(wanted, ":".join((wanted.base, *wanted.tags[:count])))
-            for row in rows:
-                self._note_doubtful_tags(wanted, row, wanted.tags[count:])
-                self._put_on(row, wanted.tags[count:], wanted)
-            if rows:
-                return
-        if self._catalog.models:
-            self._report(wanted, "Variant model base not found", partial(similar_models, self._catalog, wanted.base))
-
-    def _rows_named(self, wanted: VariantEntry, name: str) -> list[Model]:
-        """The row of that name; in `MODEL_ID`, where the author may be left out, perhaps several."""
-        if row := self._catalog.find(name):
-            return [row]
-        matches = self._index.match(Pattern(name, name.lower())) if wanted.valve == "MODEL_ID" else ()
-        return [self._catalog.models[row_id] for row_id in sorted(matches)]
-
-    def _add_wildcard(self, wanted: VariantEntry) -> None:
-        self._wildcards += 1
-        if self._wildcards > MAX_WILDCARDS:
-            if self._wildcards == MAX_WILDCARDS + 1:
-                self._report(wanted, f"only the first {MAX_WILDCARDS} entries with wildcards count")
-            return
-        within = self._index.match(Pattern(wanted.entry, wanted.base.lower()))
-        if wanted.valve == "VARIANT_MODELS":
-            within &= self._choice.matched
-        # In the catalog's order, each once: `*:free` finds the same row by its base and by itself.
-        candidates = (self._catalog.models[row_id] for row_id in self._catalog.models if row_id in within)
-        rows = {row.id: row for row in map(partial(self._row_for, wanted), candidates) if row is not None}
-        if rows:
-            self._note_doubtful_tags(wanted, None, wanted.tags)
-        elif self._catalog.models:
-            models = "model" if wanted.valve == "MODEL_ID" else "selected model"
-            having = f" with a :{wanted.catalog_tag} row in the catalog" if wanted.catalog_tag else ""
-            self._report(wanted, f"matches no {models}{having}")
-        for row in rows.values():
-            if self._full:
-                break
-            self._put_on(row, wanted.tags, wanted)
-
-    def _row_for(self, wanted: VariantEntry, row: Model) -> Model | None:
-        """The row that a wildcard's tags are put on where it meets `row`: its catalog variant, if one is asked for."""
-        if row.ref.preset is not None or "batch" in row.ref.variants:
-            return None
-        if wanted.catalog_tag is None or wanted.catalog_tag in row.ref.variants:
-            return row
-        return self._catalog.models.get(f"{row.id}:{wanted.catalog_tag}")
-
-    def _put_on(self, row: Model | None, tags: tuple[str, ...], wanted: VariantEntry) -> None:
-        """Publish what an entry asks for on one row; None: the preset alone."""
-        base, variants = (row.ref.base, row.ref.variants) if row else ("", ())
-        variants = (*variants, *(tag for tag in tags if tag not in variants))
-        if wanted.preset is None:
-            self._publish(wanted, ModelRef(base, variants), None, row)
-        for preset in self._presets_of(wanted):
-            if self._full:
-                break
-            self._publish(wanted, ModelRef(base, variants, preset.slug), preset, row)
-
-    def _presets_of(self, wanted: VariantEntry) -> list[Preset]:
-        """The presets an entry asks for: all that were discovered, or the written one under its slug."""
-        slug = wanted.preset
-        if slug is None:
-            return []
-        if slug == ANY_PRESET:
-            return list(self._presets.values())
-        known = self._presets.get(slug)
-        return [known._replace(name=slug) if known else Preset(slug, slug)]
-
-    def _note_doubtful_tags(self, wanted: VariantEntry, row: Model | None, tags: tuple[str, ...]) -> None:
-        """Report tags that OpenRouter may refuse (put on this row, if one is named); all is published all the same."""
-        if not tags:
-            return
-        for tag in wanted.tags:
-            old = f":{tag} is deprecated: {INSTEAD_OF[tag]}" if tag in DEPRECATED_TAGS else ""
-            if row is not None and tag in CATALOG_TAGS and tag in tags:
-                self._report(
-                    wanted,
-                    f"the catalog has no {row.id}:{tag}",
-                    old or "listed all the same, but OpenRouter may refuse it",
-                )
-            elif old:
-                self._report(wanted, f"variant :{tag} is deprecated", INSTEAD_OF[tag])
-            elif tag in tags and tag not in (*ROUTING_TAGS, *CATALOG_TAGS):
-                self._report(wanted, f"unknown variant :{tag}", partial(tag_hint, tag))
-
-    def _publish(self, wanted: VariantEntry, ref: ModelRef, preset: Preset | None, row: Model | None) -> None:
-        """Add one virtual model, put on `row` (None: a preset alone), or note which valve leaves it out."""
-        api_id = ref.api_id
-        self._tries += 1
-        if api_id in self._rows or api_id in self._virtual or self._is_full(wanted):
-            return
-        described = ref if row or preset is None else ModelRef.from_api(preset.model_id or "")
-        # The rows it is a variant of, the one that describes it first.
-        row_ids = [row_id for row_id in described.row_ids if row_id in self._catalog.models] or (
-            [row.id] if row else []
-        )
-        model = self._catalog.models[row_ids[0]] if row_ids else None
-        hint = self._left_out_by_model_id(wanted, ref, row_ids if row else [])
-        valve = "MODEL_ID" if hint else ""
-        valve = valve or self._filter(model, is_free="free" in described.variants)
-        if valve:
-            self._left_out[api_id] = valve
-            if not wanted.has_wildcard and wanted.preset != ANY_PRESET:
-                self._report(wanted, f"left out by {valve}", hint)
-            return
-        description = (preset.description if preset else "") or (model.description if model else "")
-        name = display_name(ref, model if row else None, preset.name if preset else None)
-        anchor = next((row_id for row_id in row_ids if row_id in self._rows), row_ids[0]) if row else ""
-        self._virtual[api_id] = (anchor, Entry(ref, name, model, description, ref.webui_id))
-
-    def _is_full(self, wanted: VariantEntry) -> bool:
-        if not self._full and (len(self._virtual) >= MAX_ENTRIES or self._tries > _MAX_TRIES):
-            self._full = True
-            self._report(wanted, f"too many virtual models: only the first {len(self._virtual)} are listed")
-        return self._full
-
-    def _left_out_by_model_id(self, wanted: VariantEntry, ref: ModelRef, row_ids: list[str]) -> str:
-        """How `MODEL_ID` leaves a virtual model out, by its own name or with its base; else an empty text."""
-        if self._choice.excludes_name(ref):
-            self._excluded.append(ref)
-            return "an entry with ! excludes it"
-        if not row_ids or wanted.valve == "MODEL_ID":
-            return ""
-        if row_ids[0] in self._choice.excluded:
-            return f"an entry with ! excludes {row_ids[0]}"
-        return f"add {row_ids[0]} there" if self._choice.matched.isdisjoint(row_ids) else ""
-
-
-def _by_name(item: Model | Entry | Preset) -> tuple[str, str]:
-    """The order of the list: by name, whatever its case."""
-    return item.name.casefold(), item.slug if isinstance(item, Preset) else item.ref.api_id
+def _missing_colon_hint(base: str) -> str:
+    model, _, tag = base.rpartition("-")
+    return f"{model}:{tag.lower()}" if tag.lower() in (*ROUTING_TAGS, *CATALOG_TAGS) else f"e.g. {base}:nitro"
 
 
 # ===== chat_stream.py =====
@@ -3064,6 +2650,318 @@ def _is_server_tool(item: Mapping[str, Any]) -> bool:
 def _part_texts(item: Mapping[str, Any], key: str) -> list[str]:
     texts = [part.get("text") or part.get("refusal") for part in dicts_of(item, key)]
     return [text for text in texts if isinstance(text, str) and text]
+
+
+# ===== virtual_models.py =====
+# `VARIANT_MODELS` and the published list: catalog rows, the virtual models behind them, and why others are missing.
+
+# Wildcards multiply (models, presets, entries): what one list may try before the rest is cut.
+_MAX_TRIES = 50_000
+# What of a list valve is not meant: comments, and spaces within a line.
+_NOT_MEANT = re.compile(r"#[^\r\n]*|[^\S\r\n]+")
+# Deprecated tags, and what took their place.
+_INSTEAD_OF = {
+    "online": "web search is a tool of OpenRouter now",
+    "thinking": "reasoning models think without it",
+    "extended": "the model itself has the long context now",
+}
+
+
+class Publishing(NamedTuple):
+    """The valves that decide what is published; equal values give the same list."""
+
+    model_id: str = "*"
+    variant_models: str = ""
+    free_filter: str = "all"
+    tools_filter: str = "all"
+    zdr_only: bool = False
+
+    @property
+    def wants_presets(self) -> bool:
+        """Whether a wildcard asks for the presets of the account."""
+        text = f"{self.model_id}\n{self.variant_models}"
+        return "preset" in text and "preset/*" in _NOT_MEANT.sub("", text)
+
+
+class Entry(NamedTuple):
+    """One published model, and the row that describes it (None: nothing is known of it)."""
+
+    ref: ModelRef
+    name: str
+    model: Model | None
+    description: str
+    webui_id: str
+
+
+class Published(NamedTuple):
+    """What Open WebUI is shown, in order, what is wrong with the valves, and which valve leaves out what (by API id)."""
+
+    catalog: Catalog
+    publishing: Publishing
+    entries: tuple[Entry, ...]
+    problems: tuple[Problem, ...]
+    left_out: Mapping[str, str]
+    by_webui_id: Mapping[str, Entry]
+
+    def refuse(self, ref: ModelRef) -> None:
+        """Raise the `SettingsError` that says why `ref` is not published, naming the valve that leaves it out.
+
+        A preset that a wildcard may bring passes while the account's presets are still unknown.
+        """
+        if ref.webui_id in self.by_webui_id:
+            return
+        if ref.preset is not None and self.publishing.wants_presets and not self.catalog.knows_presets:
+            assumed = Preset(ref.preset, ref.preset)
+            publish(self.catalog.with_presets((assumed, *self.catalog.presets)), self.publishing).refuse(ref)
+            return
+        name = ref.api_id
+        entry = read_variant_entry("VARIANT_MODELS", name)
+        if valve := self.left_out.get(name):
+            raise SettingsError(f"{name} is not offered here: the valve {valve} leaves it out.")
+        if ref.base and self.catalog.describe(ref) is None:
+            hint = similar_models(self.catalog, ref.base) or "choose another model."
+        elif isinstance(entry, Problem):
+            hint = f"{entry.reason}."
+        else:
+            raise SettingsError(
+                f"{name} is not offered here: the valve VARIANT_MODELS leaves it out. An admin can add {name} there."
+            )
+        raise SettingsError(f"OpenRouter's list has no model {name}. {hint[0].upper()}{hint[1:]}")
+
+
+def publish(catalog: Catalog, publishing: Publishing) -> Published:
+    """The list for these valves: rows by name, each followed by its virtual models, presets alone at the end."""
+    work = _Expansion(catalog, publishing)
+    written, problems = split_entries("VARIANT_MODELS", publishing.variant_models)
+    work.problems += problems
+    for entry in work.choice.virtual_entries:
+        work.add("MODEL_ID", entry)
+    for entry in written:
+        work.add("VARIANT_MODELS", entry)
+    work.exclude()
+    entries = work.in_order()
+    by_webui_id = {entry.webui_id: entry for entry in entries}
+    return Published(catalog, publishing, tuple(entries), tuple(work.problems), work.left_out, by_webui_id)
+
+
+def display_name(ref: ModelRef, model: Model | None, preset_name: str | None) -> str:
+    """The describing row's name plus what that row does not already carry."""
+    carried = model.ref.variants if model else ()
+    words = [model.name if model else ref.base]
+    words += [tag[:1].upper() + tag[1:] for tag in ref.variants if tag not in carried]
+    if ref.preset is not None:
+        words.append(f"Preset: {preset_name or ref.preset}")
+    return " ".join(word for word in words if word)
+
+
+class _Virtual(NamedTuple):
+    """A virtual model, the id of the row it follows in the list ("" for presets alone), and the entry that asks for it."""
+
+    entry: Entry
+    anchor: str
+    wanted: VariantEntry
+
+
+class _Expansion:
+    """Turns entries into published models, one by one, so that a bad entry costs no other."""
+
+    def __init__(self, catalog: Catalog, publishing: Publishing) -> None:
+        filters = (
+            ("ZDR", "has_zdr", "only" if publishing.zdr_only else "all"),
+            ("FREE_MODEL_FILTER", "is_free", publishing.free_filter),
+            ("TOOL_CALLING_FILTER", "has_tools", publishing.tools_filter),
+        )
+        self._filters = [(valve, trait, filter_ == "only") for valve, trait, filter_ in filters if filter_ != "all"]
+        self._catalog = catalog
+        self._index = NameIndex(model.ref for model in catalog.models.values())
+        self.choice = choose(catalog, publishing.model_id, self._index)
+        self.problems = list(self.choice.problems)
+        self.left_out: dict[str, str] = {}
+        self._presets = {preset.slug: preset for preset in sorted(catalog.presets, key=_by_name)}
+        self._rows = {model.id: model for model in catalog.models.values() if self._passes_as_row(model)}
+        self._virtual: dict[str, _Virtual] = {}
+        self._wildcards = 0
+        self._tries = 0
+
+    def add(self, valve: str, entry: str) -> None:
+        """Expand one entry of `VARIANT_MODELS` (or one of `MODEL_ID` that names a virtual model)."""
+        wanted = read_variant_entry(valve, entry)
+        if isinstance(wanted, Problem):
+            self.problems.append(wanted)
+            return
+        rows: Iterable[Model | None] = [None]
+        tags = wanted.tags
+        if wanted.has_wildcard:
+            rows = self._rows_matching(wanted)
+        elif wanted.base:
+            rows, tags = self._rows_named(wanted)
+        presets = self._presets_of(wanted)
+        for row in rows:
+            base, carried = (row.ref.base, row.ref.variants) if row else ("", ())
+            variants = (*carried, *(tag for tag in tags if tag not in carried))
+            for preset in presets:
+                self._tries += 1
+                if len(self._virtual) >= MAX_ENTRIES or self._tries > _MAX_TRIES:
+                    self._report_once(
+                        wanted, f"too many virtual models: only the first {len(self._virtual)} are listed"
+                    )
+                    return
+                self._publish(wanted, ModelRef(base, variants, preset.slug if preset else None), preset, row)
+
+    def exclude(self) -> None:
+        """Take away the virtual models that an entry with `!` names, and report those entries that name nothing at all."""
+        if not self.choice.excludes:
+            return
+        names = NameIndex(map(ModelRef.from_api, (*self._virtual, *self.left_out)))
+        for entry in self.choice.excludes:
+            matches = names.match(entry)
+            for api_id in matches & self._virtual.keys():
+                self._leave_out(self._virtual.pop(api_id).wanted, api_id, "MODEL_ID", f"{entry} excludes it")
+            if not matches and not self._index.match(entry):
+                report_unmatched(self._catalog, entry, self.problems)
+
+    def in_order(self) -> list[Entry]:
+        """The list, sorted."""
+        behind: dict[str, list[Entry]] = {}
+        for entry, anchor, _ in self._virtual.values():
+            behind.setdefault(anchor, []).append(entry)
+        alone = sorted(behind.pop("", ()), key=_by_name)
+        anchors = {**self._rows, **{row_id: self._catalog.models[row_id] for row_id in behind}}
+        entries: list[Entry] = []
+        for model in sorted(anchors.values(), key=_by_name):
+            if model.id in self._rows:
+                entries.append(Entry(model.ref, model.name, model, model.description, model.ref.webui_id))
+            entries += behind.get(model.id, ())
+        return entries + alone
+
+    def _passes_as_row(self, model: Model) -> bool:
+        valve = self._filter(model) if model.id in self.choice.matched else "MODEL_ID"
+        if valve:
+            self.left_out[model.id] = valve
+        return not valve
+
+    def _filter(self, model: Model | None, is_free: bool = False) -> str:
+        """The filter valve that leaves such a model out, or an empty text. A model of which nothing is known may do all."""
+        for valve, trait, wanted in self._filters:
+            value = getattr(model, trait) if model else trait != "is_free"
+            if (value or (is_free and trait == "is_free")) != wanted:
+                return valve
+        return ""
+
+    def _report(self, wanted: VariantEntry, reason: str, hint: str = "") -> None:
+        self.problems.append(Problem(wanted.valve, wanted.entry, reason, hint))
+
+    def _report_once(self, wanted: VariantEntry, reason: str) -> None:
+        if all(problem.reason != reason for problem in self.problems):
+            self._report(wanted, reason)
+
+    def _rows_named(self, wanted: VariantEntry) -> tuple[list[Model], tuple[str, ...]]:
+        """The base is the row with the longest id that the entry starts with; with it, the tags to put on it.
+
+        In `MODEL_ID`, where the author may be left out, a name may mean several rows.
+        """
+        for count in range(len(wanted.tags), -1, -1):
+            name, tags = ":".join((wanted.base, *wanted.tags[:count])), wanted.tags[count:]
+            found = self._catalog.find(name)
+            rows = [found] if found else []
+            if not rows and wanted.valve == "MODEL_ID":
+                rows = [self._catalog.models[row_id] for row_id in sorted(self._index.match(name))]
+            for row in rows:
+                self._note_doubtful_tags(wanted, row, tags)
+            if rows:
+                return rows, tags
+        if self._catalog.models:
+            hint = similar_models(self._catalog, wanted.base) if len(self.problems) < MAX_HINTS else ""
+            self._report(wanted, "Variant model base not found", hint)
+        return [], ()
+
+    def _rows_matching(self, wanted: VariantEntry) -> Iterable[Model]:
+        """The rows that a wildcard's tags are put on: those it meets, or their catalog variants if one is asked for."""
+        self._wildcards += 1
+        if self._wildcards > MAX_WILDCARDS:
+            self._report_once(wanted, ONLY_SO_MANY_WILDCARDS)
+            return ()
+        within = self._index.match(wanted.base)
+        if wanted.valve == "VARIANT_MODELS":
+            within &= self.choice.matched
+        # In the catalog's order, each once: `*:free` finds the same row by its base and by itself.
+        rows: dict[str, Model] = {}
+        for row in self._catalog.models.values():
+            tag = wanted.catalog_tag
+            if row.id in within and row.ref.preset is None and "batch" not in row.ref.variants:
+                found = row if tag in (None, *row.ref.variants) else self._catalog.models.get(f"{row.id}:{tag}")
+                if found:
+                    rows[found.id] = found
+        if rows:
+            self._note_doubtful_tags(wanted, None, wanted.tags)
+        elif self._catalog.models:
+            models = "model" if wanted.valve == "MODEL_ID" else "selected model"
+            having = f" with a :{wanted.catalog_tag} row in the catalog" if wanted.catalog_tag else ""
+            self._report(wanted, f"matches no {models}{having}")
+        return rows.values()
+
+    def _presets_of(self, wanted: VariantEntry) -> list[Preset | None]:
+        """The presets an entry asks for: none, all that were discovered, or the written one under its slug."""
+        slug = wanted.preset
+        if slug is None:
+            return [None]
+        if slug == ANY_PRESET:
+            return list(self._presets.values())
+        return [self._presets.get(slug, Preset(slug, slug))._replace(name=slug)]
+
+    def _note_doubtful_tags(self, wanted: VariantEntry, row: Model | None, tags: tuple[str, ...]) -> None:
+        """Report tags that OpenRouter may refuse (put on this row, if one is named); all is published all the same."""
+        for tag in wanted.tags if tags else ():
+            instead = _INSTEAD_OF.get(tag)
+            if row is not None and tag in CATALOG_TAGS and tag in tags:
+                hint = (
+                    f":{tag} is deprecated: {instead}"
+                    if instead
+                    else "listed all the same, but OpenRouter may refuse it"
+                )
+                self._report(wanted, f"the catalog has no {row.id}:{tag}", hint)
+            elif instead:
+                self._report(wanted, f"variant :{tag} is deprecated", instead)
+            elif tag in tags and tag not in (*ROUTING_TAGS, *CATALOG_TAGS):
+                hint = f"listed all the same; OpenRouter has :{', :'.join(ROUTING_TAGS)}"
+                self._report(wanted, f"unknown variant :{tag}", hint)
+
+    def _publish(self, wanted: VariantEntry, ref: ModelRef, preset: Preset | None, row: Model | None) -> None:
+        """Add one virtual model, put on `row` (None: a preset alone), or note which valve leaves it out."""
+        api_id = ref.api_id
+        if api_id in self._rows or api_id in self._virtual:
+            return
+        described = ref if row or preset is None else ModelRef.from_api(preset.model_id or "")
+        # The rows it is a variant of, the one that describes it first.
+        row_ids = [row_id for row_id in described.row_ids if row_id in self._catalog.models] or (
+            [row.id] if row else []
+        )
+        model = self._catalog.models[row_ids[0]] if row_ids else None
+        hint = self._why_not_selected(row_ids) if row and wanted.valve == "VARIANT_MODELS" else ""
+        if valve := "MODEL_ID" if hint else self._filter(model, is_free="free" in described.variants):
+            self._leave_out(wanted, api_id, valve, hint)
+            return
+        description = (preset.description if preset else "") or (model.description if model else "")
+        name = display_name(ref, model if row else None, preset.name if preset else None)
+        anchor = next((row_id for row_id in row_ids if row_id in self._rows), row_ids[0]) if row else ""
+        self._virtual[api_id] = _Virtual(Entry(ref, name, model, description, ref.webui_id), anchor, wanted)
+
+    def _leave_out(self, wanted: VariantEntry, api_id: str, valve: str, hint: str) -> None:
+        """Note that a valve leaves a virtual model out; what a wildcard brings is left out without a word."""
+        self.left_out[api_id] = valve
+        if not wanted.has_wildcard and wanted.preset != ANY_PRESET:
+            self._report(wanted, f"left out by {valve}", hint)
+
+    def _why_not_selected(self, row_ids: list[str]) -> str:
+        """What to do where `MODEL_ID` leaves the base out, which takes its variants along; else an empty text."""
+        if row_ids[0] in self.choice.excluded:
+            return f"an entry with ! excludes {row_ids[0]}"
+        return f"add {row_ids[0]} there" if self.choice.matched.isdisjoint(row_ids) else ""
+
+
+def _by_name(item: Model | Entry | Preset) -> tuple[str, str]:
+    """The order of the list: by name, whatever its case."""
+    return item.name.casefold(), item.slug if isinstance(item, Preset) else item.ref.api_id
 
 
 # ===== settings.py =====

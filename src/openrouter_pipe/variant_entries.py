@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
+import re
 from typing import NamedTuple
 
 from .model_ref import CATALOG_TAGS, ROUTING_TAGS, is_preset_slug, is_tag
 from .problems import MAX_ENTRY_LENGTH, Problem
+from .selection import has_wildcard
 
 ANY_PRESET = "*"
-# What took the place of the variants in DEPRECATED_TAGS.
-INSTEAD_OF = {
-    "online": "web search is a tool of OpenRouter now",
-    "thinking": "reasoning models think without it",
-    "extended": "the model itself has the long context now",
-}
+# Where the preset begins: `model@preset/x`, and as Open WebUI spells it, `model:preset/x` and `preset/x`.
+_BEFORE_PRESET = re.compile(r"@|:(?=preset/)|^(?=preset/)")
 
 
 class VariantEntry(NamedTuple):
@@ -34,16 +31,21 @@ class VariantEntry(NamedTuple):
     @property
     def has_wildcard(self) -> bool:
         """Whether the base is a pattern."""
-        return "*" in self.base or "?" in self.base
+        return has_wildcard(self.base)
 
 
 def read_variant_entry(valve: str, entry: str) -> VariantEntry | Problem:
     """Take an entry apart; a `Problem` when it cannot mean anything."""
     if len(entry) > MAX_ENTRY_LENGTH:
         return Problem(valve, entry, "too long to be a model id")
-    head, preset = _split_preset_entry(entry)
-    if isinstance(preset, Problem):
-        return Problem(valve, entry, preset.reason, preset.hint)
+    head, *tail = _BEFORE_PRESET.split(entry, maxsplit=1)
+    preset = tail[0].removeprefix("preset/") if tail else None
+    if tail and not tail[0].startswith("preset/"):
+        hint = f"{head}@preset/{tail[0].rpartition('/')[2]}"
+        return Problem(valve, entry, "a preset is written @preset/slug", hint)
+    if preset not in (None, ANY_PRESET) and not is_preset_slug(preset or ""):
+        hint = "letters, digits, dots, dashes, underscores; a variant stands before @preset/"
+        return Problem(valve, entry, "not the slug of a preset", hint)
     base, *written = head.split(":")
     tags = tuple(dict.fromkeys(tag.lower() for tag in written))
     if not all(map(is_tag, tags)):
@@ -57,39 +59,9 @@ def read_variant_entry(valve: str, entry: str) -> VariantEntry | Problem:
         return Problem(valve, entry, f"one model cannot be both :{' and :'.join(of_catalog)}")
     if "batch" in tags:
         return Problem(valve, entry, "batch models cannot be called in a chat")
-    return VariantEntry(valve, entry, base, of_catalog + tuple(tag for tag in tags if tag not in of_catalog), preset)
-
-
-def _split_preset_entry(entry: str) -> tuple[str, str | Problem | None]:
-    """`model@preset/slug` (or as Open WebUI spells it) → the model and the slug; no slug: None."""
-    head, found, tail = ("", "@", entry) if entry.startswith("preset/") else entry.partition("@")
-    if not found:
-        head, found, slug = entry.partition(":preset/")
-        tail = f"preset/{slug}"
-    if not found:
-        return entry, None
-    slug = tail.removeprefix("preset/")
-    if slug == tail:
-        return head, Problem("", "", "a preset is written @preset/slug", f"{head}@preset/{tail.rpartition('/')[2]}")
-    if slug != ANY_PRESET and not is_preset_slug(slug):
-        name, colon, tag = slug.partition(":")
-        moved = f"{head}:{tag}@preset/{name}" if head and colon else ""
-        return head, Problem("", "", "not the slug of a preset", moved or "letters, digits, dots, dashes, underscores")
-    return head, slug
+    return VariantEntry(valve, entry, base, tuple(dict.fromkeys(of_catalog + tags)), preset)
 
 
 def _missing_colon_hint(base: str) -> str:
-    known = (*ROUTING_TAGS, *CATALOG_TAGS)
-    tag = next((tag for tag in known if base.lower().endswith(f"-{tag}")), None)
-    return f"{base[: -len(tag) - 1]}:{tag}" if tag else f"e.g. {base}:nitro"
-
-
-def tag_hint(tag: str) -> str:
-    """What to do about an unknown tag."""
-    # Near misses only: other gateways have tags of their own, such as `:best`, and those are not `:beta`.
-    similar = difflib.get_close_matches(tag, (*ROUTING_TAGS, *CATALOG_TAGS), n=1, cutoff=0.8)
-    return (
-        f"did you mean :{similar[0]}?"
-        if similar
-        else f"listed all the same; OpenRouter has :{', :'.join(ROUTING_TAGS)}"
-    )
+    model, _, tag = base.rpartition("-")
+    return f"{model}:{tag.lower()}" if tag.lower() in (*ROUTING_TAGS, *CATALOG_TAGS) else f"e.g. {base}:nitro"

@@ -58,7 +58,7 @@ def added(published: Published) -> list[str]:
         # An unknown tag: published.
         ("x/y:fast", "unknown variant :fast", ":nitro", "x/y:fast"),
         ("x/y:best", "unknown variant :best", ":nitro", "x/y:best"),
-        ("x/y:nitor", "unknown variant :nitor", "did you mean :nitro?", "x/y:nitor"),
+        ("x/y:nitor", "unknown variant :nitor", ":nitro", "x/y:nitor"),
         ("x/y:free:fast", "unknown variant :fast", ":nitro", "x/y:free:fast"),
         # A deprecated tag.
         ("x/y:online", ":online is deprecated", "web search", "x/y:online"),
@@ -74,7 +74,7 @@ def added(published: Published) -> list[str]:
         ("@preset/-x", "not the slug of a preset", "letters, digits", None),
         ("x/y@preset/a/b", "not the slug of a preset", "letters, digits", None),
         ("x/y@preset/a@preset/b", "not the slug of a preset", "letters, digits", None),
-        ("x/y@preset/p:nitro", "not the slug of a preset", "x/y:nitro@preset/p", None),
+        ("x/y@preset/p:nitro", "not the slug of a preset", "a variant stands before @preset/", None),
         # `@slug` without `preset/`.
         ("x/y@mail", "a preset is written @preset/slug", "x/y@preset/mail", None),
         ("@mail", "a preset is written @preset/slug", "@preset/mail", None),
