@@ -403,10 +403,7 @@ _USED = ("description", "context_length", "pricing", "architecture", "supported_
 
 
 class Model(NamedTuple):
-    """One row of the catalog. Its fields are read when asked for: a list of hundreds of models needs few of them.
-
-    What is unknown or makes no sense is `None` or empty; prices are US dollars per token or unit, as decimal text.
-    """
+    """One row of the catalog. Its fields are read when asked for; what is unknown or makes no sense is `None` or empty."""
 
     id: str
     name: str
@@ -414,7 +411,7 @@ class Model(NamedTuple):
     row: Mapping[str, Any]
 
     def as_row(self) -> dict[str, Any]:
-        """The row again, with the fields that are used: what `parse_model` reads."""
+        """What `parse_model` reads."""
         return {"id": self.id, "name": self.name, **self.row}
 
     @property
@@ -425,12 +422,14 @@ class Model(NamedTuple):
     @property
     def context_length(self) -> int | None:
         """How many tokens fit."""
-        return _positive_int(self.row.get("context_length"))
+        length = self.row.get("context_length")
+        return length if isinstance(length, int) and not isinstance(length, bool) and length > 0 else None
 
     @property
     def pricing(self) -> dict[str, str]:
-        """What is charged, by kind: `prompt`, `completion`, …; "-1" means that it varies."""
-        return _prices(self.row.get("pricing"))
+        """US dollars per token or unit, as decimal text, by kind (`prompt`, `completion`, …); "-1": it varies."""
+        prices = mapping_at(self.row, "pricing").items()
+        return {str(key): str(price) for key, price in prices if key not in _NOT_PRICES and _is_number(price)}
 
     @property
     def input_modalities(self) -> tuple[str, ...]:
@@ -468,10 +467,8 @@ class Model(NamedTuple):
     @property
     def is_router(self) -> bool:
         """Whether it stands for other models."""
-        return (
-            self.id.startswith(("openrouter/", "~"))
-            or mapping_at(self.row, "architecture").get("tokenizer") == "Router"
-        )
+        is_named_so = self.id.startswith(("openrouter/", "~"))
+        return is_named_so or mapping_at(self.row, "architecture").get("tokenizer") == "Router"
 
     @property
     def has_zdr(self) -> bool:
@@ -481,8 +478,8 @@ class Model(NamedTuple):
     @property
     def is_free(self) -> bool:
         """Every price that is given is zero, or the id says `:free`."""
-        prices = self.pricing
-        return "free" in self.ref.variants or (bool(prices) and all(map(_is_zero, prices.values())))
+        prices = self.pricing.values()
+        return "free" in self.ref.variants or (bool(prices) and not any(map(float, prices)))
 
     @property
     def has_tools(self) -> bool:
@@ -500,7 +497,7 @@ class Preset(NamedTuple):
     model_id: str | None = None
 
     def as_row(self) -> dict[str, Any]:
-        """The row again: what `parse_preset` reads."""
+        """What `parse_preset` reads."""
         return {"slug": self.slug, "name": self.name, "description": self.description, "model": self.model_id}
 
     def as_model_row(self) -> dict[str, Any]:
@@ -546,11 +543,7 @@ class Catalog:
 
     def describe(self, ref: ModelRef) -> Model | None:
         """The row that describes `ref`: without preset and routing tags but with its catalog tag, else the base row."""
-        for row_id in ref.row_ids:
-            model = self.models.get(row_id)
-            if model is not None:
-                return model
-        return None
+        return next((self.models[row_id] for row_id in ref.row_ids if row_id in self.models), None)
 
     def find(self, text: str) -> Model | None:
         """The row that a person means by `text`: an id in any case, with `/` or `.` behind the author."""
@@ -604,18 +597,14 @@ def _can_be_an_id(text: str) -> bool:
 def _by_spelling(ids: Iterable[str]) -> dict[str, str]:
     """Each id by its lower-case form, and by that with a `.` behind the author; of two that collide the first counts."""
     names = [(row_id.lower(), row_id) for row_id in ids]
-    found = dict(reversed(names))
-    for name, row_id in names:
-        found.setdefault(name.replace("/", ".", 1), row_id)
-    return found
+    names += [(name.replace("/", ".", 1), row_id) for name, row_id in names]
+    return dict(reversed(names))
 
 
 def _first_model(config: object) -> str | None:
     if not isinstance(config, dict):
         return None
-    models = config.get("models")
-    candidates: list[Any] = [config.get("model"), *(models if isinstance(models, list) else ())]
-    return next((model for model in candidates if isinstance(model, str) and model), None)
+    return next(filter(None, (_text(config.get("model")), *texts(config.get("models")))), None)
 
 
 def _text(value: object) -> str:
@@ -633,16 +622,6 @@ def texts(value: object) -> tuple[str, ...]:
     return tuple([item for item in value if isinstance(item, str)]) if isinstance(value, list) else ()
 
 
-def _positive_int(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
-
-
-def _prices(value: object) -> dict[str, str]:
-    if not isinstance(value, dict):
-        return {}
-    return {str(key): str(price) for key, price in value.items() if key not in _NOT_PRICES and _is_number(price)}
-
-
 def _is_number(price: object) -> bool:
     if not isinstance(price, (str, int, float)) or isinstance(price, bool):
         return False
@@ -650,10 +629,6 @@ def _is_number(price: object) -> bool:
         return math.isfinite(float(price))
     except (ValueError, OverflowError):
         return False
-
-
-def _is_zero(price: str) -> bool:
-    return float(price) == 0
 
 
 # ===== errors.py =====
@@ -2969,9 +2944,10 @@ def _by_name(item: Model | Entry | Preset) -> tuple[str, str]:
 
 _DEFAULT_BASE_URL = "https://openrouter.ai/api/v1"
 # No user name or password: they would be sent in the header that carries the key.
-_URL = re.compile(r"https?://[^\s/?#@]+(?:/[^\s?#]*)?", re.IGNORECASE)
+_URL = re.compile(r"(?=\S{1,500}$)https?://[^/?#@\x00-\x1f]+(?:/[^?#\x00-\x1f]*)?", re.IGNORECASE)
 _KEY = re.compile(r"[\x21-\x7e]{1,1000}")
 _HEADER_TEXT = re.compile(r"[\x20-\x7e]{1,500}")
+_NOT_ASCII = "only plain ASCII letters and signs can be sent"
 _LONGEST_WAIT_SECONDS = 86_400
 
 Filter = Literal["all", "only", "exclude"]
@@ -3132,12 +3108,12 @@ class Settings:
         """Read the valves. Never raises: what cannot be used is left out and reported in `problems`."""
         problems = list(valves.problems())
         return cls(
-            api_key=_api_key(valves.API_KEY, problems),
+            api_key=_matching("API_KEY", valves.API_KEY, _KEY, "it holds characters that no key has", problems),
             base_url=_base_url(valves.BASE_URL, problems),
             connect_timeout=_between(1, valves.CONNECT_TIMEOUT_SECONDS),
             read_timeout=_between(1, valves.READ_TIMEOUT_SECONDS),
-            http_referer=_header("HTTP_REFERER", valves.HTTP_REFERER, problems),
-            app_title=_header("APP_TITLE", valves.APP_TITLE, problems),
+            http_referer=_matching("HTTP_REFERER", valves.HTTP_REFERER, _HEADER_TEXT, _NOT_ASCII, problems),
+            app_title=_matching("APP_TITLE", valves.APP_TITLE, _HEADER_TEXT, _NOT_ASCII, problems),
             publishing=Publishing(
                 valves.MODEL_ID,
                 valves.VARIANT_MODELS,
@@ -3161,52 +3137,35 @@ class Settings:
         )
 
 
-def _api_key(text: str, problems: list[Problem]) -> str:
-    key = text.strip()
-    if key and not _KEY.fullmatch(key):
-        problems.append(Problem("API_KEY", "", "it holds characters that no key has", "paste the key again"))
-        return ""
-    return key
+def _matching(valve: str, text: str, pattern: re.Pattern[str], reason: str, problems: list[Problem]) -> str:
+    """The value of a valve, or nothing where it does not fit; it may be a secret, so that no problem quotes it."""
+    value = text.strip()
+    if not value or pattern.fullmatch(value):
+        return value
+    problems.append(Problem(valve, "", reason, "it is not used"))
+    return ""
 
 
 def _base_url(text: str, problems: list[Problem]) -> str:
-    url = text.strip()
-    if not url:
-        return _DEFAULT_BASE_URL
+    url = text.strip() or _DEFAULT_BASE_URL
     url = (url if "://" in url[:20] else f"https://{url}").rstrip("/")
-    if len(url) > 500 or not url.isprintable() or not _URL.fullmatch(url):
-        # What stands before an "@" may be a password.
-        entry, reason = url[:60], "not the address of an API"
-        if "@" in url:
-            entry, reason = "", "an address with a user name in it cannot be used"
-        problems.append(Problem("BASE_URL", entry, reason, f"e.g. {_DEFAULT_BASE_URL}"))
-        return ""
-    return url
-
-
-def _header(valve: str, text: str, problems: list[Problem]) -> str:
-    value = text.strip()
-    if value and not _HEADER_TEXT.fullmatch(value):
-        problems.append(Problem(valve, value[:60], "only plain ASCII letters and signs can be sent"))
-        return ""
-    return value
+    reason = "an address with a user name in it cannot be used" if "@" in url else "not the address of an API"
+    return _matching("BASE_URL", url, _URL, f"{reason}, which is e.g. {_DEFAULT_BASE_URL}", problems)
 
 
 def _provider(valves: Valves, problems: list[Problem]) -> dict[str, Any]:
     """The `provider` object of the valves; what is at its default is not in it."""
-    lists = {"order": "PROVIDER_ORDER", "only": "PROVIDER_ONLY", "ignore": "PROVIDER_IGNORE"}
-    provider: dict[str, Any] = {
-        key: list(words) for key, valve in lists.items() if (words := _words(valve, getattr(valves, valve), problems))
+    provider = {
+        "order": list(_words("PROVIDER_ORDER", valves.PROVIDER_ORDER, problems)),
+        "only": list(_words("PROVIDER_ONLY", valves.PROVIDER_ONLY, problems)),
+        "ignore": list(_words("PROVIDER_IGNORE", valves.PROVIDER_IGNORE, problems)),
+        "sort": valves.PROVIDER_SORT,
+        "allow_fallbacks": valves.ALLOW_FALLBACKS,
+        "require_parameters": valves.REQUIRE_PARAMETERS,
+        "data_collection": valves.DATA_COLLECTION,
     }
-    if valves.PROVIDER_SORT != "default":
-        provider["sort"] = valves.PROVIDER_SORT
-    if not valves.ALLOW_FALLBACKS:
-        provider["allow_fallbacks"] = False
-    if valves.REQUIRE_PARAMETERS:
-        provider["require_parameters"] = True
-    if valves.DATA_COLLECTION != "default":
-        provider["data_collection"] = valves.DATA_COLLECTION
-    return provider
+    defaults = {"allow_fallbacks": True, "require_parameters": False}
+    return {key: value for key, value in provider.items() if value not in ([], "default", defaults.get(key))}
 
 
 def _privacy(valves: Valves) -> dict[str, Any]:
@@ -3435,6 +3394,7 @@ def _added_by_valves(
 # A connection that has been idle for longer may have been closed by the other side.
 _KEEPALIVE_SECONDS = 60
 _MAX_JSON_BYTES = 64 * 1024 * 1024
+_NO_ADDRESS = "The valve BASE_URL does not hold the address of an API. An admin can correct it."
 
 
 class Transport:
@@ -3445,7 +3405,7 @@ class Transport:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def get_json(self, settings: Settings, path: str, timeout_seconds: float) -> object:
-        """The body of a GET, parsed. Raises `PipeError`; for a status of 400 or more that is an `UpstreamError`."""
+        """The body of a GET, parsed. Raises `PipeError`, for a refusal an `UpstreamError`."""
         timeout = aiohttp.ClientTimeout(total=timeout_seconds)
         async with self._request(settings, "GET", path, timeout) as response:
             body = await read_body(response, settings, timeout_seconds)
@@ -3454,7 +3414,7 @@ class Transport:
             try:
                 return parse_json(body)
             except ValueError:
-                raise SettingsError(_not_an_api(settings)) from None
+                raise _not_an_api(settings) from None
 
     @asynccontextmanager
     async def post(
@@ -3478,7 +3438,7 @@ class Transport:
         self, settings: Settings, method: str, path: str, limits: aiohttp.ClientTimeout, data: bytes | None = None
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         if not settings.base_url:
-            raise SettingsError("The valve BASE_URL does not hold the address of an API. An admin can correct it.")
+            raise SettingsError(_NO_ADDRESS)
         url = settings.base_url + path
         try:
             response = await self._open_session().request(
@@ -3500,7 +3460,6 @@ class Transport:
             session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_SECONDS, ttl_dns_cache=300),
                 trust_env=True,
-                auto_decompress=True,
             )
             weakref.finalize(self, _close_session, session, loop)
             self._session, self._loop = session, loop
@@ -3515,19 +3474,16 @@ def connection_failed(error: BaseException, settings: Settings, seconds: float) 
     if isinstance(error, asyncio.TimeoutError):
         return ConnectionFailedError(f"{host} was silent for {seconds:.0f} s, so the request was ended. Try again.")
     if isinstance(error, aiohttp.InvalidURL):
-        return SettingsError("The valve BASE_URL does not hold the address of an API. An admin can correct it.")
-    return ConnectionFailedError(
-        f"{host} cannot be reached ({_cause(error)}). Check the network and the valve BASE_URL."
-    )
-
-
-def _cause(error: BaseException) -> str:
+        return SettingsError(_NO_ADDRESS)
     inner = getattr(error, "os_error", None) or error
-    return getattr(inner, "strerror", None) or str(inner) or type(error).__name__
+    cause = getattr(inner, "strerror", None) or str(inner) or type(error).__name__
+    return ConnectionFailedError(f"{host} cannot be reached ({cause}). Check the network and the valve BASE_URL.")
 
 
-def _not_an_api(settings: Settings) -> str:
-    return f"{settings.base_url} does not answer like OpenRouter (no JSON came back). Check the valve BASE_URL."
+def _not_an_api(settings: Settings) -> SettingsError:
+    return SettingsError(
+        f"{settings.base_url} does not answer like OpenRouter (no JSON came back). Check the valve BASE_URL."
+    )
 
 
 async def read_body(response: aiohttp.ClientResponse, settings: Settings, seconds: float) -> bytes:
@@ -3537,7 +3493,7 @@ async def read_body(response: aiohttp.ClientResponse, settings: Settings, second
         async for chunk in response.content.iter_any():
             body += chunk
             if len(body) > _MAX_JSON_BYTES:
-                raise SettingsError(_not_an_api(settings))
+                raise _not_an_api(settings)
     except (TimeoutError, aiohttp.ClientError, OSError) as error:
         if response.status < 400:
             raise connection_failed(error, settings, seconds) from None
@@ -3561,14 +3517,11 @@ def _close_session(session: aiohttp.ClientSession, loop: asyncio.AbstractEventLo
     """Close the session of a pipe that was dropped: at once, since nobody can await it, and from whichever thread."""
     connector = session.connector
     session.detach()
-    if connector is None:
-        return
     # aiohttp's public close() is a coroutine; this is the part of it that closes the sockets.
-    close = connector._close
-    if loop.is_running() and asyncio._get_running_loop() is not loop:
-        loop.call_soon_threadsafe(close)
-    else:
-        close()
+    if connector is not None and loop.is_running() and asyncio._get_running_loop() is not loop:
+        loop.call_soon_threadsafe(connector._close)
+    elif connector is not None:
+        connector._close()
 
 
 # ===== answer.py =====
@@ -3813,8 +3766,6 @@ _LONGEST_PAUSE_SECONDS = 600.0
 _PRESETS_PER_PAGE = 100
 _MAX_PRESET_PAGES = 20
 _PRESETS_AT_ONCE = 4
-# What is stored: rows, the account's presets (None: not asked for), and when either was fetched.
-_State = tuple[Catalog, tuple[Preset, ...] | None, float, float]
 # Statuses of a gateway that has no such path; 401 and 403 mean that the key may not.
 _NO_SUCH_PATH = (404, 405, 501)
 
@@ -3828,20 +3779,15 @@ class CatalogStore:
 
     async def catalog_for_list(self, settings: Settings, directory: Path | None) -> Catalog | None:
         """The catalog for the model list. Waits for the network, 5 s at most, only when nothing at all is known."""
-        account = await self._account_of(settings, directory)
-        if account is None:
-            return None
-        if account.catalog is None:
-            await account.rows.wait(_LIST_WAITS_SECONDS)
+        catalog = await self.catalog_for_chat(settings, directory)
+        account = self._account
+        if account is None or catalog is not None:
+            return catalog
+        await account.wait()
         return account.catalog
 
     async def catalog_for_chat(self, settings: Settings, directory: Path | None) -> Catalog | None:
         """The catalog from memory or disk, None when unknown. A refresh that is due starts in the background."""
-        account = await self._account_of(settings, directory)
-        return account.catalog if account else None
-
-    async def _account_of(self, settings: Settings, directory: Path | None) -> _Account | None:
-        """What is known of the account in use, its refresh started if it is due; None without a key or an address."""
         if not settings.api_key or not settings.base_url:
             self._account = None
             return None
@@ -3849,135 +3795,139 @@ class CatalogStore:
         key = hashlib.sha256(f"{settings.base_url}\0{settings.api_key}\0{zdr}".encode()).hexdigest()[:16]
         account = self._account
         if account is None or account.key != key:
-            path = directory / f"catalog-{key}.json" if directory else None
-            account = self._account = _Account(key, path)
+            account = self._account = _Account(key, directory / f"catalog-{key}.json" if directory else None)
         await account.read_disk()
         account.refresh(self._transport, settings)
-        return account
+        return account.catalog
 
     def problems(self) -> list[Problem]:
         """Why the catalog or the presets could not be fetched, as of now."""
-        account = self._account
-        jobs = (account.rows, account.presets) if account else ()
-        return [job.problem for job in jobs if job.problem is not None]
-
-
-class _Job:
-    """One thing to fetch: never twice at once, and with growing pauses after failures."""
-
-    def __init__(self) -> None:
-        self.task: asyncio.Task[None] | None = None
-        self.problem: Problem | None = None
-        self._failures = 0
-        self._next_try = 0.0
-        self._started = 0.0
-
-    def start(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Run `work` in the background, unless it runs already or failed a moment ago."""
-        if self.task is None and time.monotonic() >= self._next_try:
-            self._started = time.monotonic()
-            self.task = asyncio.get_running_loop().create_task(self._run(work))
-
-    async def wait(self, seconds: float) -> None:
-        """Wait until the running work is done, or has run for so long; it goes on then."""
-        if self.task is None:
-            return
-        await asyncio.wait({self.task}, timeout=max(0.0, self._started + seconds - time.monotonic()))
-        if self.task is not None and self.problem is None:
-            self.problem = Problem(
-                "", "", f"the models have not come within {seconds:g} s; they are listed once they have"
-            )
-
-    async def _run(self, work: Callable[[], Awaitable[None]]) -> None:
-        try:
-            await work()
-            self._failures, self.problem = 0, None
-        except PipeError as error:
-            self._fail(str(error))
-        except Exception as error:  # noqa: BLE001 - nobody awaits this task: a surprise must not end refreshing for good
-            log.exception("Refreshing the catalog failed")
-            self._fail(f"refreshing the catalog failed ({type(error).__name__})")
-        finally:
-            self.task = None
-
-    def _fail(self, reason: str) -> None:
-        pause = min(_FIRST_PAUSE_SECONDS * 2**self._failures, _LONGEST_PAUSE_SECONDS)
-        self._failures = min(self._failures + 1, 20)
-        self._next_try = time.monotonic() + pause
-        self.problem = Problem("", "", reason)
+        reason = self._account.problem if self._account else ""
+        return [Problem("", "", reason)] if reason else []
 
 
 class _Account:
-    """What is known of one account: its rows and presets, when they were fetched (Unix time, 0 = never)."""
+    """What is known of one account, and its refresh: never two at once, and with growing pauses after failures."""
 
     def __init__(self, key: str, path: Path | None) -> None:
         self.key = key
         self.catalog: Catalog | None = None
-        self.rows = _Job()
-        self.presets = _Job()
+        self.problem = ""
         self._path = path
-        # The presets of the account; None until they were asked for.
-        self._presets: tuple[Preset, ...] | None = None
+        self._presets: tuple[Preset, ...] = ()
+        # When they were fetched: Unix time, 0 = never.
         self._rows_at = 0.0
         self._presets_at = 0.0
-        self._disk: asyncio.Task[None] | None = None
-        self._saving = asyncio.Lock()
+        self._reading = asyncio.Lock()
+        self._is_read = False
+        self._task: asyncio.Task[None] | None = None
+        self._rows_tried = asyncio.Event()
+        self._failures = 0
+        # By the clock of the event loop.
+        self._started = 0.0
+        self._next_try = 0.0
 
     async def read_disk(self) -> None:
         """Take the copy on disk, once; concurrent callers wait for the same read."""
-        if self._disk is None:
-            self._disk = asyncio.get_running_loop().create_task(self._read_copy())
-        if not self._disk.done():
-            await asyncio.wait({self._disk})
+        async with self._reading:
+            if not self._is_read and self._path is not None:
+                await asyncio.to_thread(self._load, self._path)
+            self._is_read = True
 
     def refresh(self, transport: Transport, settings: Settings) -> None:
-        """Start what is due."""
-        if self.catalog is None or _is_stale(self._rows_at, settings):
-            self.rows.start(lambda: self._fetch_rows(transport, settings))
-        if settings.publishing.wants_presets and _is_stale(self._presets_at, settings):
-            self.presets.start(lambda: self._fetch_presets(transport, settings))
+        """Fetch in the background what is due, unless that runs already or failed a moment ago."""
+        wants_presets = settings.publishing.wants_presets and _is_stale(self._presets_at, settings)
+        wants_rows = self.catalog is None or _is_stale(self._rows_at, settings)
+        loop = asyncio.get_running_loop()
+        if self._task is None and (wants_rows or wants_presets) and loop.time() >= self._next_try:
+            self._started = loop.time()
+            self._rows_tried.clear()
+            self._task = loop.create_task(self._run(transport, settings, wants_rows, wants_presets))
 
-    async def _read_copy(self) -> None:
-        if self._path is None:
+    async def wait(self) -> None:
+        """Wait until the rows are here, or a refresh has tried for so long or failed; it goes on then."""
+        try:
+            async with asyncio.timeout_at(self._started + _LIST_WAITS_SECONDS):
+                await self._rows_tried.wait()
+        except TimeoutError:
+            wait = f"{_LIST_WAITS_SECONDS:g} s"
+            self.problem = self.problem or f"the models have not come within {wait}; they are listed once they have"
+
+    async def _run(self, transport: Transport, settings: Settings, wants_rows: bool, wants_presets: bool) -> None:
+        problem = ""
+        try:
+            if wants_rows:
+                catalog = await _fetch_catalog(transport, settings)
+                self._rows_at = time.time()
+                await self._keep(catalog)
+            if wants_presets and self.catalog is not None:
+                self._presets = await _fetch_presets(transport, settings)
+                self._presets_at = time.time()
+                await self._keep(self.catalog)
+        except PipeError as error:
+            problem = str(error)
+        except Exception as error:  # noqa: BLE001 - nobody awaits this task: a surprise must not end refreshing for good
+            log.exception("Refreshing the catalog failed")
+            problem = f"refreshing the catalog failed ({type(error).__name__})"
+        finally:
+            self._task = None
+            self._rows_tried.set()
+        self.problem = problem
+        pause = min(_FIRST_PAUSE_SECONDS * 2**self._failures, _LONGEST_PAUSE_SECONDS) if problem else 0.0
+        self._next_try = asyncio.get_running_loop().time() + pause
+        self._failures = min(self._failures + 1, 20) if problem else 0
+
+    async def _keep(self, catalog: Catalog) -> None:
+        """Show this catalog, with the presets of the account, and store it."""
+        self.catalog = catalog.with_presets(self._presets) if self._presets_at else catalog
+        self.problem = ""
+        self._rows_tried.set()
+        if self._path is not None:
+            await asyncio.to_thread(self._store, self._path, self.catalog)
+
+    def _load(self, path: Path) -> None:
+        """Take what is stored, if there is a good copy."""
+        try:
+            stored = parse_json(path.read_bytes())
+            if stored["format"] != _FORMAT:
+                return
+            catalog = Catalog.from_rows(stored["rows"], int(stored["left_out"]))
+            presets = tuple(filter(None, map(parse_preset, stored["presets"])))
+            rows_at, presets_at = float(stored["rows_at"]), float(stored["presets_at"])
+        except FileNotFoundError:
             return
-        stored = await asyncio.to_thread(_read_file, self._path)
-        if stored is not None:
-            self.catalog, self._presets, self._rows_at, self._presets_at = stored
-            self._add_presets()
-
-    async def _fetch_rows(self, transport: Transport, settings: Settings) -> None:
-        if settings.publishing.zdr_only:
-            rows, zdr_rows = await asyncio.gather(
-                _get_rows(transport, settings), _get_list(transport, settings, "/models?zdr=true")
-            )
-            rows = _with_zdr(rows, zdr_rows)
-        else:
-            rows = await _get_rows(transport, settings)
-        catalog = await asyncio.to_thread(Catalog.from_rows, rows)
-        if not catalog.models:
-            raise SettingsError(f"{settings.base_url} lists no models that can chat.")
-        self.catalog, self._rows_at = catalog, time.time()
-        self._add_presets()
-        await self._save()
-
-    async def _fetch_presets(self, transport: Transport, settings: Settings) -> None:
-        self._presets = tuple(await _get_presets(transport, settings))
-        self._presets_at = time.time()
-        self._add_presets()
-        await self._save()
-
-    def _add_presets(self) -> None:
-        if self.catalog is not None and self._presets is not None:
-            self.catalog = self.catalog.with_presets(self._presets)
-
-    async def _save(self) -> None:
-        if self._path is None:
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            log.warning("The stored catalog cannot be used: %s", type(error).__name__)
             return
-        # One after the other, and what is known then: rows and presets may arrive together.
-        async with self._saving:
-            if self.catalog is not None:
-                state = (self.catalog, self._presets, self._rows_at, self._presets_at)
-                await asyncio.to_thread(_write_file, self._path, state)
+        if catalog.models:
+            self._presets, self._rows_at, self._presets_at = presets, rows_at, presets_at
+            self.catalog = catalog.with_presets(presets) if presets_at else catalog
+
+    def _store(self, path: Path, catalog: Catalog) -> None:
+        """Replace the stored catalog in one step; readable by its user only."""
+        rows = [row.as_row() for row in catalog.models.values()] + [row.as_model_row() for row in catalog.row_presets]
+        content = dump_json(
+            {
+                "format": _FORMAT,
+                "rows_at": self._rows_at,
+                "presets_at": self._presets_at,
+                "left_out": catalog.left_out,
+                "rows": rows,
+                "presets": [preset.as_row() for preset in self._presets],
+            }
+        )
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".tmp")
+            try:
+                with os.fdopen(handle, "wb") as file:
+                    file.write(content)
+                Path(name).replace(path)
+            finally:
+                # Still there when it could not be written or moved.
+                Path(name).unlink(missing_ok=True)
+        except OSError as error:
+            log.warning("The catalog cannot be stored in %s: %s", path.parent, error.strerror)
 
 
 def _is_stale(fetched_at: float, settings: Settings) -> bool:
@@ -3985,54 +3935,54 @@ def _is_stale(fetched_at: float, settings: Settings) -> bool:
     return not 0 <= time.time() - fetched_at < settings.refresh_seconds
 
 
-async def _get_rows(transport: Transport, settings: Settings) -> list[Any]:
-    """The rows that this key may use; where that list is not known, all rows."""
+async def _get(transport: Transport, settings: Settings, path: str) -> Any:
+    """The answer to a GET; None where there is no such path."""
     try:
-        return await _get_list(transport, settings, "/models/user")
+        return await transport.get_json(settings, path, _FETCH_SECONDS)
     except UpstreamError as error:
-        if error.failure.status not in (404, 405):
+        if error.failure.status not in _NO_SUCH_PATH:
             raise
-    return await _get_list(transport, settings, "/models")
+    return None
 
 
-async def _get_list(transport: Transport, settings: Settings, path: str) -> list[Any]:
-    answer = await transport.get_json(settings, path, _FETCH_SECONDS)
-    rows = answer.get("data") if isinstance(answer, dict) else answer
-    if not isinstance(rows, list):
+async def _fetch_catalog(transport: Transport, settings: Settings) -> Catalog:
+    """The models that this key may use, and which of them have an endpoint with zero data retention, if that matters."""
+    zdr_only = settings.publishing.zdr_only
+    paths = ("/models/user", "/models?zdr=true")[: 1 + zdr_only]
+    answers = await asyncio.gather(*(_get(transport, settings, path) for path in paths))
+    if answers[0] is None:
+        answers[0] = await transport.get_json(settings, "/models", _FETCH_SECONDS)
+    lists: list[Any] = [answer.get("data") if isinstance(answer, dict) else answer for answer in answers]
+    if not all(isinstance(rows, list) for rows in lists):
         raise SettingsError(f"{settings.base_url} did not send a list of models. Check the valve BASE_URL.")
-    return rows
+    rows = lists[0]
+    if zdr_only:
+        ids = {str(row.get("id")) for row in lists[1] if isinstance(row, dict)}
+        rows = [{**row, "has_zdr": str(row.get("id")) in ids} for row in rows if isinstance(row, dict)]
+    catalog = await asyncio.to_thread(Catalog.from_rows, rows)
+    if not catalog.models:
+        raise SettingsError(f"{settings.base_url} lists no models that can chat.")
+    return catalog
 
 
-def _with_zdr(rows: list[Any], zdr_rows: list[Any]) -> list[Any]:
-    """The rows, each with whether it is also in the list of models that have an endpoint with zero data retention."""
-    ids = {str(row.get("id")) for row in zdr_rows if isinstance(row, dict)}
-    return [{**row, "has_zdr": str(row.get("id")) in ids} for row in rows if isinstance(row, dict)]
-
-
-async def _get_presets(transport: Transport, settings: Settings) -> list[Preset]:
+async def _fetch_presets(transport: Transport, settings: Settings) -> tuple[Preset, ...]:
     """The active presets of the account, each with the model it names. A gateway without presets has none.
 
     Shapes: OpenRouter answers `{"data": […], "total_count": n}`, others `{"presets": […]}` or a bare list.
     """
     rows: list[Any] = []
-    try:
-        for _ in range(_MAX_PRESET_PAGES):
-            path = f"/presets?offset={len(rows)}&limit={_PRESETS_PER_PAGE}"
-            answer = await transport.get_json(settings, path, _FETCH_SECONDS)
-            page = (answer.get("data") or answer.get("presets")) if isinstance(answer, dict) else answer
-            page = page if isinstance(page, list) else []
-            new = [row for row in page if row not in rows]
-            rows += new
-            total = answer.get("total_count") if isinstance(answer, dict) else None
-            # A gateway that does not page sends the same list again: nothing new is the end as well.
-            if not new or not isinstance(total, int) or len(rows) >= total:
-                break
-    except UpstreamError as error:
-        if error.failure.status not in _NO_SUCH_PATH:
-            raise
-    active = [preset for preset in map(parse_preset, rows) if preset is not None]
+    for _ in range(_MAX_PRESET_PAGES):
+        answer = await _get(transport, settings, f"/presets?offset={len(rows)}&limit={_PRESETS_PER_PAGE}")
+        total = answer.get("total_count") if isinstance(answer, dict) else None
+        page = (answer.get("data") or answer.get("presets")) if isinstance(answer, dict) else answer
+        new = [row for row in page if row not in rows] if isinstance(page, list) else []
+        rows += new
+        # A gateway that does not page sends the same list again: nothing new is the end as well.
+        if not new or not isinstance(total, int) or len(rows) >= total:
+            break
     gate = asyncio.Semaphore(_PRESETS_AT_ONCE)
-    return await asyncio.gather(*(_with_model(transport, settings, gate, preset) for preset in active))
+    active = filter(None, map(parse_preset, rows))
+    return tuple(await asyncio.gather(*(_with_model(transport, settings, gate, preset) for preset in active)))
 
 
 async def _with_model(transport: Transport, settings: Settings, gate: asyncio.Semaphore, preset: Preset) -> Preset:
@@ -4046,52 +3996,6 @@ async def _with_model(transport: Transport, settings: Settings, gate: asyncio.Se
             return preset
     row = (answer.get("data") or answer.get("preset") or answer) if isinstance(answer, dict) else None
     return parse_preset(row) or preset
-
-
-def _read_file(path: Path) -> _State | None:
-    """What is stored; None when there is no good copy."""
-    try:
-        stored = parse_json(path.read_bytes())
-        if stored["format"] != _FORMAT:
-            return None
-        presets = [preset for preset in map(parse_preset, stored["presets"]) if preset is not None]
-        catalog = Catalog.from_rows(stored["rows"], int(stored["left_out"]))
-        rows_at, presets_at = float(stored["rows_at"]), float(stored["presets_at"])
-        return (catalog, tuple(presets) if presets_at else None, rows_at, presets_at) if catalog.models else None
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        log.warning("The stored catalog cannot be used: %s", type(error).__name__)
-        return None
-
-
-def _write_file(path: Path, state: _State) -> None:
-    """Replace the stored catalog in one step; readable by its user only."""
-    catalog, presets, rows_at, presets_at = state
-    rows = [row.as_row() for row in catalog.models.values()] + [row.as_model_row() for row in catalog.row_presets]
-    content = dump_json(
-        {
-            "format": _FORMAT,
-            "rows_at": rows_at,
-            "presets_at": presets_at,
-            "left_out": catalog.left_out,
-            "rows": rows,
-            "presets": [preset.as_row() for preset in presets or ()],
-        }
-    )
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".tmp")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-            Path(name).replace(path)
-        except OSError:
-            with contextlib.suppress(OSError):
-                Path(name).unlink()
-            raise
-    except OSError as error:
-        log.warning("The catalog cannot be stored in %s: %s", path.parent, error.strerror)
 
 
 # ===== pipe.py =====

@@ -18,10 +18,7 @@ _USED = ("description", "context_length", "pricing", "architecture", "supported_
 
 
 class Model(NamedTuple):
-    """One row of the catalog. Its fields are read when asked for: a list of hundreds of models needs few of them.
-
-    What is unknown or makes no sense is `None` or empty; prices are US dollars per token or unit, as decimal text.
-    """
+    """One row of the catalog. Its fields are read when asked for; what is unknown or makes no sense is `None` or empty."""
 
     id: str
     name: str
@@ -29,7 +26,7 @@ class Model(NamedTuple):
     row: Mapping[str, Any]
 
     def as_row(self) -> dict[str, Any]:
-        """The row again, with the fields that are used: what `parse_model` reads."""
+        """What `parse_model` reads."""
         return {"id": self.id, "name": self.name, **self.row}
 
     @property
@@ -40,12 +37,14 @@ class Model(NamedTuple):
     @property
     def context_length(self) -> int | None:
         """How many tokens fit."""
-        return _positive_int(self.row.get("context_length"))
+        length = self.row.get("context_length")
+        return length if isinstance(length, int) and not isinstance(length, bool) and length > 0 else None
 
     @property
     def pricing(self) -> dict[str, str]:
-        """What is charged, by kind: `prompt`, `completion`, …; "-1" means that it varies."""
-        return _prices(self.row.get("pricing"))
+        """US dollars per token or unit, as decimal text, by kind (`prompt`, `completion`, …); "-1": it varies."""
+        prices = mapping_at(self.row, "pricing").items()
+        return {str(key): str(price) for key, price in prices if key not in _NOT_PRICES and _is_number(price)}
 
     @property
     def input_modalities(self) -> tuple[str, ...]:
@@ -83,10 +82,8 @@ class Model(NamedTuple):
     @property
     def is_router(self) -> bool:
         """Whether it stands for other models."""
-        return (
-            self.id.startswith(("openrouter/", "~"))
-            or mapping_at(self.row, "architecture").get("tokenizer") == "Router"
-        )
+        is_named_so = self.id.startswith(("openrouter/", "~"))
+        return is_named_so or mapping_at(self.row, "architecture").get("tokenizer") == "Router"
 
     @property
     def has_zdr(self) -> bool:
@@ -96,8 +93,8 @@ class Model(NamedTuple):
     @property
     def is_free(self) -> bool:
         """Every price that is given is zero, or the id says `:free`."""
-        prices = self.pricing
-        return "free" in self.ref.variants or (bool(prices) and all(map(_is_zero, prices.values())))
+        prices = self.pricing.values()
+        return "free" in self.ref.variants or (bool(prices) and not any(map(float, prices)))
 
     @property
     def has_tools(self) -> bool:
@@ -115,7 +112,7 @@ class Preset(NamedTuple):
     model_id: str | None = None
 
     def as_row(self) -> dict[str, Any]:
-        """The row again: what `parse_preset` reads."""
+        """What `parse_preset` reads."""
         return {"slug": self.slug, "name": self.name, "description": self.description, "model": self.model_id}
 
     def as_model_row(self) -> dict[str, Any]:
@@ -161,11 +158,7 @@ class Catalog:
 
     def describe(self, ref: ModelRef) -> Model | None:
         """The row that describes `ref`: without preset and routing tags but with its catalog tag, else the base row."""
-        for row_id in ref.row_ids:
-            model = self.models.get(row_id)
-            if model is not None:
-                return model
-        return None
+        return next((self.models[row_id] for row_id in ref.row_ids if row_id in self.models), None)
 
     def find(self, text: str) -> Model | None:
         """The row that a person means by `text`: an id in any case, with `/` or `.` behind the author."""
@@ -219,18 +212,14 @@ def _can_be_an_id(text: str) -> bool:
 def _by_spelling(ids: Iterable[str]) -> dict[str, str]:
     """Each id by its lower-case form, and by that with a `.` behind the author; of two that collide the first counts."""
     names = [(row_id.lower(), row_id) for row_id in ids]
-    found = dict(reversed(names))
-    for name, row_id in names:
-        found.setdefault(name.replace("/", ".", 1), row_id)
-    return found
+    names += [(name.replace("/", ".", 1), row_id) for name, row_id in names]
+    return dict(reversed(names))
 
 
 def _first_model(config: object) -> str | None:
     if not isinstance(config, dict):
         return None
-    models = config.get("models")
-    candidates: list[Any] = [config.get("model"), *(models if isinstance(models, list) else ())]
-    return next((model for model in candidates if isinstance(model, str) and model), None)
+    return next(filter(None, (_text(config.get("model")), *texts(config.get("models")))), None)
 
 
 def _text(value: object) -> str:
@@ -248,16 +237,6 @@ def texts(value: object) -> tuple[str, ...]:
     return tuple([item for item in value if isinstance(item, str)]) if isinstance(value, list) else ()
 
 
-def _positive_int(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
-
-
-def _prices(value: object) -> dict[str, str]:
-    if not isinstance(value, dict):
-        return {}
-    return {str(key): str(price) for key, price in value.items() if key not in _NOT_PRICES and _is_number(price)}
-
-
 def _is_number(price: object) -> bool:
     if not isinstance(price, (str, int, float)) or isinstance(price, bool):
         return False
@@ -265,7 +244,3 @@ def _is_number(price: object) -> bool:
         return math.isfinite(float(price))
     except (ValueError, OverflowError):
         return False
-
-
-def _is_zero(price: str) -> bool:
-    return float(price) == 0

@@ -15,9 +15,10 @@ from .virtual_models import Publishing
 
 _DEFAULT_BASE_URL = "https://openrouter.ai/api/v1"
 # No user name or password: they would be sent in the header that carries the key.
-_URL = re.compile(r"https?://[^\s/?#@]+(?:/[^\s?#]*)?", re.IGNORECASE)
+_URL = re.compile(r"(?=\S{1,500}$)https?://[^/?#@\x00-\x1f]+(?:/[^?#\x00-\x1f]*)?", re.IGNORECASE)
 _KEY = re.compile(r"[\x21-\x7e]{1,1000}")
 _HEADER_TEXT = re.compile(r"[\x20-\x7e]{1,500}")
+_NOT_ASCII = "only plain ASCII letters and signs can be sent"
 _LONGEST_WAIT_SECONDS = 86_400
 
 Filter = Literal["all", "only", "exclude"]
@@ -178,12 +179,12 @@ class Settings:
         """Read the valves. Never raises: what cannot be used is left out and reported in `problems`."""
         problems = list(valves.problems())
         return cls(
-            api_key=_api_key(valves.API_KEY, problems),
+            api_key=_matching("API_KEY", valves.API_KEY, _KEY, "it holds characters that no key has", problems),
             base_url=_base_url(valves.BASE_URL, problems),
             connect_timeout=_between(1, valves.CONNECT_TIMEOUT_SECONDS),
             read_timeout=_between(1, valves.READ_TIMEOUT_SECONDS),
-            http_referer=_header("HTTP_REFERER", valves.HTTP_REFERER, problems),
-            app_title=_header("APP_TITLE", valves.APP_TITLE, problems),
+            http_referer=_matching("HTTP_REFERER", valves.HTTP_REFERER, _HEADER_TEXT, _NOT_ASCII, problems),
+            app_title=_matching("APP_TITLE", valves.APP_TITLE, _HEADER_TEXT, _NOT_ASCII, problems),
             publishing=Publishing(
                 valves.MODEL_ID,
                 valves.VARIANT_MODELS,
@@ -207,52 +208,35 @@ class Settings:
         )
 
 
-def _api_key(text: str, problems: list[Problem]) -> str:
-    key = text.strip()
-    if key and not _KEY.fullmatch(key):
-        problems.append(Problem("API_KEY", "", "it holds characters that no key has", "paste the key again"))
-        return ""
-    return key
+def _matching(valve: str, text: str, pattern: re.Pattern[str], reason: str, problems: list[Problem]) -> str:
+    """The value of a valve, or nothing where it does not fit; it may be a secret, so that no problem quotes it."""
+    value = text.strip()
+    if not value or pattern.fullmatch(value):
+        return value
+    problems.append(Problem(valve, "", reason, "it is not used"))
+    return ""
 
 
 def _base_url(text: str, problems: list[Problem]) -> str:
-    url = text.strip()
-    if not url:
-        return _DEFAULT_BASE_URL
+    url = text.strip() or _DEFAULT_BASE_URL
     url = (url if "://" in url[:20] else f"https://{url}").rstrip("/")
-    if len(url) > 500 or not url.isprintable() or not _URL.fullmatch(url):
-        # What stands before an "@" may be a password.
-        entry, reason = url[:60], "not the address of an API"
-        if "@" in url:
-            entry, reason = "", "an address with a user name in it cannot be used"
-        problems.append(Problem("BASE_URL", entry, reason, f"e.g. {_DEFAULT_BASE_URL}"))
-        return ""
-    return url
-
-
-def _header(valve: str, text: str, problems: list[Problem]) -> str:
-    value = text.strip()
-    if value and not _HEADER_TEXT.fullmatch(value):
-        problems.append(Problem(valve, value[:60], "only plain ASCII letters and signs can be sent"))
-        return ""
-    return value
+    reason = "an address with a user name in it cannot be used" if "@" in url else "not the address of an API"
+    return _matching("BASE_URL", url, _URL, f"{reason}, which is e.g. {_DEFAULT_BASE_URL}", problems)
 
 
 def _provider(valves: Valves, problems: list[Problem]) -> dict[str, Any]:
     """The `provider` object of the valves; what is at its default is not in it."""
-    lists = {"order": "PROVIDER_ORDER", "only": "PROVIDER_ONLY", "ignore": "PROVIDER_IGNORE"}
-    provider: dict[str, Any] = {
-        key: list(words) for key, valve in lists.items() if (words := _words(valve, getattr(valves, valve), problems))
+    provider = {
+        "order": list(_words("PROVIDER_ORDER", valves.PROVIDER_ORDER, problems)),
+        "only": list(_words("PROVIDER_ONLY", valves.PROVIDER_ONLY, problems)),
+        "ignore": list(_words("PROVIDER_IGNORE", valves.PROVIDER_IGNORE, problems)),
+        "sort": valves.PROVIDER_SORT,
+        "allow_fallbacks": valves.ALLOW_FALLBACKS,
+        "require_parameters": valves.REQUIRE_PARAMETERS,
+        "data_collection": valves.DATA_COLLECTION,
     }
-    if valves.PROVIDER_SORT != "default":
-        provider["sort"] = valves.PROVIDER_SORT
-    if not valves.ALLOW_FALLBACKS:
-        provider["allow_fallbacks"] = False
-    if valves.REQUIRE_PARAMETERS:
-        provider["require_parameters"] = True
-    if valves.DATA_COLLECTION != "default":
-        provider["data_collection"] = valves.DATA_COLLECTION
-    return provider
+    defaults = {"allow_fallbacks": True, "require_parameters": False}
+    return {key: value for key, value in provider.items() if value not in ([], "default", defaults.get(key))}
 
 
 def _privacy(valves: Valves) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from .settings import Settings
 # A connection that has been idle for longer may have been closed by the other side.
 _KEEPALIVE_SECONDS = 60
 _MAX_JSON_BYTES = 64 * 1024 * 1024
+_NO_ADDRESS = "The valve BASE_URL does not hold the address of an API. An admin can correct it."
 
 
 class Transport:
@@ -27,7 +28,7 @@ class Transport:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def get_json(self, settings: Settings, path: str, timeout_seconds: float) -> object:
-        """The body of a GET, parsed. Raises `PipeError`; for a status of 400 or more that is an `UpstreamError`."""
+        """The body of a GET, parsed. Raises `PipeError`, for a refusal an `UpstreamError`."""
         timeout = aiohttp.ClientTimeout(total=timeout_seconds)
         async with self._request(settings, "GET", path, timeout) as response:
             body = await read_body(response, settings, timeout_seconds)
@@ -36,7 +37,7 @@ class Transport:
             try:
                 return parse_json(body)
             except ValueError:
-                raise SettingsError(_not_an_api(settings)) from None
+                raise _not_an_api(settings) from None
 
     @asynccontextmanager
     async def post(
@@ -60,7 +61,7 @@ class Transport:
         self, settings: Settings, method: str, path: str, limits: aiohttp.ClientTimeout, data: bytes | None = None
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         if not settings.base_url:
-            raise SettingsError("The valve BASE_URL does not hold the address of an API. An admin can correct it.")
+            raise SettingsError(_NO_ADDRESS)
         url = settings.base_url + path
         try:
             response = await self._open_session().request(
@@ -82,7 +83,6 @@ class Transport:
             session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_SECONDS, ttl_dns_cache=300),
                 trust_env=True,
-                auto_decompress=True,
             )
             weakref.finalize(self, _close_session, session, loop)
             self._session, self._loop = session, loop
@@ -97,19 +97,16 @@ def connection_failed(error: BaseException, settings: Settings, seconds: float) 
     if isinstance(error, asyncio.TimeoutError):
         return ConnectionFailedError(f"{host} was silent for {seconds:.0f} s, so the request was ended. Try again.")
     if isinstance(error, aiohttp.InvalidURL):
-        return SettingsError("The valve BASE_URL does not hold the address of an API. An admin can correct it.")
-    return ConnectionFailedError(
-        f"{host} cannot be reached ({_cause(error)}). Check the network and the valve BASE_URL."
-    )
-
-
-def _cause(error: BaseException) -> str:
+        return SettingsError(_NO_ADDRESS)
     inner = getattr(error, "os_error", None) or error
-    return getattr(inner, "strerror", None) or str(inner) or type(error).__name__
+    cause = getattr(inner, "strerror", None) or str(inner) or type(error).__name__
+    return ConnectionFailedError(f"{host} cannot be reached ({cause}). Check the network and the valve BASE_URL.")
 
 
-def _not_an_api(settings: Settings) -> str:
-    return f"{settings.base_url} does not answer like OpenRouter (no JSON came back). Check the valve BASE_URL."
+def _not_an_api(settings: Settings) -> SettingsError:
+    return SettingsError(
+        f"{settings.base_url} does not answer like OpenRouter (no JSON came back). Check the valve BASE_URL."
+    )
 
 
 async def read_body(response: aiohttp.ClientResponse, settings: Settings, seconds: float) -> bytes:
@@ -119,7 +116,7 @@ async def read_body(response: aiohttp.ClientResponse, settings: Settings, second
         async for chunk in response.content.iter_any():
             body += chunk
             if len(body) > _MAX_JSON_BYTES:
-                raise SettingsError(_not_an_api(settings))
+                raise _not_an_api(settings)
     except (TimeoutError, aiohttp.ClientError, OSError) as error:
         if response.status < 400:
             raise connection_failed(error, settings, seconds) from None
@@ -143,11 +140,8 @@ def _close_session(session: aiohttp.ClientSession, loop: asyncio.AbstractEventLo
     """Close the session of a pipe that was dropped: at once, since nobody can await it, and from whichever thread."""
     connector = session.connector
     session.detach()
-    if connector is None:
-        return
     # aiohttp's public close() is a coroutine; this is the part of it that closes the sockets.
-    close = connector._close
-    if loop.is_running() and asyncio._get_running_loop() is not loop:
-        loop.call_soon_threadsafe(close)
-    else:
-        close()
+    if connector is not None and loop.is_running() and asyncio._get_running_loop() is not loop:
+        loop.call_soon_threadsafe(connector._close)
+    elif connector is not None:
+        connector._close()
