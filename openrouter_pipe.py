@@ -465,6 +465,11 @@ class Model(NamedTuple):
         return texts(mapping_at(self.row, "reasoning").get("supported_efforts"))
 
     @property
+    def is_batch(self) -> bool:
+        """Whether it takes batches only: it cannot be called in a chat."""
+        return "batch" in self.ref.variants
+
+    @property
     def is_router(self) -> bool:
         """Whether it stands for other models."""
         is_named_so = self.id.startswith(("openrouter/", "~"))
@@ -552,10 +557,7 @@ class Catalog:
 
 def parse_model(row: object) -> Model | None:
     """One row of `GET /models`; None when it has no usable id or is known to produce no text."""
-    if not isinstance(row, dict):
-        return None
-    model_id = row.get("id")
-    if not isinstance(model_id, str) or not _can_be_an_id(model_id):
+    if not isinstance(row, dict) or not _can_be_an_id(model_id := _text(row.get("id"))):
         return None
     model = Model(
         model_id,
@@ -569,25 +571,21 @@ def parse_model(row: object) -> Model | None:
 
 def parse_preset(row: object) -> Preset | None:
     """One row of `GET /presets` (or the body of `GET /presets/{slug}`); None when it has no slug or is not active."""
-    if not isinstance(row, dict):
+    if not isinstance(row, dict) or row.get("status") not in ("active", None):
         return None
-    slug = row.get("slug")
-    if not isinstance(slug, str) or len(slug) > _MAX_ID_LENGTH or not is_preset_slug(slug):
+    slug = _text(row.get("slug"))
+    if len(slug) > _MAX_ID_LENGTH or not is_preset_slug(slug):
         return None
-    if row.get("status", "active") not in ("active", None):
-        return None
-    version = row.get("designated_version")
-    config = version.get("config") if isinstance(version, dict) else row
-    return Preset(slug, one_line(row.get("name")) or slug, _text(row.get("description")), _first_model(config))
+    has_version = isinstance(row.get("designated_version"), dict)
+    config = mapping_at(row["designated_version"], "config") if has_version else row
+    models = filter(None, (_text(config.get("model")), *texts(config.get("models"))))
+    return Preset(slug, one_line(row.get("name")) or slug, _text(row.get("description")), next(models, None))
 
 
 def one_line(value: object) -> str:
     """`value` as one line of printable text (names go into lists and logs); empty when it is not text."""
-    if not isinstance(value, str):
-        return ""
-    if len(value) <= 500 and value.isprintable():
-        return " ".join(value.split())
-    return " ".join("".join(char if char.isprintable() else " " for char in value[:500]).split())
+    text = _text(value)[:500]
+    return " ".join((text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)).split())
 
 
 def _can_be_an_id(text: str) -> bool:
@@ -599,12 +597,6 @@ def _by_spelling(ids: Iterable[str]) -> dict[str, str]:
     names = [(row_id.lower(), row_id) for row_id in ids]
     names += [(name.replace("/", ".", 1), row_id) for name, row_id in names]
     return dict(reversed(names))
-
-
-def _first_model(config: object) -> str | None:
-    if not isinstance(config, dict):
-        return None
-    return next(filter(None, (_text(config.get("model")), *texts(config.get("models")))), None)
 
 
 def _text(value: object) -> str:
@@ -772,8 +764,7 @@ def read_failure(status: int, body: object) -> Failure:
 
     Source: OpenRouter docs, api_reference/errors-and-debugging. `code` may be a number or text, `metadata.raw` JSON or text.
     """
-    is_document = isinstance(body, (bytes, bytearray))
-    if isinstance(body, (bytes, bytearray)):
+    if is_document := isinstance(body, (bytes, bytearray)):
         content = bytes(body[:_MAX_BODY])
         try:
             body = parse_json(content)
@@ -789,7 +780,7 @@ def read_failure(status: int, body: object) -> Failure:
     metadata, availability = mapping_at(error, "metadata"), mapping_at(error, "availability")
     kinds = [*map(availability.get, ("code", "error_type")), metadata.get("error_type")]
     kinds += map(error.get, ("error_type", "code", "type"))
-    codes = [status, error.get("code"), availability.get("http_status"), *kinds]
+    codes = (status, error.get("code"), availability.get("http_status"), *kinds)
     status = next(filter(None, map(_status_of, codes)), 0)
     # Why moderation (`reasons`) or a guardrail (`patterns`) said no.
     refused = _cleaned([*texts(metadata.get("reasons")), *texts(metadata.get("patterns"))])
@@ -1079,6 +1070,8 @@ log = logging.getLogger("openrouter_pipe")
 # A text that is far too long to be meant is cut here, so that a pasted book costs a moment, not a minute.
 MAX_ENTRIES = 5_000
 MAX_ENTRY_LENGTH = 256
+# Matching a wildcard costs a look at every row of the catalog.
+_MAX_WILDCARDS = 200
 MAX_HINTS = 50
 _MAX_HINT_CANDIDATES = 1_000
 
@@ -1097,16 +1090,32 @@ class Problem(NamedTuple):
 
 
 def split_entries(valve: str, text: str) -> tuple[list[str], list[Problem]]:
-    """The distinct entries of a list valve, in order, and a problem when there were too many.
+    """The distinct entries of a list valve, in order, and problems when there were too many, or too many wildcards.
 
     Entries stand between commas, semicolons or line ends; `#` starts a comment to the end of the line; spaces do not count.
     """
     entries: dict[str, None] = {}
+    problems: list[Problem] = []
+    wildcards = 0
     for entry in _iter_entries(text):
+        if entry in entries:
+            continue
         if len(entries) >= MAX_ENTRIES:
-            return list(entries), [Problem(valve, "", f"only the first {MAX_ENTRIES} entries count")]
-        entries.setdefault(entry)
-    return list(entries), []
+            problems.append(Problem(valve, "", f"only the first {MAX_ENTRIES} entries count"))
+            break
+        # All presets of one model are no look at every row.
+        is_pattern = has_wildcard(entry.removesuffix("preset/*"))
+        wildcards += is_pattern
+        if wildcards <= _MAX_WILDCARDS or not is_pattern:
+            entries[entry] = None
+        elif wildcards == _MAX_WILDCARDS + 1:
+            problems.append(Problem(valve, entry, f"only the first {_MAX_WILDCARDS} entries with wildcards count"))
+    return list(entries), problems
+
+
+def has_wildcard(text: str) -> bool:
+    """Whether `text` is a pattern."""
+    return "*" in text or "?" in text
 
 
 def closest(entry: str, candidates: Iterable[str]) -> str:
@@ -1414,11 +1423,6 @@ def _texts_of(parts: object) -> list[str]:
 # ===== selection.py =====
 # Which catalog rows `MODEL_ID` selects.
 
-# Matching a wildcard costs a look at every row: nobody writes this many, and garbage must not cost seconds.
-MAX_WILDCARDS = 200
-ONLY_SO_MANY_WILDCARDS = f"only the first {MAX_WILDCARDS} entries with wildcards count"
-
-
 class Choice(NamedTuple):
     """What `MODEL_ID` says of one catalog: ids it selects and excludes, its `!` entries, those that name virtual models."""
 
@@ -1464,18 +1468,13 @@ def choose(catalog: Catalog, text: str, index: NameIndex) -> Choice:
     Batch rows cannot be called in a chat: they need to be named exactly.
     """
     entries, problems = split_entries("MODEL_ID", text)
-    batch = {model.id for model in catalog.models.values() if "batch" in model.ref.variants}
+    batch = {model.id for model in catalog.models.values() if model.is_batch}
     # As one of several, "auto" is the name of a model (openrouter/auto) like any other.
     takes_all = [entry.lower() for entry in entries if not entry.startswith("!")] in ([], ["auto"])
     choice = Choice(index.match("*") - batch if takes_all else set(), set(), [], [], problems)
-    wildcards = 0
     for entry in entries:
-        wild = has_wildcard(entry)
-        wildcards += wild
         if len(entry) > MAX_ENTRY_LENGTH:
             problems.append(Problem("MODEL_ID", entry, "too long to be a model id"))
-        elif wild and wildcards > MAX_WILDCARDS:
-            continue
         elif entry.startswith("!"):
             choice.excludes.append(entry)
             choice.excluded.update(index.match(entry))
@@ -1483,12 +1482,10 @@ def choose(catalog: Catalog, text: str, index: NameIndex) -> Choice:
             choice.virtual_entries.append(entry)
         elif not takes_all:
             matches = index.match(entry)
-            found = matches - batch if wild else matches
+            found = matches - batch if has_wildcard(entry) else matches
             choice.matched.update(found)
             if not found:
                 report_unmatched(catalog, entry, problems, "batch models cannot be called in a chat" if matches else "")
-    if wildcards > MAX_WILDCARDS:
-        problems.append(Problem("MODEL_ID", "", ONLY_SO_MANY_WILDCARDS))
     choice.matched.difference_update(choice.excluded)
     return choice
 
@@ -1504,13 +1501,8 @@ def report_unmatched(catalog: Catalog, entry: str, problems: list[Problem], hint
 
 def similar_models(catalog: Catalog, text: str, others: Iterable[str] = ()) -> str:
     """A hint that names the models (and `others`) that `text` may have meant; empty when there are none."""
-    models = [model.id for model in catalog.models.values() if "batch" not in model.ref.variants]
+    models = [model.id for model in catalog.models.values() if not model.is_batch]
     return closest(text, [*others, *models])
-
-
-def has_wildcard(text: str) -> bool:
-    """Whether `text` is a pattern."""
-    return "*" in text or "?" in text
 
 
 def _names_virtual_model(entry: str) -> bool:
@@ -1523,6 +1515,67 @@ def _pattern(entry: str) -> str:
     """An entry in lower case, without `!`, a preset as OpenRouter spells it (not `model:preset/x`, `preset/x`)."""
     text = entry.lstrip("!").lower()
     return f"@{text}" if text.startswith("preset/") else text.replace(":preset/", "@preset/")
+
+
+# ===== variant_entries.py =====
+# One entry of `VARIANT_MODELS`, read: the base or pattern, the variant tags, the preset; or what is wrong with it.
+
+ANY_PRESET = "*"
+# Where the preset begins: `model@preset/x`, and as Open WebUI spells it, `model:preset/x` and `preset/x`.
+_BEFORE_PRESET = re.compile(r"@|:(?=preset/)|^(?=preset/)")
+
+
+class VariantEntry(NamedTuple):
+    """An entry of the valve, read: a base or a pattern for it, its tags with the catalog tag first, a slug or `*`."""
+
+    valve: str
+    entry: str
+    base: str
+    tags: tuple[str, ...]
+    preset: str | None
+
+    @property
+    def catalog_tag(self) -> str | None:
+        """The tag that asks for a row of its own, or None."""
+        return self.tags[0] if self.tags and self.tags[0] in CATALOG_TAGS else None
+
+    @property
+    def has_wildcard(self) -> bool:
+        """Whether the base is a pattern."""
+        return has_wildcard(self.base)
+
+
+def read_variant_entry(valve: str, entry: str) -> VariantEntry | Problem:
+    """Take an entry apart; a `Problem` when it cannot mean anything."""
+    if len(entry) > MAX_ENTRY_LENGTH:
+        return Problem(valve, entry, "too long to be a model id")
+    head, *tail = _BEFORE_PRESET.split(entry, maxsplit=1)
+    preset = tail[0].removeprefix("preset/") if tail else None
+    if tail and not tail[0].startswith("preset/"):
+        hint = f"{head}@preset/{tail[0].rpartition('/')[2]}"
+        return Problem(valve, entry, "a preset is written @preset/slug", hint)
+    if preset not in (None, ANY_PRESET) and not is_preset_slug(preset or ""):
+        hint = "letters, digits, dots, dashes, underscores; a variant stands before @preset/"
+        return Problem(valve, entry, "not the slug of a preset", hint)
+    base, *written = head.split(":")
+    tags = tuple(dict.fromkeys(tag.lower() for tag in written))
+    if not all(map(is_tag, tags)):
+        return Problem(valve, entry, "a variant is written model:variant, in letters, digits and dashes")
+    if not base and (tags or preset is None):
+        return Problem(valve, entry, "no model is named")
+    if not tags and preset is None:
+        return Problem(valve, entry, "no variant and no preset (missing colon?)", _missing_colon_hint(base))
+    of_catalog = tuple(tag for tag in tags if tag in CATALOG_TAGS)
+    if len(of_catalog) > 1:
+        return Problem(valve, entry, f"one model cannot be both :{' and :'.join(of_catalog)}")
+    if "batch" in tags:
+        return Problem(valve, entry, "batch models cannot be called in a chat")
+    return VariantEntry(valve, entry, base, tuple(dict.fromkeys(of_catalog + tags)), preset)
+
+
+def _missing_colon_hint(base: str) -> str:
+    model, _, tag = base.rpartition("-")
+    return f"{model}:{tag.lower()}" if tag.lower() in (*ROUTING_TAGS, *CATALOG_TAGS) else f"e.g. {base}:nitro"
 
 
 # ===== deltas.py =====
@@ -2191,65 +2244,302 @@ def _dicts(values: object) -> Iterable[dict[str, Any]]:
     return [value for value in values if isinstance(value, dict)] if isinstance(values, list) else ()
 
 
-# ===== variant_entries.py =====
-# One entry of `VARIANT_MODELS`, read: the base or pattern, the variant tags, the preset; or what is wrong with it.
+# ===== virtual_models.py =====
+# `VARIANT_MODELS` and the published list: catalog rows, the virtual models behind them, and why others are missing.
 
-ANY_PRESET = "*"
-# Where the preset begins: `model@preset/x`, and as Open WebUI spells it, `model:preset/x` and `preset/x`.
-_BEFORE_PRESET = re.compile(r"@|:(?=preset/)|^(?=preset/)")
+# Wildcards multiply (models, presets, entries): what one list may try before the rest is cut.
+_MAX_TRIES = 50_000
+# What of a list valve is not meant: comments, and spaces within a line.
+_NOT_MEANT = re.compile(r"#[^\r\n]*|[^\S\r\n]+")
+# Deprecated tags, and what took their place.
+_INSTEAD_OF = {
+    "online": "web search is a tool of OpenRouter now",
+    "thinking": "reasoning models think without it",
+    "extended": "the model itself has the long context now",
+}
 
 
-class VariantEntry(NamedTuple):
-    """An entry of the valve, read: a base or a pattern for it, its tags with the catalog tag first, a slug or `*`."""
+class Publishing(NamedTuple):
+    """The valves that decide what is published; equal values give the same list."""
 
-    valve: str
-    entry: str
-    base: str
-    tags: tuple[str, ...]
-    preset: str | None
+    model_id: str = "*"
+    variant_models: str = ""
+    free_filter: str = "all"
+    tools_filter: str = "all"
+    zdr_only: bool = False
 
     @property
-    def catalog_tag(self) -> str | None:
-        """The tag that asks for a row of its own, or None."""
-        return self.tags[0] if self.tags and self.tags[0] in CATALOG_TAGS else None
-
-    @property
-    def has_wildcard(self) -> bool:
-        """Whether the base is a pattern."""
-        return has_wildcard(self.base)
+    def wants_presets(self) -> bool:
+        """Whether a wildcard asks for the presets of the account."""
+        text = f"{self.model_id}\n{self.variant_models}"
+        return "preset" in text and "preset/*" in _NOT_MEANT.sub("", text)
 
 
-def read_variant_entry(valve: str, entry: str) -> VariantEntry | Problem:
-    """Take an entry apart; a `Problem` when it cannot mean anything."""
-    if len(entry) > MAX_ENTRY_LENGTH:
-        return Problem(valve, entry, "too long to be a model id")
-    head, *tail = _BEFORE_PRESET.split(entry, maxsplit=1)
-    preset = tail[0].removeprefix("preset/") if tail else None
-    if tail and not tail[0].startswith("preset/"):
-        hint = f"{head}@preset/{tail[0].rpartition('/')[2]}"
-        return Problem(valve, entry, "a preset is written @preset/slug", hint)
-    if preset not in (None, ANY_PRESET) and not is_preset_slug(preset or ""):
-        hint = "letters, digits, dots, dashes, underscores; a variant stands before @preset/"
-        return Problem(valve, entry, "not the slug of a preset", hint)
-    base, *written = head.split(":")
-    tags = tuple(dict.fromkeys(tag.lower() for tag in written))
-    if not all(map(is_tag, tags)):
-        return Problem(valve, entry, "a variant is written model:variant, in letters, digits and dashes")
-    if not base and (tags or preset is None):
-        return Problem(valve, entry, "no model is named")
-    if not tags and preset is None:
-        return Problem(valve, entry, "no variant and no preset (missing colon?)", _missing_colon_hint(base))
-    of_catalog = tuple(tag for tag in tags if tag in CATALOG_TAGS)
-    if len(of_catalog) > 1:
-        return Problem(valve, entry, f"one model cannot be both :{' and :'.join(of_catalog)}")
-    if "batch" in tags:
-        return Problem(valve, entry, "batch models cannot be called in a chat")
-    return VariantEntry(valve, entry, base, tuple(dict.fromkeys(of_catalog + tags)), preset)
+class Entry(NamedTuple):
+    """One published model, and the row that describes it (None: nothing is known of it)."""
+
+    ref: ModelRef
+    name: str
+    model: Model | None
+    description: str
+    webui_id: str
 
 
-def _missing_colon_hint(base: str) -> str:
-    model, _, tag = base.rpartition("-")
-    return f"{model}:{tag.lower()}" if tag.lower() in (*ROUTING_TAGS, *CATALOG_TAGS) else f"e.g. {base}:nitro"
+class Published(NamedTuple):
+    """What Open WebUI is shown, in order, what is wrong with the valves, and which valve leaves out what (by API id)."""
+
+    catalog: Catalog
+    publishing: Publishing
+    entries: tuple[Entry, ...]
+    problems: tuple[Problem, ...]
+    left_out: Mapping[str, str]
+    by_webui_id: Mapping[str, Entry]
+
+    def refuse(self, ref: ModelRef) -> None:
+        """Raise the `SettingsError` that says why `ref` is not published, naming the valve that leaves it out.
+
+        A preset that a wildcard may bring passes while the account's presets are still unknown.
+        """
+        if ref.webui_id in self.by_webui_id:
+            return
+        if ref.preset is not None and self.publishing.wants_presets and not self.catalog.knows_presets:
+            assumed = Preset(ref.preset, ref.preset)
+            publish(self.catalog.with_presets((assumed, *self.catalog.presets)), self.publishing).refuse(ref)
+            return
+        name, valve = ref.api_id, "VARIANT_MODELS"
+        mistake = read_variant_entry(valve, name)
+        hint = f"An admin can add {name} there."
+        if name in self.left_out:
+            valve, hint = self.left_out[name], ""
+        elif ref.base and self.catalog.describe(ref) is None:
+            valve, hint = "", similar_models(self.catalog, ref.base) or "choose another model."
+        elif isinstance(mistake, Problem):
+            valve, hint = "", f"{mistake.reason}."
+        if valve:
+            raise SettingsError(f"{name} is not offered here: the valve {valve} leaves it out. {hint}".strip())
+        raise SettingsError(f"OpenRouter's list has no model {name}. {hint[0].upper()}{hint[1:]}")
+
+
+def publish(catalog: Catalog, publishing: Publishing) -> Published:
+    """The list for these valves: rows by name, each followed by its virtual models, presets alone at the end."""
+    work = _Expansion(catalog, publishing)
+    written, problems = split_entries("VARIANT_MODELS", publishing.variant_models)
+    work.problems += problems
+    for entry in work.choice.virtual_entries:
+        work.add("MODEL_ID", entry)
+    for entry in written:
+        work.add("VARIANT_MODELS", entry)
+    work.exclude()
+    entries = work.in_order()
+    by_webui_id = {entry.webui_id: entry for entry in entries}
+    return Published(catalog, publishing, tuple(entries), tuple(work.problems), work.left_out, by_webui_id)
+
+
+def display_name(ref: ModelRef, model: Model | None, preset_name: str | None) -> str:
+    """The describing row's name plus what that row does not already carry."""
+    carried = model.ref.variants if model else ()
+    words = [model.name if model else ref.base]
+    words += [tag[:1].upper() + tag[1:] for tag in ref.variants if tag not in carried]
+    if ref.preset is not None:
+        words.append(f"Preset: {preset_name or ref.preset}")
+    return " ".join(word for word in words if word)
+
+
+class _Virtual(NamedTuple):
+    """A virtual model, the id of the row it follows in the list ("" for presets alone), and the entry that asks for it."""
+
+    entry: Entry
+    anchor: str
+    wanted: VariantEntry
+
+
+class _Expansion:
+    """Turns entries into published models."""
+
+    def __init__(self, catalog: Catalog, publishing: Publishing) -> None:
+        filters = (
+            ("ZDR", "has_zdr", "only" if publishing.zdr_only else "all"),
+            ("FREE_MODEL_FILTER", "is_free", publishing.free_filter),
+            ("TOOL_CALLING_FILTER", "has_tools", publishing.tools_filter),
+        )
+        self._filters = [(valve, trait, filter_ == "only") for valve, trait, filter_ in filters if filter_ != "all"]
+        self._catalog = catalog
+        self._index = NameIndex(model.ref for model in catalog.models.values())
+        self.choice = choose(catalog, publishing.model_id, self._index)
+        self.problems = list(self.choice.problems)
+        self.left_out: dict[str, str] = {}
+        self._presets = {preset.slug: preset for preset in sorted(catalog.presets, key=_by_name)}
+        self._rows: dict[str, Model] = {}
+        for model in catalog.models.values():
+            if valve := self._filter(model) if model.id in self.choice.matched else "MODEL_ID":
+                self.left_out[model.id] = valve
+            else:
+                self._rows[model.id] = model
+        self._virtual: dict[str, _Virtual] = {}
+        self._tries = 0
+        self._is_full = False
+
+    def add(self, valve: str, entry: str) -> None:
+        """Expand one entry of `VARIANT_MODELS` (or one of `MODEL_ID` that names a virtual model)."""
+        wanted = read_variant_entry(valve, entry)
+        if isinstance(wanted, Problem):
+            self.problems.append(wanted)
+            return
+        rows: Iterable[Model | None] = [None]
+        tags = wanted.tags
+        if wanted.has_wildcard:
+            rows = self._rows_matching(wanted)
+        elif wanted.base:
+            rows, tags = self._rows_named(wanted)
+        presets = self._presets_of(wanted)
+        for row in rows:
+            base, carried = (row.ref.base, row.ref.variants) if row else ("", ())
+            variants = (*carried, *(tag for tag in tags if tag not in carried))
+            for preset in presets:
+                self._tries += 1
+                if len(self._virtual) >= MAX_ENTRIES or self._tries > _MAX_TRIES:
+                    if not self._is_full:
+                        self._report(wanted, f"too many virtual models: only the first {len(self._virtual)} are listed")
+                    self._is_full = True
+                    return
+                self._publish(wanted, ModelRef(base, variants, preset.slug if preset else None), preset, row)
+
+    def exclude(self) -> None:
+        """Take away the virtual models that an entry with `!` names, and report those entries that name nothing at all."""
+        if not self.choice.excludes:
+            return
+        names = NameIndex(map(ModelRef.from_api, (*self._virtual, *self.left_out)))
+        for entry in self.choice.excludes:
+            matches = names.match(entry)
+            for api_id in matches & self._virtual.keys():
+                self._leave_out(self._virtual.pop(api_id).wanted, api_id, "MODEL_ID", f"{entry} excludes it")
+            if not matches and not self._index.match(entry):
+                report_unmatched(self._catalog, entry, self.problems)
+
+    def in_order(self) -> list[Entry]:
+        """The list, sorted."""
+        behind: dict[str, list[Entry]] = {}
+        for entry, anchor, _ in self._virtual.values():
+            behind.setdefault(anchor, []).append(entry)
+        alone = sorted(behind.pop("", ()), key=_by_name)
+        anchors = {**self._rows, **{row_id: self._catalog.models[row_id] for row_id in behind}}
+        entries: list[Entry] = []
+        for model in sorted(anchors.values(), key=_by_name):
+            if model.id in self._rows:
+                entries.append(Entry(model.ref, model.name, model, model.description, model.ref.webui_id))
+            entries += behind.get(model.id, ())
+        return entries + alone
+
+    def _filter(self, model: Model | None, is_free: bool = False) -> str:
+        """The filter valve that leaves such a model out, or an empty text. A model of which nothing is known may do all."""
+        for valve, trait, wanted in self._filters:
+            value = getattr(model, trait) if model else trait != "is_free"
+            if (value or (is_free and trait == "is_free")) != wanted:
+                return valve
+        return ""
+
+    def _report(self, wanted: VariantEntry, reason: str, hint: str = "") -> None:
+        self.problems.append(Problem(wanted.valve, wanted.entry, reason, hint))
+
+    def _rows_named(self, wanted: VariantEntry) -> tuple[list[Model], tuple[str, ...]]:
+        """The base is the row with the longest id that the entry starts with; with it, the tags to put on it.
+
+        In `MODEL_ID`, where the author may be left out, a name may mean several rows.
+        """
+        for count in range(len(wanted.tags), -1, -1):
+            name, tags = ":".join((wanted.base, *wanted.tags[:count])), wanted.tags[count:]
+            found = self._catalog.find(name)
+            rows = [found] if found else []
+            if not rows and wanted.valve == "MODEL_ID":
+                rows = [self._catalog.models[row_id] for row_id in sorted(self._index.match(name))]
+            for row in rows:
+                self._note_doubtful_tags(wanted, row, tags)
+            if rows:
+                return rows, tags
+        if self._catalog.models:
+            hint = similar_models(self._catalog, wanted.base) if len(self.problems) < MAX_HINTS else ""
+            self._report(wanted, "Variant model base not found", hint)
+        return [], ()
+
+    def _rows_matching(self, wanted: VariantEntry) -> Iterable[Model]:
+        """The rows that a wildcard's tags are put on: those it meets, or their catalog variants if one is asked for."""
+        within = self._index.match(wanted.base)
+        if wanted.valve == "VARIANT_MODELS":
+            within &= self.choice.matched
+        # In the catalog's order, each once: `*:free` finds the same row by its base and by itself.
+        models, tag = self._catalog.models, wanted.catalog_tag
+        met = (row for row in models.values() if row.id in within and not row.ref.preset and not row.is_batch)
+        found = [row if tag in (None, *row.ref.variants) else models.get(f"{row.id}:{tag}") for row in met]
+        rows = {row.id: row for row in found if row}
+        if rows:
+            self._note_doubtful_tags(wanted, None, wanted.tags)
+        elif models:
+            which = "model" if wanted.valve == "MODEL_ID" else "selected model"
+            self._report(wanted, f"matches no {which}{f' with a :{tag} row in the catalog' if tag else ''}")
+        return rows.values()
+
+    def _presets_of(self, wanted: VariantEntry) -> list[Preset | None]:
+        """The presets an entry asks for: none, all that were discovered, or the written one under its slug."""
+        slug = wanted.preset
+        if slug is None:
+            return [None]
+        if slug == ANY_PRESET:
+            return list(self._presets.values())
+        return [self._presets.get(slug, Preset(slug, slug))._replace(name=slug)]
+
+    def _note_doubtful_tags(self, wanted: VariantEntry, row: Model | None, tags: tuple[str, ...]) -> None:
+        """Report tags that OpenRouter may refuse (put on this row, if one is named); all is published all the same."""
+        for tag in wanted.tags if tags else ():
+            instead = _INSTEAD_OF.get(tag)
+            if row is not None and tag in CATALOG_TAGS and tag in tags:
+                hint = (
+                    f":{tag} is deprecated: {instead}"
+                    if instead
+                    else "listed all the same, but OpenRouter may refuse it"
+                )
+                self._report(wanted, f"the catalog has no {row.id}:{tag}", hint)
+            elif instead:
+                self._report(wanted, f"variant :{tag} is deprecated", instead)
+            elif tag in tags and tag not in (*ROUTING_TAGS, *CATALOG_TAGS):
+                hint = f"listed all the same; OpenRouter has :{', :'.join(ROUTING_TAGS)}"
+                self._report(wanted, f"unknown variant :{tag}", hint)
+
+    def _publish(self, wanted: VariantEntry, ref: ModelRef, preset: Preset | None, row: Model | None) -> None:
+        """Add one virtual model, put on `row` (None: a preset alone), or note which valve leaves it out."""
+        api_id = ref.api_id
+        if api_id in self._rows or api_id in self._virtual:
+            return
+        described = ref if row or preset is None else ModelRef.from_api(preset.model_id or "")
+        # The rows it is a variant of, the one that describes it first.
+        row_ids = [row_id for row_id in described.row_ids if row_id in self._catalog.models] or (
+            [row.id] if row else []
+        )
+        model = self._catalog.models[row_ids[0]] if row_ids else None
+        hint = self._why_not_selected(row_ids) if row and wanted.valve == "VARIANT_MODELS" else ""
+        if valve := "MODEL_ID" if hint else self._filter(model, is_free="free" in described.variants):
+            self._leave_out(wanted, api_id, valve, hint)
+            return
+        description = (preset.description if preset else "") or (model.description if model else "")
+        name = display_name(ref, model if row else None, preset.name if preset else None)
+        anchor = next((row_id for row_id in row_ids if row_id in self._rows), row_ids[0]) if row else ""
+        self._virtual[api_id] = _Virtual(Entry(ref, name, model, description, ref.webui_id), anchor, wanted)
+
+    def _leave_out(self, wanted: VariantEntry, api_id: str, valve: str, hint: str) -> None:
+        """Note that a valve leaves a virtual model out; what a wildcard brings is left out without a word."""
+        self.left_out[api_id] = valve
+        if not wanted.has_wildcard and wanted.preset != ANY_PRESET:
+            self._report(wanted, f"left out by {valve}", hint)
+
+    def _why_not_selected(self, row_ids: list[str]) -> str:
+        """What to do where `MODEL_ID` leaves the base out, which takes its variants along; else an empty text."""
+        if row_ids[0] in self.choice.excluded:
+            return f"an entry with ! excludes {row_ids[0]}"
+        return f"add {row_ids[0]} there" if self.choice.matched.isdisjoint(row_ids) else ""
+
+
+def _by_name(item: Model | Entry | Preset) -> tuple[str, str]:
+    """The order of the list: by name, whatever its case."""
+    return item.name.casefold(), item.slug if isinstance(item, Preset) else item.ref.api_id
 
 
 # ===== chat_stream.py =====
@@ -2625,318 +2915,6 @@ def _is_server_tool(item: Mapping[str, Any]) -> bool:
 def _part_texts(item: Mapping[str, Any], key: str) -> list[str]:
     texts = [part.get("text") or part.get("refusal") for part in dicts_of(item, key)]
     return [text for text in texts if isinstance(text, str) and text]
-
-
-# ===== virtual_models.py =====
-# `VARIANT_MODELS` and the published list: catalog rows, the virtual models behind them, and why others are missing.
-
-# Wildcards multiply (models, presets, entries): what one list may try before the rest is cut.
-_MAX_TRIES = 50_000
-# What of a list valve is not meant: comments, and spaces within a line.
-_NOT_MEANT = re.compile(r"#[^\r\n]*|[^\S\r\n]+")
-# Deprecated tags, and what took their place.
-_INSTEAD_OF = {
-    "online": "web search is a tool of OpenRouter now",
-    "thinking": "reasoning models think without it",
-    "extended": "the model itself has the long context now",
-}
-
-
-class Publishing(NamedTuple):
-    """The valves that decide what is published; equal values give the same list."""
-
-    model_id: str = "*"
-    variant_models: str = ""
-    free_filter: str = "all"
-    tools_filter: str = "all"
-    zdr_only: bool = False
-
-    @property
-    def wants_presets(self) -> bool:
-        """Whether a wildcard asks for the presets of the account."""
-        text = f"{self.model_id}\n{self.variant_models}"
-        return "preset" in text and "preset/*" in _NOT_MEANT.sub("", text)
-
-
-class Entry(NamedTuple):
-    """One published model, and the row that describes it (None: nothing is known of it)."""
-
-    ref: ModelRef
-    name: str
-    model: Model | None
-    description: str
-    webui_id: str
-
-
-class Published(NamedTuple):
-    """What Open WebUI is shown, in order, what is wrong with the valves, and which valve leaves out what (by API id)."""
-
-    catalog: Catalog
-    publishing: Publishing
-    entries: tuple[Entry, ...]
-    problems: tuple[Problem, ...]
-    left_out: Mapping[str, str]
-    by_webui_id: Mapping[str, Entry]
-
-    def refuse(self, ref: ModelRef) -> None:
-        """Raise the `SettingsError` that says why `ref` is not published, naming the valve that leaves it out.
-
-        A preset that a wildcard may bring passes while the account's presets are still unknown.
-        """
-        if ref.webui_id in self.by_webui_id:
-            return
-        if ref.preset is not None and self.publishing.wants_presets and not self.catalog.knows_presets:
-            assumed = Preset(ref.preset, ref.preset)
-            publish(self.catalog.with_presets((assumed, *self.catalog.presets)), self.publishing).refuse(ref)
-            return
-        name = ref.api_id
-        entry = read_variant_entry("VARIANT_MODELS", name)
-        if valve := self.left_out.get(name):
-            raise SettingsError(f"{name} is not offered here: the valve {valve} leaves it out.")
-        if ref.base and self.catalog.describe(ref) is None:
-            hint = similar_models(self.catalog, ref.base) or "choose another model."
-        elif isinstance(entry, Problem):
-            hint = f"{entry.reason}."
-        else:
-            raise SettingsError(
-                f"{name} is not offered here: the valve VARIANT_MODELS leaves it out. An admin can add {name} there."
-            )
-        raise SettingsError(f"OpenRouter's list has no model {name}. {hint[0].upper()}{hint[1:]}")
-
-
-def publish(catalog: Catalog, publishing: Publishing) -> Published:
-    """The list for these valves: rows by name, each followed by its virtual models, presets alone at the end."""
-    work = _Expansion(catalog, publishing)
-    written, problems = split_entries("VARIANT_MODELS", publishing.variant_models)
-    work.problems += problems
-    for entry in work.choice.virtual_entries:
-        work.add("MODEL_ID", entry)
-    for entry in written:
-        work.add("VARIANT_MODELS", entry)
-    work.exclude()
-    entries = work.in_order()
-    by_webui_id = {entry.webui_id: entry for entry in entries}
-    return Published(catalog, publishing, tuple(entries), tuple(work.problems), work.left_out, by_webui_id)
-
-
-def display_name(ref: ModelRef, model: Model | None, preset_name: str | None) -> str:
-    """The describing row's name plus what that row does not already carry."""
-    carried = model.ref.variants if model else ()
-    words = [model.name if model else ref.base]
-    words += [tag[:1].upper() + tag[1:] for tag in ref.variants if tag not in carried]
-    if ref.preset is not None:
-        words.append(f"Preset: {preset_name or ref.preset}")
-    return " ".join(word for word in words if word)
-
-
-class _Virtual(NamedTuple):
-    """A virtual model, the id of the row it follows in the list ("" for presets alone), and the entry that asks for it."""
-
-    entry: Entry
-    anchor: str
-    wanted: VariantEntry
-
-
-class _Expansion:
-    """Turns entries into published models, one by one, so that a bad entry costs no other."""
-
-    def __init__(self, catalog: Catalog, publishing: Publishing) -> None:
-        filters = (
-            ("ZDR", "has_zdr", "only" if publishing.zdr_only else "all"),
-            ("FREE_MODEL_FILTER", "is_free", publishing.free_filter),
-            ("TOOL_CALLING_FILTER", "has_tools", publishing.tools_filter),
-        )
-        self._filters = [(valve, trait, filter_ == "only") for valve, trait, filter_ in filters if filter_ != "all"]
-        self._catalog = catalog
-        self._index = NameIndex(model.ref for model in catalog.models.values())
-        self.choice = choose(catalog, publishing.model_id, self._index)
-        self.problems = list(self.choice.problems)
-        self.left_out: dict[str, str] = {}
-        self._presets = {preset.slug: preset for preset in sorted(catalog.presets, key=_by_name)}
-        self._rows = {model.id: model for model in catalog.models.values() if self._passes_as_row(model)}
-        self._virtual: dict[str, _Virtual] = {}
-        self._wildcards = 0
-        self._tries = 0
-
-    def add(self, valve: str, entry: str) -> None:
-        """Expand one entry of `VARIANT_MODELS` (or one of `MODEL_ID` that names a virtual model)."""
-        wanted = read_variant_entry(valve, entry)
-        if isinstance(wanted, Problem):
-            self.problems.append(wanted)
-            return
-        rows: Iterable[Model | None] = [None]
-        tags = wanted.tags
-        if wanted.has_wildcard:
-            rows = self._rows_matching(wanted)
-        elif wanted.base:
-            rows, tags = self._rows_named(wanted)
-        presets = self._presets_of(wanted)
-        for row in rows:
-            base, carried = (row.ref.base, row.ref.variants) if row else ("", ())
-            variants = (*carried, *(tag for tag in tags if tag not in carried))
-            for preset in presets:
-                self._tries += 1
-                if len(self._virtual) >= MAX_ENTRIES or self._tries > _MAX_TRIES:
-                    self._report_once(
-                        wanted, f"too many virtual models: only the first {len(self._virtual)} are listed"
-                    )
-                    return
-                self._publish(wanted, ModelRef(base, variants, preset.slug if preset else None), preset, row)
-
-    def exclude(self) -> None:
-        """Take away the virtual models that an entry with `!` names, and report those entries that name nothing at all."""
-        if not self.choice.excludes:
-            return
-        names = NameIndex(map(ModelRef.from_api, (*self._virtual, *self.left_out)))
-        for entry in self.choice.excludes:
-            matches = names.match(entry)
-            for api_id in matches & self._virtual.keys():
-                self._leave_out(self._virtual.pop(api_id).wanted, api_id, "MODEL_ID", f"{entry} excludes it")
-            if not matches and not self._index.match(entry):
-                report_unmatched(self._catalog, entry, self.problems)
-
-    def in_order(self) -> list[Entry]:
-        """The list, sorted."""
-        behind: dict[str, list[Entry]] = {}
-        for entry, anchor, _ in self._virtual.values():
-            behind.setdefault(anchor, []).append(entry)
-        alone = sorted(behind.pop("", ()), key=_by_name)
-        anchors = {**self._rows, **{row_id: self._catalog.models[row_id] for row_id in behind}}
-        entries: list[Entry] = []
-        for model in sorted(anchors.values(), key=_by_name):
-            if model.id in self._rows:
-                entries.append(Entry(model.ref, model.name, model, model.description, model.ref.webui_id))
-            entries += behind.get(model.id, ())
-        return entries + alone
-
-    def _passes_as_row(self, model: Model) -> bool:
-        valve = self._filter(model) if model.id in self.choice.matched else "MODEL_ID"
-        if valve:
-            self.left_out[model.id] = valve
-        return not valve
-
-    def _filter(self, model: Model | None, is_free: bool = False) -> str:
-        """The filter valve that leaves such a model out, or an empty text. A model of which nothing is known may do all."""
-        for valve, trait, wanted in self._filters:
-            value = getattr(model, trait) if model else trait != "is_free"
-            if (value or (is_free and trait == "is_free")) != wanted:
-                return valve
-        return ""
-
-    def _report(self, wanted: VariantEntry, reason: str, hint: str = "") -> None:
-        self.problems.append(Problem(wanted.valve, wanted.entry, reason, hint))
-
-    def _report_once(self, wanted: VariantEntry, reason: str) -> None:
-        if all(problem.reason != reason for problem in self.problems):
-            self._report(wanted, reason)
-
-    def _rows_named(self, wanted: VariantEntry) -> tuple[list[Model], tuple[str, ...]]:
-        """The base is the row with the longest id that the entry starts with; with it, the tags to put on it.
-
-        In `MODEL_ID`, where the author may be left out, a name may mean several rows.
-        """
-        for count in range(len(wanted.tags), -1, -1):
-            name, tags = ":".join((wanted.base, *wanted.tags[:count])), wanted.tags[count:]
-            found = self._catalog.find(name)
-            rows = [found] if found else []
-            if not rows and wanted.valve == "MODEL_ID":
-                rows = [self._catalog.models[row_id] for row_id in sorted(self._index.match(name))]
-            for row in rows:
-                self._note_doubtful_tags(wanted, row, tags)
-            if rows:
-                return rows, tags
-        if self._catalog.models:
-            hint = similar_models(self._catalog, wanted.base) if len(self.problems) < MAX_HINTS else ""
-            self._report(wanted, "Variant model base not found", hint)
-        return [], ()
-
-    def _rows_matching(self, wanted: VariantEntry) -> Iterable[Model]:
-        """The rows that a wildcard's tags are put on: those it meets, or their catalog variants if one is asked for."""
-        self._wildcards += 1
-        if self._wildcards > MAX_WILDCARDS:
-            self._report_once(wanted, ONLY_SO_MANY_WILDCARDS)
-            return ()
-        within = self._index.match(wanted.base)
-        if wanted.valve == "VARIANT_MODELS":
-            within &= self.choice.matched
-        # In the catalog's order, each once: `*:free` finds the same row by its base and by itself.
-        rows: dict[str, Model] = {}
-        for row in self._catalog.models.values():
-            tag = wanted.catalog_tag
-            if row.id in within and row.ref.preset is None and "batch" not in row.ref.variants:
-                found = row if tag in (None, *row.ref.variants) else self._catalog.models.get(f"{row.id}:{tag}")
-                if found:
-                    rows[found.id] = found
-        if rows:
-            self._note_doubtful_tags(wanted, None, wanted.tags)
-        elif self._catalog.models:
-            models = "model" if wanted.valve == "MODEL_ID" else "selected model"
-            having = f" with a :{wanted.catalog_tag} row in the catalog" if wanted.catalog_tag else ""
-            self._report(wanted, f"matches no {models}{having}")
-        return rows.values()
-
-    def _presets_of(self, wanted: VariantEntry) -> list[Preset | None]:
-        """The presets an entry asks for: none, all that were discovered, or the written one under its slug."""
-        slug = wanted.preset
-        if slug is None:
-            return [None]
-        if slug == ANY_PRESET:
-            return list(self._presets.values())
-        return [self._presets.get(slug, Preset(slug, slug))._replace(name=slug)]
-
-    def _note_doubtful_tags(self, wanted: VariantEntry, row: Model | None, tags: tuple[str, ...]) -> None:
-        """Report tags that OpenRouter may refuse (put on this row, if one is named); all is published all the same."""
-        for tag in wanted.tags if tags else ():
-            instead = _INSTEAD_OF.get(tag)
-            if row is not None and tag in CATALOG_TAGS and tag in tags:
-                hint = (
-                    f":{tag} is deprecated: {instead}"
-                    if instead
-                    else "listed all the same, but OpenRouter may refuse it"
-                )
-                self._report(wanted, f"the catalog has no {row.id}:{tag}", hint)
-            elif instead:
-                self._report(wanted, f"variant :{tag} is deprecated", instead)
-            elif tag in tags and tag not in (*ROUTING_TAGS, *CATALOG_TAGS):
-                hint = f"listed all the same; OpenRouter has :{', :'.join(ROUTING_TAGS)}"
-                self._report(wanted, f"unknown variant :{tag}", hint)
-
-    def _publish(self, wanted: VariantEntry, ref: ModelRef, preset: Preset | None, row: Model | None) -> None:
-        """Add one virtual model, put on `row` (None: a preset alone), or note which valve leaves it out."""
-        api_id = ref.api_id
-        if api_id in self._rows or api_id in self._virtual:
-            return
-        described = ref if row or preset is None else ModelRef.from_api(preset.model_id or "")
-        # The rows it is a variant of, the one that describes it first.
-        row_ids = [row_id for row_id in described.row_ids if row_id in self._catalog.models] or (
-            [row.id] if row else []
-        )
-        model = self._catalog.models[row_ids[0]] if row_ids else None
-        hint = self._why_not_selected(row_ids) if row and wanted.valve == "VARIANT_MODELS" else ""
-        if valve := "MODEL_ID" if hint else self._filter(model, is_free="free" in described.variants):
-            self._leave_out(wanted, api_id, valve, hint)
-            return
-        description = (preset.description if preset else "") or (model.description if model else "")
-        name = display_name(ref, model if row else None, preset.name if preset else None)
-        anchor = next((row_id for row_id in row_ids if row_id in self._rows), row_ids[0]) if row else ""
-        self._virtual[api_id] = _Virtual(Entry(ref, name, model, description, ref.webui_id), anchor, wanted)
-
-    def _leave_out(self, wanted: VariantEntry, api_id: str, valve: str, hint: str) -> None:
-        """Note that a valve leaves a virtual model out; what a wildcard brings is left out without a word."""
-        self.left_out[api_id] = valve
-        if not wanted.has_wildcard and wanted.preset != ANY_PRESET:
-            self._report(wanted, f"left out by {valve}", hint)
-
-    def _why_not_selected(self, row_ids: list[str]) -> str:
-        """What to do where `MODEL_ID` leaves the base out, which takes its variants along; else an empty text."""
-        if row_ids[0] in self.choice.excluded:
-            return f"an entry with ! excludes {row_ids[0]}"
-        return f"add {row_ids[0]} there" if self.choice.matched.isdisjoint(row_ids) else ""
-
-
-def _by_name(item: Model | Entry | Preset) -> tuple[str, str]:
-    """The order of the list: by name, whatever its case."""
-    return item.name.casefold(), item.slug if isinstance(item, Preset) else item.ref.api_id
 
 
 # ===== settings.py =====

@@ -80,6 +80,11 @@ class Model(NamedTuple):
         return texts(mapping_at(self.row, "reasoning").get("supported_efforts"))
 
     @property
+    def is_batch(self) -> bool:
+        """Whether it takes batches only: it cannot be called in a chat."""
+        return "batch" in self.ref.variants
+
+    @property
     def is_router(self) -> bool:
         """Whether it stands for other models."""
         is_named_so = self.id.startswith(("openrouter/", "~"))
@@ -167,10 +172,7 @@ class Catalog:
 
 def parse_model(row: object) -> Model | None:
     """One row of `GET /models`; None when it has no usable id or is known to produce no text."""
-    if not isinstance(row, dict):
-        return None
-    model_id = row.get("id")
-    if not isinstance(model_id, str) or not _can_be_an_id(model_id):
+    if not isinstance(row, dict) or not _can_be_an_id(model_id := _text(row.get("id"))):
         return None
     model = Model(
         model_id,
@@ -184,25 +186,21 @@ def parse_model(row: object) -> Model | None:
 
 def parse_preset(row: object) -> Preset | None:
     """One row of `GET /presets` (or the body of `GET /presets/{slug}`); None when it has no slug or is not active."""
-    if not isinstance(row, dict):
+    if not isinstance(row, dict) or row.get("status") not in ("active", None):
         return None
-    slug = row.get("slug")
-    if not isinstance(slug, str) or len(slug) > _MAX_ID_LENGTH or not is_preset_slug(slug):
+    slug = _text(row.get("slug"))
+    if len(slug) > _MAX_ID_LENGTH or not is_preset_slug(slug):
         return None
-    if row.get("status", "active") not in ("active", None):
-        return None
-    version = row.get("designated_version")
-    config = version.get("config") if isinstance(version, dict) else row
-    return Preset(slug, one_line(row.get("name")) or slug, _text(row.get("description")), _first_model(config))
+    has_version = isinstance(row.get("designated_version"), dict)
+    config = mapping_at(row["designated_version"], "config") if has_version else row
+    models = filter(None, (_text(config.get("model")), *texts(config.get("models"))))
+    return Preset(slug, one_line(row.get("name")) or slug, _text(row.get("description")), next(models, None))
 
 
 def one_line(value: object) -> str:
     """`value` as one line of printable text (names go into lists and logs); empty when it is not text."""
-    if not isinstance(value, str):
-        return ""
-    if len(value) <= 500 and value.isprintable():
-        return " ".join(value.split())
-    return " ".join("".join(char if char.isprintable() else " " for char in value[:500]).split())
+    text = _text(value)[:500]
+    return " ".join((text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)).split())
 
 
 def _can_be_an_id(text: str) -> bool:
@@ -214,12 +212,6 @@ def _by_spelling(ids: Iterable[str]) -> dict[str, str]:
     names = [(row_id.lower(), row_id) for row_id in ids]
     names += [(name.replace("/", ".", 1), row_id) for name, row_id in names]
     return dict(reversed(names))
-
-
-def _first_model(config: object) -> str | None:
-    if not isinstance(config, dict):
-        return None
-    return next(filter(None, (_text(config.get("model")), *texts(config.get("models")))), None)
 
 
 def _text(value: object) -> str:

@@ -148,8 +148,7 @@ def read_failure(status: int, body: object) -> Failure:
 
     Source: OpenRouter docs, api_reference/errors-and-debugging. `code` may be a number or text, `metadata.raw` JSON or text.
     """
-    is_document = isinstance(body, (bytes, bytearray))
-    if isinstance(body, (bytes, bytearray)):
+    if is_document := isinstance(body, (bytes, bytearray)):
         content = bytes(body[:_MAX_BODY])
         try:
             body = parse_json(content)
@@ -165,7 +164,7 @@ def read_failure(status: int, body: object) -> Failure:
     metadata, availability = mapping_at(error, "metadata"), mapping_at(error, "availability")
     kinds = [*map(availability.get, ("code", "error_type")), metadata.get("error_type")]
     kinds += map(error.get, ("error_type", "code", "type"))
-    codes = [status, error.get("code"), availability.get("http_status"), *kinds]
+    codes = (status, error.get("code"), availability.get("http_status"), *kinds)
     status = next(filter(None, map(_status_of, codes)), 0)
     # Why moderation (`reasons`) or a guardrail (`patterns`) said no.
     refused = _cleaned([*texts(metadata.get("reasons")), *texts(metadata.get("patterns"))])

@@ -14,6 +14,8 @@ log = logging.getLogger("openrouter_pipe")
 # A text that is far too long to be meant is cut here, so that a pasted book costs a moment, not a minute.
 MAX_ENTRIES = 5_000
 MAX_ENTRY_LENGTH = 256
+# Matching a wildcard costs a look at every row of the catalog.
+_MAX_WILDCARDS = 200
 MAX_HINTS = 50
 _MAX_HINT_CANDIDATES = 1_000
 
@@ -32,16 +34,32 @@ class Problem(NamedTuple):
 
 
 def split_entries(valve: str, text: str) -> tuple[list[str], list[Problem]]:
-    """The distinct entries of a list valve, in order, and a problem when there were too many.
+    """The distinct entries of a list valve, in order, and problems when there were too many, or too many wildcards.
 
     Entries stand between commas, semicolons or line ends; `#` starts a comment to the end of the line; spaces do not count.
     """
     entries: dict[str, None] = {}
+    problems: list[Problem] = []
+    wildcards = 0
     for entry in _iter_entries(text):
+        if entry in entries:
+            continue
         if len(entries) >= MAX_ENTRIES:
-            return list(entries), [Problem(valve, "", f"only the first {MAX_ENTRIES} entries count")]
-        entries.setdefault(entry)
-    return list(entries), []
+            problems.append(Problem(valve, "", f"only the first {MAX_ENTRIES} entries count"))
+            break
+        # All presets of one model are no look at every row.
+        is_pattern = has_wildcard(entry.removesuffix("preset/*"))
+        wildcards += is_pattern
+        if wildcards <= _MAX_WILDCARDS or not is_pattern:
+            entries[entry] = None
+        elif wildcards == _MAX_WILDCARDS + 1:
+            problems.append(Problem(valve, entry, f"only the first {_MAX_WILDCARDS} entries with wildcards count"))
+    return list(entries), problems
+
+
+def has_wildcard(text: str) -> bool:
+    """Whether `text` is a pattern."""
+    return "*" in text or "?" in text
 
 
 def closest(entry: str, candidates: Iterable[str]) -> str:

@@ -10,11 +10,7 @@ from typing import NamedTuple
 
 from .catalog import Catalog
 from .model_ref import ROUTING_TAGS, ModelRef
-from .problems import MAX_ENTRY_LENGTH, MAX_HINTS, Problem, closest, split_entries
-
-# Matching a wildcard costs a look at every row: nobody writes this many, and garbage must not cost seconds.
-MAX_WILDCARDS = 200
-ONLY_SO_MANY_WILDCARDS = f"only the first {MAX_WILDCARDS} entries with wildcards count"
+from .problems import MAX_ENTRY_LENGTH, MAX_HINTS, Problem, closest, has_wildcard, split_entries
 
 
 class Choice(NamedTuple):
@@ -62,18 +58,13 @@ def choose(catalog: Catalog, text: str, index: NameIndex) -> Choice:
     Batch rows cannot be called in a chat: they need to be named exactly.
     """
     entries, problems = split_entries("MODEL_ID", text)
-    batch = {model.id for model in catalog.models.values() if "batch" in model.ref.variants}
+    batch = {model.id for model in catalog.models.values() if model.is_batch}
     # As one of several, "auto" is the name of a model (openrouter/auto) like any other.
     takes_all = [entry.lower() for entry in entries if not entry.startswith("!")] in ([], ["auto"])
     choice = Choice(index.match("*") - batch if takes_all else set(), set(), [], [], problems)
-    wildcards = 0
     for entry in entries:
-        wild = has_wildcard(entry)
-        wildcards += wild
         if len(entry) > MAX_ENTRY_LENGTH:
             problems.append(Problem("MODEL_ID", entry, "too long to be a model id"))
-        elif wild and wildcards > MAX_WILDCARDS:
-            continue
         elif entry.startswith("!"):
             choice.excludes.append(entry)
             choice.excluded.update(index.match(entry))
@@ -81,12 +72,10 @@ def choose(catalog: Catalog, text: str, index: NameIndex) -> Choice:
             choice.virtual_entries.append(entry)
         elif not takes_all:
             matches = index.match(entry)
-            found = matches - batch if wild else matches
+            found = matches - batch if has_wildcard(entry) else matches
             choice.matched.update(found)
             if not found:
                 report_unmatched(catalog, entry, problems, "batch models cannot be called in a chat" if matches else "")
-    if wildcards > MAX_WILDCARDS:
-        problems.append(Problem("MODEL_ID", "", ONLY_SO_MANY_WILDCARDS))
     choice.matched.difference_update(choice.excluded)
     return choice
 
@@ -102,13 +91,8 @@ def report_unmatched(catalog: Catalog, entry: str, problems: list[Problem], hint
 
 def similar_models(catalog: Catalog, text: str, others: Iterable[str] = ()) -> str:
     """A hint that names the models (and `others`) that `text` may have meant; empty when there are none."""
-    models = [model.id for model in catalog.models.values() if "batch" not in model.ref.variants]
+    models = [model.id for model in catalog.models.values() if not model.is_batch]
     return closest(text, [*others, *models])
-
-
-def has_wildcard(text: str) -> bool:
-    """Whether `text` is a pattern."""
-    return "*" in text or "?" in text
 
 
 def _names_virtual_model(entry: str) -> bool:

@@ -6,8 +6,7 @@ import re
 from typing import NamedTuple
 
 from .model_ref import CATALOG_TAGS, ROUTING_TAGS, is_preset_slug, is_tag
-from .problems import MAX_ENTRY_LENGTH, Problem
-from .selection import has_wildcard
+from .problems import MAX_ENTRY_LENGTH, Problem, has_wildcard
 
 ANY_PRESET = "*"
 # Where the preset begins: `model@preset/x`, and as Open WebUI spells it, `model:preset/x` and `preset/x`.

@@ -10,7 +10,7 @@ from .catalog import Catalog, Model, Preset
 from .errors import SettingsError
 from .model_ref import CATALOG_TAGS, ROUTING_TAGS, ModelRef
 from .problems import MAX_ENTRIES, MAX_HINTS, Problem, split_entries
-from .selection import MAX_WILDCARDS, ONLY_SO_MANY_WILDCARDS, NameIndex, choose, report_unmatched, similar_models
+from .selection import NameIndex, choose, report_unmatched, similar_models
 from .variant_entries import ANY_PRESET, VariantEntry, read_variant_entry
 
 # Wildcards multiply (models, presets, entries): what one list may try before the rest is cut.
@@ -72,18 +72,17 @@ class Published(NamedTuple):
             assumed = Preset(ref.preset, ref.preset)
             publish(self.catalog.with_presets((assumed, *self.catalog.presets)), self.publishing).refuse(ref)
             return
-        name = ref.api_id
-        entry = read_variant_entry("VARIANT_MODELS", name)
-        if valve := self.left_out.get(name):
-            raise SettingsError(f"{name} is not offered here: the valve {valve} leaves it out.")
-        if ref.base and self.catalog.describe(ref) is None:
-            hint = similar_models(self.catalog, ref.base) or "choose another model."
-        elif isinstance(entry, Problem):
-            hint = f"{entry.reason}."
-        else:
-            raise SettingsError(
-                f"{name} is not offered here: the valve VARIANT_MODELS leaves it out. An admin can add {name} there."
-            )
+        name, valve = ref.api_id, "VARIANT_MODELS"
+        mistake = read_variant_entry(valve, name)
+        hint = f"An admin can add {name} there."
+        if name in self.left_out:
+            valve, hint = self.left_out[name], ""
+        elif ref.base and self.catalog.describe(ref) is None:
+            valve, hint = "", similar_models(self.catalog, ref.base) or "choose another model."
+        elif isinstance(mistake, Problem):
+            valve, hint = "", f"{mistake.reason}."
+        if valve:
+            raise SettingsError(f"{name} is not offered here: the valve {valve} leaves it out. {hint}".strip())
         raise SettingsError(f"OpenRouter's list has no model {name}. {hint[0].upper()}{hint[1:]}")
 
 
@@ -121,7 +120,7 @@ class _Virtual(NamedTuple):
 
 
 class _Expansion:
-    """Turns entries into published models, one by one, so that a bad entry costs no other."""
+    """Turns entries into published models."""
 
     def __init__(self, catalog: Catalog, publishing: Publishing) -> None:
         filters = (
@@ -136,10 +135,15 @@ class _Expansion:
         self.problems = list(self.choice.problems)
         self.left_out: dict[str, str] = {}
         self._presets = {preset.slug: preset for preset in sorted(catalog.presets, key=_by_name)}
-        self._rows = {model.id: model for model in catalog.models.values() if self._passes_as_row(model)}
+        self._rows: dict[str, Model] = {}
+        for model in catalog.models.values():
+            if valve := self._filter(model) if model.id in self.choice.matched else "MODEL_ID":
+                self.left_out[model.id] = valve
+            else:
+                self._rows[model.id] = model
         self._virtual: dict[str, _Virtual] = {}
-        self._wildcards = 0
         self._tries = 0
+        self._is_full = False
 
     def add(self, valve: str, entry: str) -> None:
         """Expand one entry of `VARIANT_MODELS` (or one of `MODEL_ID` that names a virtual model)."""
@@ -160,9 +164,9 @@ class _Expansion:
             for preset in presets:
                 self._tries += 1
                 if len(self._virtual) >= MAX_ENTRIES or self._tries > _MAX_TRIES:
-                    self._report_once(
-                        wanted, f"too many virtual models: only the first {len(self._virtual)} are listed"
-                    )
+                    if not self._is_full:
+                        self._report(wanted, f"too many virtual models: only the first {len(self._virtual)} are listed")
+                    self._is_full = True
                     return
                 self._publish(wanted, ModelRef(base, variants, preset.slug if preset else None), preset, row)
 
@@ -192,12 +196,6 @@ class _Expansion:
             entries += behind.get(model.id, ())
         return entries + alone
 
-    def _passes_as_row(self, model: Model) -> bool:
-        valve = self._filter(model) if model.id in self.choice.matched else "MODEL_ID"
-        if valve:
-            self.left_out[model.id] = valve
-        return not valve
-
     def _filter(self, model: Model | None, is_free: bool = False) -> str:
         """The filter valve that leaves such a model out, or an empty text. A model of which nothing is known may do all."""
         for valve, trait, wanted in self._filters:
@@ -208,10 +206,6 @@ class _Expansion:
 
     def _report(self, wanted: VariantEntry, reason: str, hint: str = "") -> None:
         self.problems.append(Problem(wanted.valve, wanted.entry, reason, hint))
-
-    def _report_once(self, wanted: VariantEntry, reason: str) -> None:
-        if all(problem.reason != reason for problem in self.problems):
-            self._report(wanted, reason)
 
     def _rows_named(self, wanted: VariantEntry) -> tuple[list[Model], tuple[str, ...]]:
         """The base is the row with the longest id that the entry starts with; with it, the tags to put on it.
@@ -235,27 +229,19 @@ class _Expansion:
 
     def _rows_matching(self, wanted: VariantEntry) -> Iterable[Model]:
         """The rows that a wildcard's tags are put on: those it meets, or their catalog variants if one is asked for."""
-        self._wildcards += 1
-        if self._wildcards > MAX_WILDCARDS:
-            self._report_once(wanted, ONLY_SO_MANY_WILDCARDS)
-            return ()
         within = self._index.match(wanted.base)
         if wanted.valve == "VARIANT_MODELS":
             within &= self.choice.matched
         # In the catalog's order, each once: `*:free` finds the same row by its base and by itself.
-        rows: dict[str, Model] = {}
-        for row in self._catalog.models.values():
-            tag = wanted.catalog_tag
-            if row.id in within and row.ref.preset is None and "batch" not in row.ref.variants:
-                found = row if tag in (None, *row.ref.variants) else self._catalog.models.get(f"{row.id}:{tag}")
-                if found:
-                    rows[found.id] = found
+        models, tag = self._catalog.models, wanted.catalog_tag
+        met = (row for row in models.values() if row.id in within and not row.ref.preset and not row.is_batch)
+        found = [row if tag in (None, *row.ref.variants) else models.get(f"{row.id}:{tag}") for row in met]
+        rows = {row.id: row for row in found if row}
         if rows:
             self._note_doubtful_tags(wanted, None, wanted.tags)
-        elif self._catalog.models:
-            models = "model" if wanted.valve == "MODEL_ID" else "selected model"
-            having = f" with a :{wanted.catalog_tag} row in the catalog" if wanted.catalog_tag else ""
-            self._report(wanted, f"matches no {models}{having}")
+        elif models:
+            which = "model" if wanted.valve == "MODEL_ID" else "selected model"
+            self._report(wanted, f"matches no {which}{f' with a :{tag} row in the catalog' if tag else ''}")
         return rows.values()
 
     def _presets_of(self, wanted: VariantEntry) -> list[Preset | None]:
