@@ -659,15 +659,15 @@ class PipeError(Exception):
 
 
 class SettingsError(PipeError):
-    """A valve stands in the way of the chat."""
+    """A valve stands in the way."""
 
 
 class ConnectionFailedError(PipeError):
-    """The upstream could not be reached, or stayed silent for too long."""
+    """Nothing came back."""
 
 
 class BrokenAnswerError(PipeError):
-    """The answer stopped before its end, or there was none."""
+    """The answer stopped before its end."""
 
 
 class Failure(NamedTuple):
@@ -2411,7 +2411,7 @@ class _Expansion:
         names = NameIndex(map(ModelRef.from_api, (*self._virtual, *self.left_out)))
         for entry in self.choice.excludes:
             matches = names.match(entry)
-            for api_id in matches & self._virtual.keys():
+            for api_id in sorted(matches & self._virtual.keys()):
                 self._leave_out(self._virtual.pop(api_id).wanted, api_id, "MODEL_ID", f"{entry} excludes it")
             if not matches and not self._index.match(entry):
                 report_unmatched(self._catalog, entry, self.problems)
@@ -2515,7 +2515,11 @@ class _Expansion:
             [row.id] if row else []
         )
         model = self._catalog.models[row_ids[0]] if row_ids else None
-        hint = self._why_not_selected(row_ids) if row and wanted.valve == "VARIANT_MODELS" else ""
+        hint = ""
+        if row and wanted.valve == "VARIANT_MODELS":
+            # A base that MODEL_ID leaves out takes its variants along.
+            selected = row_ids[0] not in self.choice.excluded and not self.choice.matched.isdisjoint(row_ids)
+            hint = "" if selected else f"{row_ids[0]} has to be selected there"
         if valve := "MODEL_ID" if hint else self._filter(model, is_free="free" in described.variants):
             self._leave_out(wanted, api_id, valve, hint)
             return
@@ -2529,12 +2533,6 @@ class _Expansion:
         self.left_out[api_id] = valve
         if not wanted.has_wildcard and wanted.preset != ANY_PRESET:
             self._report(wanted, f"left out by {valve}", hint)
-
-    def _why_not_selected(self, row_ids: list[str]) -> str:
-        """What to do where `MODEL_ID` leaves the base out, which takes its variants along; else an empty text."""
-        if row_ids[0] in self.choice.excluded:
-            return f"an entry with ! excludes {row_ids[0]}"
-        return f"add {row_ids[0]} there" if self.choice.matched.isdisjoint(row_ids) else ""
 
 
 def _by_name(item: Model | Entry | Preset) -> tuple[str, str]:
@@ -3398,7 +3396,7 @@ class Transport:
     async def post(
         self, settings: Settings, path: str, body: Mapping[str, Any], model_id: str
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """Send a chat's request; inside the block its answer can be read. Raises `PipeError` for a refusal.
+        """Send a chat's request; inside the block its answer can be read. Raises `PipeError`.
 
         Leaving the block early closes the connection, so that the upstream stops working (and billing).
         """
@@ -3793,7 +3791,7 @@ class _Account:
         self.problem = ""
         self._path = path
         self._presets: tuple[Preset, ...] = ()
-        # When they were fetched: Unix time, 0 = never.
+        # Unix time, 0 = never.
         self._rows_at = 0.0
         self._presets_at = 0.0
         self._reading = asyncio.Lock()

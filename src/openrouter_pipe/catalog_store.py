@@ -75,7 +75,7 @@ class _Account:
         self.problem = ""
         self._path = path
         self._presets: tuple[Preset, ...] = ()
-        # When they were fetched: Unix time, 0 = never.
+        # Unix time, 0 = never.
         self._rows_at = 0.0
         self._presets_at = 0.0
         self._reading = asyncio.Lock()

@@ -43,15 +43,15 @@ class PipeError(Exception):
 
 
 class SettingsError(PipeError):
-    """A valve stands in the way of the chat."""
+    """A valve stands in the way."""
 
 
 class ConnectionFailedError(PipeError):
-    """The upstream could not be reached, or stayed silent for too long."""
+    """Nothing came back."""
 
 
 class BrokenAnswerError(PipeError):
-    """The answer stopped before its end, or there was none."""
+    """The answer stopped before its end."""
 
 
 class Failure(NamedTuple):

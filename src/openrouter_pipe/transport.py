@@ -43,7 +43,7 @@ class Transport:
     async def post(
         self, settings: Settings, path: str, body: Mapping[str, Any], model_id: str
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """Send a chat's request; inside the block its answer can be read. Raises `PipeError` for a refusal.
+        """Send a chat's request; inside the block its answer can be read. Raises `PipeError`.
 
         Leaving the block early closes the connection, so that the upstream stops working (and billing).
         """

@@ -177,7 +177,7 @@ class _Expansion:
         names = NameIndex(map(ModelRef.from_api, (*self._virtual, *self.left_out)))
         for entry in self.choice.excludes:
             matches = names.match(entry)
-            for api_id in matches & self._virtual.keys():
+            for api_id in sorted(matches & self._virtual.keys()):
                 self._leave_out(self._virtual.pop(api_id).wanted, api_id, "MODEL_ID", f"{entry} excludes it")
             if not matches and not self._index.match(entry):
                 report_unmatched(self._catalog, entry, self.problems)
@@ -281,7 +281,11 @@ class _Expansion:
             [row.id] if row else []
         )
         model = self._catalog.models[row_ids[0]] if row_ids else None
-        hint = self._why_not_selected(row_ids) if row and wanted.valve == "VARIANT_MODELS" else ""
+        hint = ""
+        if row and wanted.valve == "VARIANT_MODELS":
+            # A base that MODEL_ID leaves out takes its variants along.
+            selected = row_ids[0] not in self.choice.excluded and not self.choice.matched.isdisjoint(row_ids)
+            hint = "" if selected else f"{row_ids[0]} has to be selected there"
         if valve := "MODEL_ID" if hint else self._filter(model, is_free="free" in described.variants):
             self._leave_out(wanted, api_id, valve, hint)
             return
@@ -295,12 +299,6 @@ class _Expansion:
         self.left_out[api_id] = valve
         if not wanted.has_wildcard and wanted.preset != ANY_PRESET:
             self._report(wanted, f"left out by {valve}", hint)
-
-    def _why_not_selected(self, row_ids: list[str]) -> str:
-        """What to do where `MODEL_ID` leaves the base out, which takes its variants along; else an empty text."""
-        if row_ids[0] in self.choice.excluded:
-            return f"an entry with ! excludes {row_ids[0]}"
-        return f"add {row_ids[0]} there" if self.choice.matched.isdisjoint(row_ids) else ""
 
 
 def _by_name(item: Model | Entry | Preset) -> tuple[str, str]:
