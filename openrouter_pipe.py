@@ -172,7 +172,6 @@ class SseDecoder:
 # Source: OpenRouter docs, guides/routing/model-variants/overview.
 ROUTING_TAGS = ("nitro", "floor", "exacto", "online")
 CATALOG_TAGS = ("free", "thinking", "extended", "beta", "batch")
-DEPRECATED_TAGS = ("online", "thinking", "extended")
 
 _TAG = re.compile(r"[a-z0-9-]+")
 _SLUG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
