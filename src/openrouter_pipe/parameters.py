@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
 
@@ -130,9 +131,12 @@ def _logit_bias(value: object) -> dict[str, float] | None:
         if not pair.strip():
             continue
         try:
-            bias[str(int(token))] = max(-100.0, min(100.0, float(number)))
+            token_id, weight = int(token), float(number)
         except ValueError:
             return None
+        if math.isnan(weight):
+            return None
+        bias[str(token_id)] = max(-100.0, min(100.0, weight))
     return bias or None
 
 

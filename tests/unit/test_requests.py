@@ -311,7 +311,7 @@ def test_both_lengths_are_one() -> None:
         (" 50256 : -100 , ", {"50256": -100.0}),
         ("1:-500, 2:1e9", {"1": -100.0, "2": 100.0}),
         ({"50256": 1}, {"50256": 1}),
-        *((junk, None) for junk in ("", "x", "1", "1:x", "a:1", "1:2:3", [], 5)),
+        *((junk, None) for junk in ("", "x", "1", "1:x", "1:nan", "a:1", "1:2:3", [], 5)),
     ],
 )
 def test_logit_bias_arrives_as_text(text: object, sent: object) -> None:
