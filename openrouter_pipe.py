@@ -46,7 +46,7 @@ __version__ = "0.1.0"
 
 
 # ===== codec.py =====
-# JSON, by orjson where it is installed (Open WebUI ships it), else by the standard library.
+# JSON, by orjson where it is installed (Open WebUI ships it), else by the standard library; and reading what others sent.
 
 try:
     import orjson
@@ -91,6 +91,21 @@ def _without_nan(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _without_nan(inner) for key, inner in value.items()}
     return [_without_nan(inner) for inner in value] if isinstance(value, (list, tuple)) else value
+
+
+def mapping(value: object) -> Mapping[str, Any]:
+    """`value` if it is an object, else an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
+def dicts(value: object) -> list[dict[str, Any]]:
+    """The objects in a list; none when it is no list."""
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def texts(value: object) -> tuple[str, ...]:
+    """The texts in a list; none when it is no list."""
+    return tuple([item for item in value if isinstance(item, str)]) if isinstance(value, list) else ()
 
 
 # ===== sse.py =====
@@ -313,7 +328,7 @@ def chat_tools(tools: object) -> tuple[list[dict[str, Any]], list[str]]:
     """The definitions for /chat/completions, and the names of those that have no place there."""
     kept: list[dict[str, Any]] = []
     left_out: list[str] = []
-    for tool in _tools_of(tools):
+    for tool in dicts(tools):
         if function := _function_of(tool):
             kept.append({"type": "function", "function": function, **_extras(tool, _CHAT_EXTRAS)})
         elif _is_chat_server_tool(tool.get("type")):
@@ -327,7 +342,7 @@ def responses_tools(tools: object) -> tuple[list[dict[str, Any]], list[str]]:
     """The definitions for /responses, where a function is flat; and the names of those that make no sense."""
     kept: list[dict[str, Any]] = []
     left_out: list[str] = []
-    for tool in _tools_of(tools):
+    for tool in dicts(tools):
         kind = tool.get("type")
         if function := _function_of(tool):
             # `parameters` is required here, even where a function has none.
@@ -365,10 +380,6 @@ def _is_chat_server_tool(kind: object) -> bool:
 
 def _extras(tool: Mapping[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
     return {key: tool[key] for key in keys if tool.get(key) is not None}
-
-
-def _tools_of(tools: object) -> list[dict[str, Any]]:
-    return [tool for tool in tools if isinstance(tool, dict)] if isinstance(tools, list) else []
 
 
 def _function_of(tool: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -427,18 +438,18 @@ class Model(NamedTuple):
     @property
     def pricing(self) -> dict[str, str]:
         """US dollars per token or unit, as decimal text, by kind (`prompt`, `completion`, …); "-1": it varies."""
-        prices = mapping_at(self.row, "pricing").items()
+        prices = mapping(self.row.get("pricing")).items()
         return {str(key): str(price) for key, price in prices if key not in _NOT_PRICES and _is_number(price)}
 
     @property
     def input_modalities(self) -> tuple[str, ...]:
         """What the model takes: `text`, `image`, `file`, `audio`, `video`."""
-        return texts(mapping_at(self.row, "architecture").get("input_modalities"))
+        return texts(mapping(self.row.get("architecture")).get("input_modalities"))
 
     @property
     def output_modalities(self) -> tuple[str, ...]:
         """What the model gives."""
-        return texts(mapping_at(self.row, "architecture").get("output_modalities"))
+        return texts(mapping(self.row.get("architecture")).get("output_modalities"))
 
     @property
     def supported_parameters(self) -> frozenset[str]:
@@ -449,19 +460,19 @@ class Model(NamedTuple):
     def reasons(self) -> bool | None:
         """Whether the model can reason; None where the row does not tell."""
         supported = self.supported_parameters
-        if "reasoning" in supported or mapping_at(self.row, "reasoning"):
+        if "reasoning" in supported or mapping(self.row.get("reasoning")):
             return True
         return False if supported else None
 
     @property
     def reasoning_mandatory(self) -> bool:
         """Whether its reasoning cannot be switched off."""
-        return mapping_at(self.row, "reasoning").get("mandatory") is True
+        return mapping(self.row.get("reasoning")).get("mandatory") is True
 
     @property
     def efforts(self) -> tuple[str, ...]:
         """The reasoning efforts that the row lists; empty: it does not tell, all are taken."""
-        return texts(mapping_at(self.row, "reasoning").get("supported_efforts"))
+        return texts(mapping(self.row.get("reasoning")).get("supported_efforts"))
 
     @property
     def is_batch(self) -> bool:
@@ -472,7 +483,7 @@ class Model(NamedTuple):
     def is_router(self) -> bool:
         """Whether it stands for other models."""
         is_named_so = self.id.startswith(("openrouter/", "~"))
-        return is_named_so or mapping_at(self.row, "architecture").get("tokenizer") == "Router"
+        return is_named_so or mapping(self.row.get("architecture")).get("tokenizer") == "Router"
 
     @property
     def has_zdr(self) -> bool:
@@ -576,7 +587,7 @@ def parse_preset(row: object) -> Preset | None:
     if len(slug) > _MAX_ID_LENGTH or not is_preset_slug(slug):
         return None
     has_version = isinstance(row.get("designated_version"), dict)
-    config = mapping_at(row["designated_version"], "config") if has_version else row
+    config = mapping(row["designated_version"].get("config")) if has_version else row
     models = filter(None, (_text(config.get("model")), *texts(config.get("models"))))
     return Preset(slug, one_line(row.get("name")) or slug, _text(row.get("description")), next(models, None))
 
@@ -600,17 +611,6 @@ def _by_spelling(ids: Iterable[str]) -> dict[str, str]:
 
 def _text(value: object) -> str:
     return value if isinstance(value, str) else ""
-
-
-def mapping_at(row: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    """The object at `key`; empty when it is none."""
-    value = row.get(key)
-    return value if isinstance(value, dict) else {}
-
-
-def texts(value: object) -> tuple[str, ...]:
-    """The texts in a list; none when it is no list."""
-    return tuple([item for item in value if isinstance(item, str)]) if isinstance(value, list) else ()
 
 
 def _is_number(price: object) -> bool:
@@ -776,14 +776,14 @@ def read_failure(status: int, body: object) -> Failure:
     message = _innermost(error)
     if not isinstance(error, dict):
         return Failure(_status_of(status), message)
-    metadata, availability = mapping_at(error, "metadata"), mapping_at(error, "availability")
+    metadata, availability = mapping(error.get("metadata")), mapping(error.get("availability"))
     kinds = [*map(availability.get, ("code", "error_type")), metadata.get("error_type")]
     kinds += map(error.get, ("error_type", "code", "type"))
     codes = (status, error.get("code"), availability.get("http_status"), *kinds)
     status = next(filter(None, map(_status_of, codes)), 0)
     # Why moderation (`reasons`) or a guardrail (`patterns`) said no.
     refused = _cleaned([*texts(metadata.get("reasons")), *texts(metadata.get("patterns"))])
-    constraint = mapping_at(availability, "constraint").get("detail")
+    constraint = mapping(availability.get("constraint")).get("detail")
     reason = _innermost(metadata.get("raw")) or ", ".join(refused[:10]) or _clean(constraint)
     return Failure(
         status=status,
@@ -1031,8 +1031,7 @@ def _object(value: object) -> object:
 
 
 def _list_of_texts(value: object) -> object:
-    texts = [text for text in value if isinstance(text, str)] if isinstance(value, list) else None
-    return texts or None
+    return list(texts(value)) or None
 
 
 def _without(value: Mapping[str, Any], *keys: str) -> dict[str, Any]:
@@ -1259,7 +1258,7 @@ class DetailsCollector:
 
     def add_whole(self, details: object) -> str:
         """Take the details of an answer that was not streamed; returns their readable text."""
-        whole = [_sound(detail) for detail in filter(_is_detail, details if isinstance(details, list) else ())]
+        whole = [_sound(detail) for detail in filter(_is_detail, dicts(details))]
         self.append(whole)
         return "\n\n".join(filter(None, (detail.get("text") or detail.get("summary") for detail in whole)))
 
@@ -1320,7 +1319,7 @@ class DetailsCollector:
 def replayed_details(details: object) -> list[dict[str, Any]]:
     """The details of a message as they came from upstream: without what was added to keep them in Open WebUI."""
     replayed = []
-    for detail in filter(_is_detail, details if isinstance(details, list) else ()):
+    for detail in filter(_is_detail, dicts(details)):
         whole = {key: value for key, value in _sound(detail).items() if (key, value) != ("signature", _STAND_IN)}
         if all(isinstance(whole.get(key), str) for key in _REQUIRED.get(whole["type"], ())):
             replayed.append(whole)
@@ -1418,8 +1417,7 @@ def _put(item: dict[str, Any], detail: Mapping[str, Any]) -> None:
 
 
 def _texts_of(parts: object) -> list[str]:
-    texts = (part.get("text") for part in parts if isinstance(part, dict)) if isinstance(parts, list) else ()
-    return [text for text in texts if isinstance(text, str)]
+    return [text for part in dicts(parts) if isinstance(text := part.get("text"), str)]
 
 
 # ===== selection.py =====
@@ -1911,12 +1909,6 @@ def _as_text(value: object) -> str:
     return value if isinstance(value, str) else dump_json(value).decode() if isinstance(value, dict | list) else ""
 
 
-def dicts_of(values: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
-    """The objects in the list at `key`; none when it is not a list."""
-    found = values.get(key)
-    return [value for value in found if isinstance(value, dict)] if isinstance(found, list) else []
-
-
 # ===== messages.py =====
 # Open WebUI's messages → what each endpoint takes, with the same meaning on either.
 
@@ -1956,8 +1948,12 @@ class Message(NamedTuple):
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing in it."""
-        has_media = any(part["type"] != "text" for part in _dicts(self.content))
-        return not (self.text or self.calls or self.details or has_media)
+        return not (self.text or self.calls or self.details or self.has_media)
+
+    @property
+    def has_media(self) -> bool:
+        """Whether there is more than text in the content."""
+        return any(part["type"] != "text" for part in dicts(self.content))
 
 
 def chat_messages(messages: object) -> list[dict[str, Any]]:
@@ -2005,7 +2001,7 @@ def responses_input(messages: object) -> tuple[str, list[dict[str, Any]]]:
 
 def has_cache_control(messages: object) -> bool:
     """Whether a message part carries its own `cache_control`, which only `/chat/completions` understands."""
-    parts = (part for message in _dicts(messages) for part in _dicts(message.get("content")))
+    parts = (part for message in dicts(messages) for part in dicts(message.get("content")))
     return any(isinstance(part.get("cache_control"), dict) for part in parts)
 
 
@@ -2076,15 +2072,15 @@ class _Conversation:
 def _split(message: Message) -> tuple[Message, list[Message]]:
     """A message with what its role can hold, and the rest."""
     held = _HOLDS.get(message.role)
-    rest = [part for part in _dicts(message.content) if held and part["type"] not in held]
+    rest = [part for part in dicts(message.content) if held and part["type"] not in held]
     if not rest:
         return message, []
-    kept = [part for part in _dicts(message.content) if part not in rest]
+    kept = [part for part in dicts(message.content) if part not in rest]
     return message._replace(content=kept or ""), [Message("user", rest)]
 
 
 def _iter_messages(messages: object) -> Iterator[Message]:
-    for message in _dicts(messages):
+    for message in dicts(messages):
         role = message.get("role")
         role = role if role in _KNOWN_ROLES else "user"
         content = message.get("content") or message.get("refusal")
@@ -2101,7 +2097,7 @@ def _iter_messages(messages: object) -> Iterator[Message]:
 
 def _calls_of(calls: object) -> Iterator[ToolCall]:
     """The calls of an assistant's message as they were given; the id may be missing."""
-    for call in _dicts(calls):
+    for call in dicts(calls):
         function, call_id = call.get("function"), call.get("id")
         name = function.get("name") if isinstance(function, dict) else None
         if isinstance(function, dict) and isinstance(name, str) and name:
@@ -2113,8 +2109,7 @@ def _calls_of(calls: object) -> Iterator[ToolCall]:
 def _assistant_items(message: Message) -> list[dict[str, Any]]:
     """Reasoning before the text and the calls that it led to."""
     items = reasoning_items(message.details)
-    has_media = any(part["type"] != "text" for part in _dicts(message.content))
-    content = _input_parts(message.content) if has_media else message.text
+    content = _input_parts(message.content) if message.has_media else message.text
     # Reasoning has to be followed by what it led to, even where that is nothing.
     if content or not message.calls:
         items.append({"type": "message", "role": "assistant", "content": content})
@@ -2126,7 +2121,7 @@ def _assistant_items(message: Message) -> list[dict[str, Any]]:
 
 
 def _input_parts(content: object) -> list[dict[str, Any]]:
-    parts = [_RESPONSES_PARTS[part["type"]](part) for part in _dicts(content)]
+    parts = [_RESPONSES_PARTS[part["type"]](part) for part in dicts(content)]
     return parts or [{"type": "input_text", "text": _text_of(content)}]
 
 
@@ -2240,10 +2235,6 @@ def _read_part(part: object) -> dict[str, Any] | None:
     if isinstance(part.get("prompt_cache_breakpoint"), dict):
         extras["prompt_cache_breakpoint"] = part["prompt_cache_breakpoint"]
     return {"type": "text", "text": text, **extras}
-
-
-def _dicts(values: object) -> Iterable[dict[str, Any]]:
-    return [value for value in values if isinstance(value, dict)] if isinstance(values, list) else ()
 
 
 # ===== virtual_models.py =====
@@ -2575,19 +2566,18 @@ class ChatReader(AnswerReader):
             self._add_reasoning(message.get("reasoning") or message.get("reasoning_content") or told)
             self._add_text(_content_text(message.get("content")))
             self._add_text(message.get("refusal"))
-            for number, call in enumerate(dicts_of(message, "tool_calls")):
+            for number, call in enumerate(dicts(message.get("tool_calls"))):
                 self._read_call(call, number if "message" in choice else None)
-            for annotation in dicts_of(message, "annotations"):
+            for annotation in dicts(message.get("annotations")):
                 self._add_annotation(annotation)
-            for image in dicts_of(message, "images"):
+            for image in dicts(message.get("images")):
                 url = image.get("image_url")
                 self._add_image(url.get("url") if isinstance(url, dict) else url)
         if isinstance(reason := choice.get("finish_reason"), str):
             self.finish_reason = reason
 
     def _read_call(self, call: Mapping[str, Any], number: int | None) -> None:
-        function = call.get("function")
-        function = function if isinstance(function, dict) else {}
+        function = mapping(call.get("function"))
         place = place_of(call.get("index"))
         self._add_call(
             self._calls.add(
@@ -2600,8 +2590,7 @@ def _with_provider(error: object, provider: object) -> object:
     """The error as `/responses` and HTTP bodies have it: the provider's name inside, not beside it."""
     if not isinstance(error, dict) or not isinstance(provider, str):
         return error
-    metadata = error.get("metadata")
-    return {**error, "metadata": {"provider_name": provider, **(metadata if isinstance(metadata, dict) else {})}}
+    return {**error, "metadata": {"provider_name": provider, **mapping(error.get("metadata"))}}
 
 
 def _content_text(content: object) -> object:
@@ -2797,7 +2786,7 @@ class ResponsesReader(AnswerReader):
         action = {**item, **action} if isinstance(action, dict) else item
         queries = action.get("queries")
         asked = [action.get("query"), *(queries if isinstance(queries, list) else ())]
-        found = [action.get("url"), *(source.get("url") for source in dicts_of(action, "sources"))]
+        found = [action.get("url"), *(source.get("url") for source in dicts(action.get("sources")))]
         status = ToolStatus(
             str(item.get("type")),
             next((query for query in asked if isinstance(query, str) and query), ""),
@@ -2822,8 +2811,8 @@ class ResponsesReader(AnswerReader):
         elif kind == "reasoning":
             self._reasoning_items[index] = dict(item)
         elif kind == "message":
-            for part in dicts_of(item, "content"):
-                for annotation in dicts_of(part, "annotations"):
+            for part in dicts(item.get("content")):
+                for annotation in dicts(part.get("annotations")):
                     self._add_annotation(annotation)
         elif _is_server_tool(item):
             self._note_tool(index, item, done=True)
@@ -2848,7 +2837,7 @@ class ResponsesReader(AnswerReader):
         if response.get("error") or response.get("status") == "failed":
             self._refuse(event)
             return
-        output = dicts_of(response, "output")
+        output = dicts(response.get("output"))
         if any(item.get("type") == "reasoning" for item in output):
             # The closing list is authoritative: ids and contents may differ from the streamed ones.
             self._reasoning_items.clear()
@@ -2913,7 +2902,7 @@ def _is_server_tool(item: Mapping[str, Any]) -> bool:
 
 
 def _part_texts(item: Mapping[str, Any], key: str) -> list[str]:
-    texts = [part.get("text") or part.get("refusal") for part in dicts_of(item, key)]
+    texts = [part.get("text") or part.get("refusal") for part in dicts(item.get(key))]
     return [text for text in texts if isinstance(text, str) and text]
 
 
@@ -3338,10 +3327,9 @@ def _added_by_valves(
 ) -> dict[str, Any]:
     """What the valves add. A preset's own settings would be overridden, so with one only privacy and identity are sent."""
     added: dict[str, Any] = {}
-    own = asked.get("provider")
     provider = {
         **({} if with_preset else settings.provider),
-        **(own if isinstance(own, dict) else {}),
+        **mapping(asked.get("provider")),
         **settings.privacy,
     }
     if provider:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
+from .codec import mapping, texts
 from .model_ref import ModelRef, is_preset_slug
 
 # Open WebUI refuses model ids with white space and ids over 256 characters; some room is left for the function id.
@@ -43,18 +44,18 @@ class Model(NamedTuple):
     @property
     def pricing(self) -> dict[str, str]:
         """US dollars per token or unit, as decimal text, by kind (`prompt`, `completion`, …); "-1": it varies."""
-        prices = mapping_at(self.row, "pricing").items()
+        prices = mapping(self.row.get("pricing")).items()
         return {str(key): str(price) for key, price in prices if key not in _NOT_PRICES and _is_number(price)}
 
     @property
     def input_modalities(self) -> tuple[str, ...]:
         """What the model takes: `text`, `image`, `file`, `audio`, `video`."""
-        return texts(mapping_at(self.row, "architecture").get("input_modalities"))
+        return texts(mapping(self.row.get("architecture")).get("input_modalities"))
 
     @property
     def output_modalities(self) -> tuple[str, ...]:
         """What the model gives."""
-        return texts(mapping_at(self.row, "architecture").get("output_modalities"))
+        return texts(mapping(self.row.get("architecture")).get("output_modalities"))
 
     @property
     def supported_parameters(self) -> frozenset[str]:
@@ -65,19 +66,19 @@ class Model(NamedTuple):
     def reasons(self) -> bool | None:
         """Whether the model can reason; None where the row does not tell."""
         supported = self.supported_parameters
-        if "reasoning" in supported or mapping_at(self.row, "reasoning"):
+        if "reasoning" in supported or mapping(self.row.get("reasoning")):
             return True
         return False if supported else None
 
     @property
     def reasoning_mandatory(self) -> bool:
         """Whether its reasoning cannot be switched off."""
-        return mapping_at(self.row, "reasoning").get("mandatory") is True
+        return mapping(self.row.get("reasoning")).get("mandatory") is True
 
     @property
     def efforts(self) -> tuple[str, ...]:
         """The reasoning efforts that the row lists; empty: it does not tell, all are taken."""
-        return texts(mapping_at(self.row, "reasoning").get("supported_efforts"))
+        return texts(mapping(self.row.get("reasoning")).get("supported_efforts"))
 
     @property
     def is_batch(self) -> bool:
@@ -88,7 +89,7 @@ class Model(NamedTuple):
     def is_router(self) -> bool:
         """Whether it stands for other models."""
         is_named_so = self.id.startswith(("openrouter/", "~"))
-        return is_named_so or mapping_at(self.row, "architecture").get("tokenizer") == "Router"
+        return is_named_so or mapping(self.row.get("architecture")).get("tokenizer") == "Router"
 
     @property
     def has_zdr(self) -> bool:
@@ -192,7 +193,7 @@ def parse_preset(row: object) -> Preset | None:
     if len(slug) > _MAX_ID_LENGTH or not is_preset_slug(slug):
         return None
     has_version = isinstance(row.get("designated_version"), dict)
-    config = mapping_at(row["designated_version"], "config") if has_version else row
+    config = mapping(row["designated_version"].get("config")) if has_version else row
     models = filter(None, (_text(config.get("model")), *texts(config.get("models"))))
     return Preset(slug, one_line(row.get("name")) or slug, _text(row.get("description")), next(models, None))
 
@@ -216,17 +217,6 @@ def _by_spelling(ids: Iterable[str]) -> dict[str, str]:
 
 def _text(value: object) -> str:
     return value if isinstance(value, str) else ""
-
-
-def mapping_at(row: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    """The object at `key`; empty when it is none."""
-    value = row.get(key)
-    return value if isinstance(value, dict) else {}
-
-
-def texts(value: object) -> tuple[str, ...]:
-    """The texts in a list; none when it is no list."""
-    return tuple([item for item in value if isinstance(item, str)]) if isinstance(value, list) else ()
 
 
 def _is_number(price: object) -> bool:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .deltas import AnswerReader, dicts_of, place_of
+from .codec import dicts, mapping
+from .deltas import AnswerReader, place_of
 
 
 class ChatReader(AnswerReader):
@@ -38,19 +39,18 @@ class ChatReader(AnswerReader):
             self._add_reasoning(message.get("reasoning") or message.get("reasoning_content") or told)
             self._add_text(_content_text(message.get("content")))
             self._add_text(message.get("refusal"))
-            for number, call in enumerate(dicts_of(message, "tool_calls")):
+            for number, call in enumerate(dicts(message.get("tool_calls"))):
                 self._read_call(call, number if "message" in choice else None)
-            for annotation in dicts_of(message, "annotations"):
+            for annotation in dicts(message.get("annotations")):
                 self._add_annotation(annotation)
-            for image in dicts_of(message, "images"):
+            for image in dicts(message.get("images")):
                 url = image.get("image_url")
                 self._add_image(url.get("url") if isinstance(url, dict) else url)
         if isinstance(reason := choice.get("finish_reason"), str):
             self.finish_reason = reason
 
     def _read_call(self, call: Mapping[str, Any], number: int | None) -> None:
-        function = call.get("function")
-        function = function if isinstance(function, dict) else {}
+        function = mapping(call.get("function"))
         place = place_of(call.get("index"))
         self._add_call(
             self._calls.add(
@@ -63,8 +63,7 @@ def _with_provider(error: object, provider: object) -> object:
     """The error as `/responses` and HTTP bodies have it: the provider's name inside, not beside it."""
     if not isinstance(error, dict) or not isinstance(provider, str):
         return error
-    metadata = error.get("metadata")
-    return {**error, "metadata": {"provider_name": provider, **(metadata if isinstance(metadata, dict) else {})}}
+    return {**error, "metadata": {"provider_name": provider, **mapping(error.get("metadata"))}}
 
 
 def _content_text(content: object) -> object:

@@ -1,9 +1,10 @@
-"""JSON, by orjson where it is installed (Open WebUI ships it), else by the standard library."""
+"""JSON, by orjson where it is installed (Open WebUI ships it), else by the standard library; and reading what others sent."""
 
 from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from typing import Any
 
 try:
@@ -49,3 +50,18 @@ def _without_nan(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _without_nan(inner) for key, inner in value.items()}
     return [_without_nan(inner) for inner in value] if isinstance(value, (list, tuple)) else value
+
+
+def mapping(value: object) -> Mapping[str, Any]:
+    """`value` if it is an object, else an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
+def dicts(value: object) -> list[dict[str, Any]]:
+    """The objects in a list; none when it is no list."""
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def texts(value: object) -> tuple[str, ...]:
+    """The texts in a list; none when it is no list."""
+    return tuple([item for item in value if isinstance(item, str)]) if isinstance(value, list) else ()

@@ -337,9 +337,3 @@ def _object_in(text: str) -> dict[str, Any] | None:
 def _as_text(value: object) -> str:
     """Arguments are JSON text; some providers send the object."""
     return value if isinstance(value, str) else dump_json(value).decode() if isinstance(value, dict | list) else ""
-
-
-def dicts_of(values: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
-    """The objects in the list at `key`; none when it is not a list."""
-    found = values.get(key)
-    return [value for value in found if isinstance(value, dict)] if isinstance(found, list) else []

@@ -13,8 +13,8 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from .catalog import mapping_at, one_line, texts
-from .codec import parse_json
+from .catalog import one_line
+from .codec import mapping, parse_json, texts
 
 _MAX_LENGTH = 500
 _MAX_BODY = 1_000_000
@@ -161,14 +161,14 @@ def read_failure(status: int, body: object) -> Failure:
     message = _innermost(error)
     if not isinstance(error, dict):
         return Failure(_status_of(status), message)
-    metadata, availability = mapping_at(error, "metadata"), mapping_at(error, "availability")
+    metadata, availability = mapping(error.get("metadata")), mapping(error.get("availability"))
     kinds = [*map(availability.get, ("code", "error_type")), metadata.get("error_type")]
     kinds += map(error.get, ("error_type", "code", "type"))
     codes = (status, error.get("code"), availability.get("http_status"), *kinds)
     status = next(filter(None, map(_status_of, codes)), 0)
     # Why moderation (`reasons`) or a guardrail (`patterns`) said no.
     refused = _cleaned([*texts(metadata.get("reasons")), *texts(metadata.get("patterns"))])
-    constraint = mapping_at(availability, "constraint").get("detail")
+    constraint = mapping(availability.get("constraint")).get("detail")
     reason = _innermost(metadata.get("raw")) or ", ".join(refused[:10]) or _clean(constraint)
     return Failure(
         status=status,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from .codec import dump_json
+from .codec import dicts, dump_json
 from .reasoning import reasoning_items, replayed_details
 
 _SYSTEM_ROLES = ("system", "developer")
@@ -44,8 +44,12 @@ class Message(NamedTuple):
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing in it."""
-        has_media = any(part["type"] != "text" for part in _dicts(self.content))
-        return not (self.text or self.calls or self.details or has_media)
+        return not (self.text or self.calls or self.details or self.has_media)
+
+    @property
+    def has_media(self) -> bool:
+        """Whether there is more than text in the content."""
+        return any(part["type"] != "text" for part in dicts(self.content))
 
 
 def chat_messages(messages: object) -> list[dict[str, Any]]:
@@ -93,7 +97,7 @@ def responses_input(messages: object) -> tuple[str, list[dict[str, Any]]]:
 
 def has_cache_control(messages: object) -> bool:
     """Whether a message part carries its own `cache_control`, which only `/chat/completions` understands."""
-    parts = (part for message in _dicts(messages) for part in _dicts(message.get("content")))
+    parts = (part for message in dicts(messages) for part in dicts(message.get("content")))
     return any(isinstance(part.get("cache_control"), dict) for part in parts)
 
 
@@ -164,15 +168,15 @@ class _Conversation:
 def _split(message: Message) -> tuple[Message, list[Message]]:
     """A message with what its role can hold, and the rest."""
     held = _HOLDS.get(message.role)
-    rest = [part for part in _dicts(message.content) if held and part["type"] not in held]
+    rest = [part for part in dicts(message.content) if held and part["type"] not in held]
     if not rest:
         return message, []
-    kept = [part for part in _dicts(message.content) if part not in rest]
+    kept = [part for part in dicts(message.content) if part not in rest]
     return message._replace(content=kept or ""), [Message("user", rest)]
 
 
 def _iter_messages(messages: object) -> Iterator[Message]:
-    for message in _dicts(messages):
+    for message in dicts(messages):
         role = message.get("role")
         role = role if role in _KNOWN_ROLES else "user"
         content = message.get("content") or message.get("refusal")
@@ -189,7 +193,7 @@ def _iter_messages(messages: object) -> Iterator[Message]:
 
 def _calls_of(calls: object) -> Iterator[ToolCall]:
     """The calls of an assistant's message as they were given; the id may be missing."""
-    for call in _dicts(calls):
+    for call in dicts(calls):
         function, call_id = call.get("function"), call.get("id")
         name = function.get("name") if isinstance(function, dict) else None
         if isinstance(function, dict) and isinstance(name, str) and name:
@@ -201,8 +205,7 @@ def _calls_of(calls: object) -> Iterator[ToolCall]:
 def _assistant_items(message: Message) -> list[dict[str, Any]]:
     """Reasoning before the text and the calls that it led to."""
     items = reasoning_items(message.details)
-    has_media = any(part["type"] != "text" for part in _dicts(message.content))
-    content = _input_parts(message.content) if has_media else message.text
+    content = _input_parts(message.content) if message.has_media else message.text
     # Reasoning has to be followed by what it led to, even where that is nothing.
     if content or not message.calls:
         items.append({"type": "message", "role": "assistant", "content": content})
@@ -214,7 +217,7 @@ def _assistant_items(message: Message) -> list[dict[str, Any]]:
 
 
 def _input_parts(content: object) -> list[dict[str, Any]]:
-    parts = [_RESPONSES_PARTS[part["type"]](part) for part in _dicts(content)]
+    parts = [_RESPONSES_PARTS[part["type"]](part) for part in dicts(content)]
     return parts or [{"type": "input_text", "text": _text_of(content)}]
 
 
@@ -328,7 +331,3 @@ def _read_part(part: object) -> dict[str, Any] | None:
     if isinstance(part.get("prompt_cache_breakpoint"), dict):
         extras["prompt_cache_breakpoint"] = part["prompt_cache_breakpoint"]
     return {"type": "text", "text": text, **extras}
-
-
-def _dicts(values: object) -> Iterable[dict[str, Any]]:
-    return [value for value in values if isinstance(value, dict)] if isinstance(values, list) else ()

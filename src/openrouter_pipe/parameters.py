@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
 
 from .catalog import Model
+from .codec import texts
 
 Endpoint = Literal["responses", "chat_completions"]
 
@@ -150,8 +151,7 @@ def _object(value: object) -> object:
 
 
 def _list_of_texts(value: object) -> object:
-    texts = [text for text in value if isinstance(text, str)] if isinstance(value, list) else None
-    return texts or None
+    return list(texts(value)) or None
 
 
 def _without(value: Mapping[str, Any], *keys: str) -> dict[str, Any]:

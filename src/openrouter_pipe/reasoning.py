@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from .catalog import Model
+from .codec import dicts
 
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 # The keys of `reasoning` that say how much.
@@ -119,7 +120,7 @@ class DetailsCollector:
 
     def add_whole(self, details: object) -> str:
         """Take the details of an answer that was not streamed; returns their readable text."""
-        whole = [_sound(detail) for detail in filter(_is_detail, details if isinstance(details, list) else ())]
+        whole = [_sound(detail) for detail in filter(_is_detail, dicts(details))]
         self.append(whole)
         return "\n\n".join(filter(None, (detail.get("text") or detail.get("summary") for detail in whole)))
 
@@ -180,7 +181,7 @@ class DetailsCollector:
 def replayed_details(details: object) -> list[dict[str, Any]]:
     """The details of a message as they came from upstream: without what was added to keep them in Open WebUI."""
     replayed = []
-    for detail in filter(_is_detail, details if isinstance(details, list) else ()):
+    for detail in filter(_is_detail, dicts(details)):
         whole = {key: value for key, value in _sound(detail).items() if (key, value) != ("signature", _STAND_IN)}
         if all(isinstance(whole.get(key), str) for key in _REQUIRED.get(whole["type"], ())):
             replayed.append(whole)
@@ -278,5 +279,4 @@ def _put(item: dict[str, Any], detail: Mapping[str, Any]) -> None:
 
 
 def _texts_of(parts: object) -> list[str]:
-    texts = (part.get("text") for part in parts if isinstance(part, dict)) if isinstance(parts, list) else ()
-    return [text for text in texts if isinstance(text, str)]
+    return [text for part in dicts(parts) if isinstance(text := part.get("text"), str)]

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from .catalog import Model
+from .codec import mapping
 from .messages import chat_messages, has_cache_control, responses_input
 from .model_ref import ModelRef, is_preset_slug
 from .parameters import Endpoint, needs_chat, place_length, place_parameters, read_parameters
@@ -188,10 +189,9 @@ def _added_by_valves(
 ) -> dict[str, Any]:
     """What the valves add. A preset's own settings would be overridden, so with one only privacy and identity are sent."""
     added: dict[str, Any] = {}
-    own = asked.get("provider")
     provider = {
         **({} if with_preset else settings.provider),
-        **(own if isinstance(own, dict) else {}),
+        **mapping(asked.get("provider")),
         **settings.privacy,
     }
     if provider:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
-from .deltas import AnswerReader, ToolStatus, dicts_of, place_of
+from .codec import dicts
+from .deltas import AnswerReader, ToolStatus, place_of
 from .reasoning import DetailsCollector, details_of
 
 # `/responses` name → chat name. Source: OpenRouter's OpenAPI document, Usage and ChatUsage.
@@ -108,7 +109,7 @@ class ResponsesReader(AnswerReader):
         action = {**item, **action} if isinstance(action, dict) else item
         queries = action.get("queries")
         asked = [action.get("query"), *(queries if isinstance(queries, list) else ())]
-        found = [action.get("url"), *(source.get("url") for source in dicts_of(action, "sources"))]
+        found = [action.get("url"), *(source.get("url") for source in dicts(action.get("sources")))]
         status = ToolStatus(
             str(item.get("type")),
             next((query for query in asked if isinstance(query, str) and query), ""),
@@ -133,8 +134,8 @@ class ResponsesReader(AnswerReader):
         elif kind == "reasoning":
             self._reasoning_items[index] = dict(item)
         elif kind == "message":
-            for part in dicts_of(item, "content"):
-                for annotation in dicts_of(part, "annotations"):
+            for part in dicts(item.get("content")):
+                for annotation in dicts(part.get("annotations")):
                     self._add_annotation(annotation)
         elif _is_server_tool(item):
             self._note_tool(index, item, done=True)
@@ -159,7 +160,7 @@ class ResponsesReader(AnswerReader):
         if response.get("error") or response.get("status") == "failed":
             self._refuse(event)
             return
-        output = dicts_of(response, "output")
+        output = dicts(response.get("output"))
         if any(item.get("type") == "reasoning" for item in output):
             # The closing list is authoritative: ids and contents may differ from the streamed ones.
             self._reasoning_items.clear()
@@ -224,5 +225,5 @@ def _is_server_tool(item: Mapping[str, Any]) -> bool:
 
 
 def _part_texts(item: Mapping[str, Any], key: str) -> list[str]:
-    texts = [part.get("text") or part.get("refusal") for part in dicts_of(item, key)]
+    texts = [part.get("text") or part.get("refusal") for part in dicts(item.get(key))]
     return [text for text in texts if isinstance(text, str) and text]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from .codec import dicts
+
 # OpenRouter's server tools that exist on /responses only; all others, also future ones, are passed through.
 # Source: OpenRouter's OpenAPI document, ChatFunctionTool and ResponsesRequest.tools.
 _RESPONSES_ONLY = ("openrouter:apply_patch", "openrouter:shell", "openrouter:tool_search")
@@ -22,7 +24,7 @@ def chat_tools(tools: object) -> tuple[list[dict[str, Any]], list[str]]:
     """The definitions for /chat/completions, and the names of those that have no place there."""
     kept: list[dict[str, Any]] = []
     left_out: list[str] = []
-    for tool in _tools_of(tools):
+    for tool in dicts(tools):
         if function := _function_of(tool):
             kept.append({"type": "function", "function": function, **_extras(tool, _CHAT_EXTRAS)})
         elif _is_chat_server_tool(tool.get("type")):
@@ -36,7 +38,7 @@ def responses_tools(tools: object) -> tuple[list[dict[str, Any]], list[str]]:
     """The definitions for /responses, where a function is flat; and the names of those that make no sense."""
     kept: list[dict[str, Any]] = []
     left_out: list[str] = []
-    for tool in _tools_of(tools):
+    for tool in dicts(tools):
         kind = tool.get("type")
         if function := _function_of(tool):
             # `parameters` is required here, even where a function has none.
@@ -74,10 +76,6 @@ def _is_chat_server_tool(kind: object) -> bool:
 
 def _extras(tool: Mapping[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
     return {key: tool[key] for key in keys if tool.get(key) is not None}
-
-
-def _tools_of(tools: object) -> list[dict[str, Any]]:
-    return [tool for tool in tools if isinstance(tool, dict)] if isinstance(tools, list) else []
 
 
 def _function_of(tool: Mapping[str, Any]) -> dict[str, Any] | None:
