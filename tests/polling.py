@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -15,3 +16,12 @@ def eventually(look: Callable[[], T], limit_seconds: float = 10.0) -> T:
     while not (result := look()) and time.monotonic() < deadline:
         time.sleep(0.02)
     return result
+
+
+async def until(condition: Callable[[], bool], seconds: float = 2.0) -> float:
+    """Wait until it is so; how long it took. Fails after `seconds`."""
+    began = time.monotonic()
+    while not condition():
+        assert time.monotonic() - began < seconds, "it never came true"
+        await asyncio.sleep(0.002)
+    return time.monotonic() - began

@@ -8,12 +8,13 @@ import json
 import logging
 import time
 import warnings
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 import pytest_asyncio
+from polling import until
 from starlette.responses import StreamingResponse
 
 from openrouter_pipe import answer as answers
@@ -30,27 +31,9 @@ TEXT = "One two three four five six seven eight nine ten eleven twelve. ZwÃ¶lf ð
 LIMIT_SECONDS = 5
 
 
-@pytest.fixture(params=ENDPOINTS)
-def endpoint(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
 @pytest.fixture(params=[True, False], ids=["stream", "whole"])
 def streaming(request: pytest.FixtureRequest) -> bool:
     return bool(request.param)
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def shared_sandbox() -> AsyncIterator[Sandbox]:
-    async with Sandbox() as running:
-        yield running
-
-
-@pytest.fixture
-def sandbox(shared_sandbox: Sandbox) -> Sandbox:
-    shared_sandbox.rules.clear()
-    shared_sandbox.received.clear()
-    return shared_sandbox
 
 
 @pytest_asyncio.fixture(loop_scope="module")
@@ -90,15 +73,6 @@ async def nothing_is_left_behind(caplog: pytest.LogCaptureFixture) -> AsyncItera
 def left_tasks(before: set[asyncio.Task[Any]]) -> list[asyncio.Task[Any]]:
     """Tasks of the pipe; the sandbox's own are the server's business."""
     return [task for task in asyncio.all_tasks() - before if "openrouter_pipe" in str(task.get_coro())]
-
-
-async def until(condition: Callable[[], bool], seconds: float = 2.0) -> float:
-    """Wait until it is so; how long it took. Fails after `seconds`."""
-    began = time.monotonic()
-    while not condition():
-        assert time.monotonic() - began < seconds, "it never came true"
-        await asyncio.sleep(0.005)
-    return time.monotonic() - began
 
 
 def valves(sandbox: Sandbox, endpoint: str, **more: object) -> Valves:

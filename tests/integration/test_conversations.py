@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
 import pytest_asyncio
 from host_model import HostModel
+from polling import until
 from starlette.responses import StreamingResponse
 
 from openrouter_pipe.pipe import Pipe
@@ -19,7 +19,6 @@ from openrouter_sandbox import Answer, Rule, Sandbox, ToolCall
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-ENDPOINTS = ("responses", "chat_completions")
 PIXEL = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 JPEG = "data:image/jpeg;base64,/9j/4AAQSkZJRgABAQ=="
 TEXT = "The answer is 42. Zwölf 😀!"
@@ -31,24 +30,6 @@ CITED = {"url": "https://a.example/x", "title": "A", "content": "…", "start_in
 ALSO = {"url": "https://b.example", "title": "", "start_index": 4, "end_index": 5}
 PRIVATE = "The provider keeps this reasoning private."
 Json = dict[str, Any]
-
-
-@pytest.fixture(params=ENDPOINTS)
-def endpoint(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def shared_sandbox() -> AsyncIterator[Sandbox]:
-    async with Sandbox() as running:
-        yield running
-
-
-@pytest.fixture
-def sandbox(shared_sandbox: Sandbox) -> Sandbox:
-    shared_sandbox.rules.clear()
-    shared_sandbox.received.clear()
-    return shared_sandbox
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -68,15 +49,6 @@ def pipe(shared_pipe: Pipe, sandbox: Sandbox, endpoint: str) -> Pipe:
 
 def valves(sandbox: Sandbox, endpoint: str, **more: object) -> Valves:
     return Valves(API_KEY="sk-or-v1-x", BASE_URL=sandbox.base_url, ENDPOINT=endpoint, STREAM_INTERVAL_MS=0, **more)
-
-
-async def until(condition: Callable[[], bool], seconds: float = 2.0) -> float:
-    """Wait until it is so; how long it took."""
-    began = time.monotonic()
-    while not condition():
-        assert time.monotonic() - began < seconds, "it never came true"
-        await asyncio.sleep(0.002)
-    return time.monotonic() - began
 
 
 def asked(model: str, messages: list[Json] | None = None, **body: Any) -> Json:
