@@ -31,7 +31,7 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 from urllib.parse import quote
 import aiohttp
 from pydantic import BaseModel, Field, ModelWrapValidatorHandler, PrivateAttr, ValidationError
@@ -2907,7 +2907,7 @@ def _part_texts(item: Mapping[str, Any], key: str) -> list[str]:
 
 
 # ===== settings.py =====
-# The valves an admin sets, and the frozen `Settings` that one request runs with.
+# The valves that an admin and each user set, and the frozen `Settings` that one request runs with.
 
 _DEFAULT_BASE_URL = "https://openrouter.ai/api/v1"
 # No user name or password: they would be sent in the header that carries the key.
@@ -2916,12 +2916,45 @@ _KEY = re.compile(r"[\x21-\x7e]{1,1000}")
 _HEADER_TEXT = re.compile(r"[\x20-\x7e]{1,500}")
 _NOT_ASCII = "only plain ASCII letters and signs can be sent"
 _LONGEST_WAIT_SECONDS = 86_400
+# What of the admin's valves a user's own ones replace.
+_USERS_CHOICE = ("API_KEY", "REASONING_EFFORT", "PROVIDER_SORT", "DATA_COLLECTION", "COST_DISPLAY")
+
+_DEFAULT_ICON_URL = "https://unpkg.com/@lobehub/icons-static-png@latest/light/{name}.png"
 
 Filter = Literal["all", "only", "exclude"]
+Effort = Literal["default", "none", "minimal", "low", "medium", "high", "xhigh", "max"]
+Sort = Literal["default", "price", "throughput", "latency"]
 
 
-class Valves(BaseModel):
-    """The admin's settings. A value that does not fit counts as its default and is reported: a chat must go on."""
+class _Tolerant(BaseModel):
+    """Valves in which a value that does not fit counts as its default and is reported: a chat must go on."""
+
+    _rejected: dict[str, str] = PrivateAttr(default_factory=dict)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _replace_unusable(cls, data: object, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        # Open WebUI builds the valves before every list and every chat; if that raised, the pipe would be dead.
+        try:
+            return handler(data)
+        except ValidationError as error:
+            if not isinstance(data, dict):
+                raise
+            rejected = {str(detail["loc"][0]): str(detail["msg"]) for detail in error.errors() if detail["loc"]}
+            valves = handler({key: value for key, value in data.items() if key not in rejected})
+            valves._rejected.update(rejected)
+            return valves
+
+    def problems(self) -> tuple[Problem, ...]:
+        """What was wrong with the stored values."""
+        return tuple(
+            Problem(valve, "", f"the stored value does not fit ({why})", "the default is used")
+            for valve, why in self._rejected.items()
+        )
+
+
+class Valves(_Tolerant):
+    """The admin's settings."""
 
     # --- Connection
     API_KEY: str = Field(
@@ -2969,7 +3002,29 @@ class Valves(BaseModel):
         3600,
         description="How old the list of models may grow before it is fetched again in the background, e.g. `3600`.",
     )
+    NEW_MODEL_ACCESS: Literal["admins", "public"] = Field(
+        "admins",
+        description="Who sees a model that is new: only `admins`, until one grants it to others, or everybody (`public`). "
+        "Models that are there already keep their access.",
+    )
+    MODEL_ICONS: Literal["brand", "monogram", "off"] = Field(
+        "brand",
+        description="The models' pictures. `brand`: the logo of the maker, fetched once by the server. "
+        "`monogram`: its initials, drawn here.",
+    )
+    ICON_URL: str = Field(
+        _DEFAULT_ICON_URL,
+        description=f"Where the logos come from, `{{name}}` being the maker's, e.g. `{_DEFAULT_ICON_URL}`.",
+    )
+    UPDATE_MODEL_METADATA: bool = Field(
+        True,
+        description="Keep name, description, icon, tags and abilities of the models up to date in Open WebUI. "
+        "What an admin has changed stays. Off: nothing is written, and only admins see the models.",
+    )
     NAME_PREFIX: str = Field("", description="Text in front of every model's name, e.g. `OR: `.")
+    STATUS_MODEL: bool = Field(
+        True, description="List `OpenRouter: Status` for admins: a model that answers with the state of this pipe."
+    )
 
     # --- Requests
     ENDPOINT: Literal["auto", "responses", "chat_completions"] = Field(
@@ -2982,11 +3037,11 @@ class Valves(BaseModel):
         description="Let models think before they answer. Off: no reasoning, and where a model cannot do without, "
         "as little as possible and not shown.",
     )
-    REASONING_EFFORT: Literal["default", "none", "minimal", "low", "medium", "high", "xhigh", "max"] = Field(
+    REASONING_EFFORT: Effort = Field(
         "default",
         description="How much models think, unless the chat says otherwise. `default`: as the model does by itself.",
     )
-    PROVIDER_SORT: Literal["default", "price", "throughput", "latency"] = Field(
+    PROVIDER_SORT: Sort = Field(
         "default", description="How OpenRouter orders the providers of a model, e.g. `price`: the cheapest first."
     )
     PROVIDER_ORDER: str = Field("", description="Providers to try first, in order, e.g. `anthropic, amazon-bedrock`.")
@@ -3010,39 +3065,56 @@ class Valves(BaseModel):
         "default",
         description="Shorten the middle of a conversation that is too long. `default`: OpenRouter's own rule.",
     )
+    DIRECT_FILES: Literal["off", "supported"] = Field(
+        "off",
+        description="`supported`: PDFs, audio and video of a chat go straight to models that take them, "
+        "instead of through Open WebUI's retrieval.",
+    )
     SEND_USER_ID: bool = Field(
         False,
         description="Send a pseudonym of the user (never the name or the id), so that OpenRouter can tell users apart.",
     )
 
     # --- Display
+    COST_DISPLAY: Literal["status", "off"] = Field(
+        "status", description="`status`: a line with cost, tokens, speed and provider under each answer. `off`: none."
+    )
     STREAM_INTERVAL_MS: int = Field(
         25,
         description="The least time between two updates of a streamed answer, in milliseconds. `0`: every one at once.",
     )
 
-    _rejected: dict[str, str] = PrivateAttr(default_factory=dict)
 
-    @model_validator(mode="wrap")
-    @classmethod
-    def _replace_unusable(cls, data: object, handler: ModelWrapValidatorHandler[Valves]) -> Valves:
-        # Open WebUI builds the valves before every list and every chat; if that raised, the pipe would be dead.
-        try:
-            return handler(data)
-        except ValidationError as error:
-            if not isinstance(data, dict):
-                raise
-            rejected = {str(detail["loc"][0]): str(detail["msg"]) for detail in error.errors() if detail["loc"]}
-            valves = handler({key: value for key, value in data.items() if key not in rejected})
-            valves._rejected.update(rejected)
-            return valves
+class UserValves(_Tolerant):
+    """What each user may set for their own chats. Privacy can only be tightened."""
 
-    def problems(self) -> tuple[Problem, ...]:
-        """What was wrong with the stored values."""
-        return tuple(
-            Problem(valve, "", f"the stored value does not fit ({why})", "the default is used")
-            for valve, why in self._rejected.items()
+    API_KEY: str = Field(
+        "",
+        description="Your own OpenRouter key, e.g. `sk-or-v1-…`: your chats are then paid by your account.",
+        json_schema_extra={"input": {"type": "password"}},
+    )
+    PREFERRED_VARIANT: Literal["none", "nitro", "floor", "exacto", "online", "free", "thinking", "extended", "beta"] = (
+        Field(
+            "none",
+            description="A variant for models that have none, e.g. `nitro`: the fastest provider, `floor`: the cheapest. "
+            "`free` and those after it count only where the model has that variant.",
         )
+    )
+    REASONING_EFFORT: Effort = Field("default", description="How much models think, e.g. `low`.")
+    PROVIDER_SORT: Sort = Field("default", description="Which provider of a model comes first, e.g. `throughput`.")
+    DATA_COLLECTION: Literal["default", "deny"] = Field(
+        "default", description="`deny`: only providers that do not store or train on what you send."
+    )
+    ZDR: bool = Field(False, description="Only endpoints with zero data retention.")
+    COST_DISPLAY: Literal["default", "status", "off"] = Field(
+        "default", description="`status`: a line with cost, tokens and provider under each answer. `off`: none."
+    )
+
+    def over(self, valves: Valves) -> Valves:
+        """The valves that this user's chats run with."""
+        own = {name: getattr(self, name).strip() for name in _USERS_CHOICE}
+        changes = {name: value for name, value in own.items() if value not in ("", "default")}
+        return valves.model_copy(update=changes | ({"ZDR": "enforce"} if self.ZDR else {}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -3057,7 +3129,12 @@ class Settings:
     app_title: str
     publishing: Publishing
     refresh_seconds: int
+    new_model_access: str
+    model_icons: str
+    icon_url: str
+    update_model_metadata: bool
     name_prefix: str
+    status_model: bool
     endpoint: str
     enable_reasoning: bool
     reasoning_effort: str
@@ -3066,7 +3143,9 @@ class Settings:
     fallback_models: tuple[str, ...]
     prompt_caching: bool
     context_compression: str
+    direct_files: bool
     send_user_id: bool
+    shows_cost: bool
     stream_interval: float
     problems: tuple[Problem, ...]
 
@@ -3089,7 +3168,12 @@ class Settings:
                 valves.ZDR != "off",
             ),
             refresh_seconds=_between(60, valves.MODEL_CATALOG_REFRESH_SECONDS),
+            new_model_access=valves.NEW_MODEL_ACCESS,
+            model_icons=valves.MODEL_ICONS,
+            icon_url=_matching("ICON_URL", valves.ICON_URL, _URL, "not an address of pictures", problems),
+            update_model_metadata=valves.UPDATE_MODEL_METADATA,
             name_prefix="".join(char for char in valves.NAME_PREFIX[:100] if char.isprintable()),
+            status_model=valves.STATUS_MODEL,
             endpoint=valves.ENDPOINT,
             enable_reasoning=valves.ENABLE_REASONING,
             reasoning_effort=valves.REASONING_EFFORT,
@@ -3098,7 +3182,9 @@ class Settings:
             fallback_models=_words("FALLBACK_MODELS", valves.FALLBACK_MODELS, problems),
             prompt_caching=valves.PROMPT_CACHING,
             context_compression=valves.CONTEXT_COMPRESSION,
+            direct_files=valves.DIRECT_FILES != "off",
             send_user_id=valves.SEND_USER_ID,
+            shows_cost=valves.COST_DISPLAY != "off",
             stream_interval=_between(0, valves.STREAM_INTERVAL_MS, 10_000) / 1000,
             problems=tuple(problems),
         )

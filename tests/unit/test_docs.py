@@ -7,26 +7,40 @@ from pathlib import Path
 
 import pytest
 
-from openrouter_pipe.settings import Valves
+from openrouter_pipe.settings import UserValves, Valves
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 ROW = re.compile(r"^\| `([A-Z_]+)` \| (.*?) ?\| ", re.MULTILINE)
 
 
-def valve_rows() -> dict[str, str]:
-    return dict(ROW.findall((ROOT / "docs" / "valves.md").read_text(encoding="utf-8")))
+FORMS = {"admin": Valves, "user": UserValves}
 
 
-def test_the_page_has_exactly_the_valves_in_their_order() -> None:
-    assert list(valve_rows()) == list(Valves.model_fields)
+def valve_rows(form: str) -> dict[str, str]:
+    page = (ROOT / "docs" / "valves.md").read_text(encoding="utf-8")
+    admins, _, users = page.partition("## User valves")
+    return dict(ROW.findall({"admin": admins, "user": users}[form]))
 
 
-@pytest.mark.parametrize("name", [name for name, field in Valves.model_fields.items() if not field.default_factory])
-def test_the_page_tells_the_default(name: str) -> None:
-    default = Valves.model_fields[name].default
+@pytest.mark.parametrize("form", FORMS)
+def test_the_page_has_exactly_the_valves_in_their_order(form: str) -> None:
+    assert list(valve_rows(form)) == list(FORMS[form].model_fields)
+
+
+@pytest.mark.parametrize(
+    ("form", "name"),
+    [
+        (form, name)
+        for form, valves in FORMS.items()
+        for name, field in valves.model_fields.items()
+        if not field.default_factory
+    ],
+)
+def test_the_page_tells_the_default(form: str, name: str) -> None:
+    default = FORMS[form].model_fields[name].default
     words = {"True": "on", "False": "off", "": ""}
-    assert valve_rows()[name] == words.get(str(default), f"`{default}`")
+    assert valve_rows(form)[name] == words.get(str(default), f"`{default}`")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -37,7 +51,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 def test_every_valve_that_a_page_names_exists() -> None:
-    known = set(Valves.model_fields)
+    known = {*Valves.model_fields, *UserValves.model_fields}
     environment = {"OPENROUTER_API_KEY", "OPENROUTER_API_BASE_URL", "DATA_DIR", "HTTPS_PROXY", "GLOBAL_LOG_LEVEL"}
     for page in PAGES:
         if page.name in ("development.md", "sandbox.md"):
