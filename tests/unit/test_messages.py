@@ -93,13 +93,12 @@ def test_a_system_message_alone_is_input_since_a_request_without_input_is_refuse
 
 # Odd content, and the text that both endpoints must still get.
 ODD: list[tuple[object, str]] = [
-    (["plain", " text"], "plain|text"),
     ([{"type": "input_text", "text": "from an API client"}], "from an API client"),
     ([{"type": "output_text", "text": "a"}, {"type": "text", "text": "b"}], "a|b"),
     ([{"type": "mystery", "text": "kept"}, {"type": "mystery", "data": 1}], "kept"),
     ([{"text": "no type"}], "no type"),
     ([{"type": ["list"], "text": "odd type"}], "odd type"),
-    ([{"type": "text", "text": None}, {"type": "text"}, None, 5, "kept"], "kept"),
+    ([{"type": "text", "text": None}, {"type": "text"}, None, 5, {"text": "kept"}], "kept"),
     ([], ""),
     (None, ""),
     (5, ""),
@@ -131,9 +130,9 @@ def test_an_odd_role_keeps_its_text_as_the_users(role: object) -> None:
 
 
 @pytest.mark.parametrize("messages", [None, [], "text", {"role": "user"}, [None, 5, "x"]])
-def test_no_messages(messages: object) -> None:
-    assert chat_messages(messages) == []
-    assert responses_input(messages) == ("", [])
+def test_without_a_message_the_users_is_empty_since_a_request_without_any_is_refused(messages: object) -> None:
+    assert chat_messages(messages) == [{"role": "user", "content": ""}]
+    assert responses_input(messages) == ("", [{"type": "message", "role": "user", "content": [said("")]}])
 
 
 def test_open_webuis_own_fields_are_not_sent() -> None:
@@ -161,7 +160,6 @@ def test_cache_control_in_a_part_is_seen_and_kept_on_chat(role: str) -> None:
 
 # --- Parts that come in another form, or half
 
-PDF = "data:application/pdf;base64,AA=="
 LINK = "https://x.test/a"
 Part = dict[str, Any]
 # (part, as /chat/completions takes it, as /responses takes it)
@@ -172,17 +170,7 @@ OTHER_FORMS: list[tuple[Part, Part, Part]] = [
         {"type": "input_image", "image_url": PIXEL, "detail": "auto"},
     ),
     (
-        {"type": "input_image", "image_url": PIXEL, "detail": "low"},
-        {"type": "image_url", "image_url": {"url": PIXEL, "detail": "low"}},
-        {"type": "input_image", "image_url": PIXEL, "detail": "low"},
-    ),
-    (
         {"type": "image_url", "image_url": LINK},
-        {"type": "image_url", "image_url": {"url": LINK}},
-        {"type": "input_image", "image_url": LINK, "detail": "auto"},
-    ),
-    (
-        {"type": "image_url", "image_url": {"url": LINK, "detail": "immense", "id": 5}},
         {"type": "image_url", "image_url": {"url": LINK}},
         {"type": "input_image", "image_url": LINK, "detail": "auto"},
     ),
@@ -193,31 +181,15 @@ OTHER_FORMS: list[tuple[Part, Part, Part]] = [
         {"type": "input_file", "filename": "a.pdf", "file_url": LINK},
     ),
     (
-        {"type": "input_file", "filename": "a.pdf", "file_url": LINK},
-        {"type": "file", "file": {"filename": "a.pdf", "file_data": LINK}},
-        {"type": "input_file", "filename": "a.pdf", "file_url": LINK},
-    ),
-    (
-        {"type": "input_file", "filename": "a.pdf", "file_data": PDF},
-        {"type": "file", "file": {"filename": "a.pdf", "file_data": PDF}},
-        {"type": "input_file", "filename": "a.pdf", "file_data": PDF},
-    ),
-    (
-        {"type": "file", "file": {"file_id": "f_1", "filename": None}},
+        {"type": "file", "file": {"file_id": "f_1"}},
         {"type": "file", "file": {"file_id": "f_1"}},
         {"type": "input_file", "file_id": "f_1"},
-    ),
-    (
-        {"type": "input_video", "video_url": LINK},
-        {"type": "video_url", "video_url": {"url": LINK}},
-        {"type": "input_video", "video_url": LINK},
     ),
     (
         {"type": "text", "text": "Hi", "prompt_cache_breakpoint": {"mode": "explicit"}, "id": 5},
         {"type": "text", "text": "Hi", "prompt_cache_breakpoint": {"mode": "explicit"}},
         {**said("Hi"), "prompt_cache_breakpoint": {"mode": "explicit"}},
     ),
-    ({"type": "refusal", "refusal": "No."}, {"type": "text", "text": "No."}, said("No.")),
     # The picture makes no sense, the text does.
     ({"type": "image_url", "image_url": None, "text": "a cat"}, {"type": "text", "text": "a cat"}, said("a cat")),
 ]
@@ -232,12 +204,11 @@ def test_parts_in_another_form(part: Part, on_chat: Part, on_responses: Part) ->
 
 HALF_VALID: list[Part] = [
     *({"type": kind} for kind in ("image_url", "input_image", "file", "input_file", "input_audio", "video_url")),
-    *({"type": "image_url", "image_url": odd} for odd in (None, "", 5, [], {}, {"url": None}, {"url": ["x"]})),
+    *({"type": "image_url", "image_url": odd} for odd in (None, 5, [], {}, {"url": None}, {"url": ["x"]})),
     *({"type": "file", "file": odd} for odd in (None, "x", [], {}, {"filename": "a.pdf"}, {"file_data": 5})),
     *({"type": "input_audio", "input_audio": odd} for odd in (None, "x", {}, {"data": "AA=="}, {"format": "mp3"})),
-    *({"type": "video_url", "video_url": odd} for odd in (None, 5, {}, {"url": ""})),
+    *({"type": "video_url", "video_url": odd} for odd in (None, 5, {}, {"url": None})),
     {"type": "text", "text": ""},
-    {"type": "refusal", "refusal": None},
 ]
 
 
@@ -326,6 +297,7 @@ def rounds_of_items(messages: list[Part]) -> list[tuple[str, str]]:
 
 INTERRUPTED = "There is no result: the call was interrupted."
 THOUGHT = [{"type": "reasoning.text", "text": "Hm", "id": "rs_1", "index": 0}]
+VIDEO = {"type": "video_url", "video_url": {"url": LINK}}
 NEXT = {"role": "user", "content": "Next"}
 CONVERSATIONS: dict[str, tuple[list[Part], list[tuple[str, str]]]] = {
     "one call": ([called(("1", "a")), result("1", "A")], [("call", "a"), ("tool", "a=A")]),
@@ -340,11 +312,6 @@ CONVERSATIONS: dict[str, tuple[list[Part], list[tuple[str, str]]]] = {
         [("call", "a"), ("call", "b"), ("tool", "b=B"), ("tool", f"a={INTERRUPTED}")],
     ),
     "a result without a call": ([NEXT, result("9", "R")], [("user", "Next"), ("user", "R")]),
-    "an empty result without a call": ([NEXT, result("9", "")], [("user", "Next")]),
-    "a stray result in between": (
-        [called(("1", "a"), ("2", "b")), result("1", "A"), result("9", "R"), result("2", "B")],
-        [("call", "a"), ("call", "b"), ("tool", "a=A"), ("tool", "b=B"), ("user", "R")],
-    ),
     "two results of one call": (
         [called(("1", "a")), result("1", "A"), result("1", "again")],
         [("call", "a"), ("tool", "a=A"), ("user", "again")],
@@ -369,14 +336,6 @@ CONVERSATIONS: dict[str, tuple[list[Part], list[tuple[str, str]]]] = {
         [called(("", "a")), result("", "A"), called(("", "b")), result("", "B")],
         [("call", "a"), ("tool", "a=A"), ("call", "b"), ("tool", "b=B")],
     ),
-    "an id that a made-up one could have": (
-        [called(("", "a"), ("call_0", "b"), ("call_1", "c")), result("call_1", "C"), result("call_0", "B")],
-        [("call", "a"), ("call", "b"), ("call", "c"), ("tool", "c=C"), ("tool", "b=B"), ("tool", f"a={INTERRUPTED}")],
-    ),
-    "results with an id for calls without": (
-        [called(("", "a"), ("2", "b")), result("x", "A"), result("2", "B")],
-        [("call", "a"), ("call", "b"), ("tool", "a=A"), ("tool", "b=B")],
-    ),
     "calls that make no sense": (
         [
             {"role": "assistant", "content": "Hm", "tool_calls": [None, {}, {"id": "1", "function": {"name": ""}}]},
@@ -392,30 +351,13 @@ CONVERSATIONS: dict[str, tuple[list[Part], list[tuple[str, str]]]] = {
         ],
         [("call", "a"), ("tool", "a=image_url")],
     ),
-    "what a result cannot hold follows as the user's": (
+    "only the user can show everything": (
         [
-            called(("1", "a"), ("2", "b")),
-            result("1", [{"type": "text", "text": "A"}, {"type": "video_url", "video_url": {"url": LINK}}]),
-            result("2", "B"),
-            NEXT,
+            *({"role": role, "content": [{"type": "text", "text": "A"}, VIDEO]} for role in ("system", "assistant")),
+            called(("1", "a")),
+            result("1", [VIDEO, {"type": "text", "text": "A"}]),
         ],
-        [*(("call", name) for name in "ab"), ("tool", "a=A"), ("tool", "b=B"), ("user", "video_url"), ("user", "Next")],
-    ),
-    "what instructions cannot hold follows as the user's": (
-        [
-            {"role": "system", "content": [{"type": "text", "text": "S"}, {"type": "image_url", "image_url": PIXEL}]},
-            NEXT,
-        ],
-        [("system", "S"), ("user", "image_url"), ("user", "Next")],
-    ),
-    "pictures of an assistant": (
-        [
-            {
-                "role": "assistant",
-                "content": [{"type": "text", "text": "Look"}, {"type": "input_image", "image_url": LINK}],
-            }
-        ],
-        [("assistant", "Look|image_url")],
+        [("system", "A"), ("assistant", "A"), ("call", "a"), ("tool", "a=A")],
     ),
     "a refusal": (
         [{"role": "assistant", "content": None, "refusal": "No."}, NEXT],
@@ -509,14 +451,11 @@ ODD_MESSAGES = st.fixed_dictionaries(
 @given(st.lists(ODD_MESSAGES | ODDITIES, max_size=5))
 def test_whatever_comes_in_makes_whole_rounds(messages: list[Any]) -> None:
     rounds(messages)
-    if any(isinstance(message, dict) for message in messages):
-        check_schema("ChatRequest", {"model": "a/b", "messages": chat_messages(messages)})
-        check_schema("ResponsesRequest", {"model": "a/b", "input": responses_input(messages)[1]})
+    check_schema("ChatRequest", {"model": "a/b", "messages": chat_messages(messages)})
+    check_schema("ResponsesRequest", {"model": "a/b", "input": responses_input(messages)[1]})
 
 
 def test_an_id_that_is_used_once_is_kept() -> None:
     # Reasoning may refer to it.
     messages = [called(("", "a"), ("call_0", "b"), ("call_1", "c")), result("call_0", "B")]
     assert [call["id"] for call in chat_messages(messages)[0]["tool_calls"]][1:] == ["call_0", "call_1"]
-    later = [called(("", "a")), result("", "A"), called(("call_0", "b")), result("call_0", "B")]
-    assert chat_messages(later)[2]["tool_calls"][0]["id"] == "call_0"
