@@ -143,6 +143,29 @@ def test_what_only_the_message_tells(status: int, message: str, parts: tuple[str
     assert all(part in said for part in parts), said
 
 
+@pytest.mark.parametrize("said", [True, False, None, "yes", 1])
+def test_whether_upstream_says_that_a_retry_may_help(said: object) -> None:
+    failure = read_failure(404, error(404, availability={"code": "no_endpoints", "retryable": said}))
+    assert failure.retryable is (said if isinstance(said, bool) else None)
+    assert read_failure(404, error(404)).retryable is None
+
+
+@pytest.mark.parametrize(
+    ("said", "seconds"),
+    [
+        ({"availability": {"retry_after": 20}}, 20.0),
+        ({"metadata": {"retry_after": 1.5}}, 1.5),
+        ({"metadata": {"retry_after_seconds": 7}}, 7.0),
+        ({"availability": {"retry_after": 20}, "metadata": {"retry_after": 7}}, 20.0),
+        ({"availability": {"retry_after": 0}}, 0.0),
+        *(({"availability": {"retry_after": odd}}, None) for odd in (None, "soon", -1, float("nan"), 10**30, [5])),
+        ({}, None),
+    ],
+)
+def test_after_how_many_seconds_upstream_says_that_a_retry_may_help(said: dict[str, Any], seconds: float) -> None:
+    assert read_failure(429, error(429, **said)).retry_after == seconds
+
+
 # --- The provider's own reason
 
 
@@ -158,8 +181,6 @@ def test_what_only_the_message_tells(status: int, message: str, parts: tuple[str
         '{"detail": [{"loc": ["body"], "msg": "Slow down, please."}]}',
         '[{"error": {"code": 429, "message": "Slow down, please."}}]',
         '{"error": {"message": "{\\"error\\": {\\"message\\": \\"Slow down, please.\\"}}"}}',
-        'data: {"error": {"message": "Slow down, please."}}',
-        '{"errors": [{"message": "Slow down, please."}]}',
         {"error": {"message": "Slow down, please."}},
     ],
     ids=str,
@@ -203,15 +224,15 @@ def test_the_same_words_are_not_said_twice() -> None:
         (
             502,
             b"<html><head><title>502 Bad\n Gateway</title></head><body><h1>x</h1></body></html>",
-            ("502 Bad Gateway",),
+            ("web page",),
         ),
         (503, b"<!DOCTYPE html><html lang=en>no title", ("web page",)),
-        (404, b"<html><title>Not Found</title></html>", ("BASE_URL", "Not Found")),
-        (200, b"<html><title>Welcome</title></html>", ("BASE_URL", "Welcome")),
+        (404, b"<html><title>Not Found</title></html>", ("BASE_URL", "web page")),
+        (200, b"<html><title>Welcome</title></html>", ("BASE_URL", "web page")),
         (200, b"\x00\x01\xff\xfe garbage", ("BASE_URL",)),
         (500, b"\x00\x01\xff\xfe garbage", ("internal error",)),
         (500, b"upstream connect error", ("upstream connect error",)),
-        (429, b'{"error": {"mess', ("rate-limiting", "cannot be read")),
+        (429, b'{"error": {"mess', ("rate-limiting",)),
         (429, b"[]", ("rate-limiting",)),
         (429, b'[{"error": {"message": "Slow down"}}]', ("Slow down",)),
         (429, b'"Slow down"', ("Slow down",)),
@@ -284,7 +305,6 @@ PLACES = {
     "provider": lambda text: error(500, "x", metadata={"provider_name": text}),
     "fallbacks": lambda text: error(404, "x", availability={"code": "no_endpoints", "fallback_models": [text]}),
     "constraint": lambda text: error(404, "x", availability={"constraint": {"detail": text}}),
-    "title": lambda text: f"<html><title>{text}</title></html>".encode(),
     "broken JSON": lambda text: json.dumps(error(500, text)).encode()[:-2],
 }
 
@@ -297,7 +317,7 @@ def test_what_must_never_be_shown_is_not(place: str, planted: str) -> None:
     assert not any(leak in said for leak in LEAKS), said
 
 
-@pytest.mark.parametrize("planted", [*PLANTED[:7], PLANTED[-1]])
+@pytest.mark.parametrize("planted", PLANTED)
 def test_no_error_of_the_pipe_itself_shows_a_key(planted: str) -> None:
     assert not any(leak in str(PipeError(f"Bad luck {planted} indeed")) for leak in LEAKS)
 
