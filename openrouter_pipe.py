@@ -27,7 +27,7 @@ import time
 import uuid
 import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import takewhile
@@ -634,14 +634,12 @@ def _is_number(price: object) -> bool:
 
 _MAX_LENGTH = 500
 _MAX_BODY = 1_000_000
-# What looks like a key by itself: of OpenRouter and of providers, in a header, JSON web tokens.
-_KEY_SHAPES = r"""\b(?:sk|pk|rk|gsk|xai|hf|ghp)[-_][\w-]{6,}|\bAIza[\w-]{20,}
-    |\bBearer\s+[^\s"',;}]{8,}|\bBasic\s+[\w+/]{12,}=*|\beyJ[\w-]+\.[\w.-]+"""
-_KEYS = re.compile(_KEY_SHAPES, re.IGNORECASE | re.VERBOSE)
-# In what others wrote, also a value with a digit in it behind a telling name.
+# What looks like a key by itself (of OpenRouter, of providers, in a header, a JSON web token), and a value with a digit in
+# it behind a telling name.
 _SECRETS = re.compile(
-    _KEY_SHAPES
-    + r"""|\b(?:[\w-]*authorization|x-[\w-]*key|api[-_ ]?key(?:\ provided)?|(?:set-)?cookie|\w*secret|\w*token|\w*password)
+    r"""\b(?:sk|pk|rk|gsk|xai|hf|ghp)[-_][\w-]{6,}|\bAIza[\w-]{20,}
+    |\bBearer\s+[^\s"',;}]{8,}|\bBasic\s+[\w+/]{12,}=*|\beyJ[\w-]+\.[\w.-]+
+    |\b(?:[\w-]*authorization|x-[\w-]*key|api[-_ ]?key(?:\ provided)?|(?:set-)?cookie|\w*secret|\w*token|\w*password)
     ["']?\s*[:=]\s*["']?(?:\w+\s+)?(?=[^\s"',;}]*\d)[^\s"',;}]{8,}""",
     re.IGNORECASE | re.VERBOSE,
 )
@@ -671,7 +669,10 @@ class BrokenAnswerError(PipeError):
 
 
 class Failure(NamedTuple):
-    """An error as the upstream told it: the status that it means (0: unknown), and its `kind` in words."""
+    """An error as the upstream told it: the status that it means (0: unknown), and its `kind` in words.
+
+    `retryable` and `retry_after` (seconds) are None where nothing was said of it.
+    """
 
     status: int = 0
     message: str = ""
@@ -679,6 +680,8 @@ class Failure(NamedTuple):
     provider: str = ""
     kind: str = ""
     fallback_models: tuple[str, ...] = ()
+    retryable: bool | None = None
+    retry_after: float | None = None
 
 
 class UpstreamError(PipeError):
@@ -756,7 +759,8 @@ _CODES = {
     529: "provider_overloaded overloaded_error overloaded",
 }
 _STATUSES = {code: status for status, codes in _CODES.items() for code in codes.split()}
-_ERROR_KEYS = ("message", "detail", "msg", "error", "errors", "error_description", "title")
+# Where a message stands, the telling places first.
+_ERROR_KEYS = ("message", "detail", "msg", "error")
 
 
 def read_failure(status: int, body: object) -> Failure:
@@ -764,19 +768,18 @@ def read_failure(status: int, body: object) -> Failure:
 
     Source: OpenRouter docs, api_reference/errors-and-debugging. `code` may be a number or text, `metadata.raw` JSON or text.
     """
-    if is_document := isinstance(body, (bytes, bytearray)):
-        content = bytes(body[:_MAX_BODY])
+    if isinstance(body, bytes):
+        content = body[:_MAX_BODY]
         try:
             body = parse_json(content)
         except ValueError:
             return _failure_of_text(_status_of(status), content.decode("utf-8", "replace"))
+        if status < 400 and not mapping(body).keys() & set(_ERROR_KEYS):
+            return Failure(kind="not_an_api")
     body = body[0] if isinstance(body, list) and body else body
-    if is_document and status < 400 and not (isinstance(body, dict) and body.keys() & set(_ERROR_KEYS)):
-        return Failure(kind="not_an_api")
     error = body.get("error") or body if isinstance(body, dict) else body
     message = _innermost(error)
-    if not isinstance(error, dict):
-        return Failure(_status_of(status), message)
+    error = mapping(error)
     metadata, availability = mapping(error.get("metadata")), mapping(error.get("availability"))
     kinds = [*map(availability.get, ("code", "error_type")), metadata.get("error_type")]
     kinds += map(error.get, ("error_type", "code", "type"))
@@ -786,6 +789,8 @@ def read_failure(status: int, body: object) -> Failure:
     refused = _cleaned([*texts(metadata.get("reasons")), *texts(metadata.get("patterns"))])
     constraint = mapping(availability.get("constraint")).get("detail")
     reason = _innermost(metadata.get("raw")) or ", ".join(refused[:10]) or _clean(constraint)
+    retryable = availability.get("retryable")
+    waits = (availability.get("retry_after"), *map(metadata.get, ("retry_after", "retry_after_seconds")))
     return Failure(
         status=status,
         message=message,
@@ -793,6 +798,8 @@ def read_failure(status: int, body: object) -> Failure:
         provider=_clean(metadata.get("provider_name"))[:60],
         kind=_kind(status, kinds, f"{message} {reason}"),
         fallback_models=_cleaned(texts(availability.get("fallback_models"))),
+        retryable=retryable if isinstance(retryable, bool) else None,
+        retry_after=next((float(wait) for wait in waits if isinstance(wait, (int, float)) and 0 <= wait < 1e9), None),
     )
 
 
@@ -814,21 +821,15 @@ def sentence(failure: Failure, model_id: str) -> str:
 
 def plain(text: str) -> str:
     """One line of at most 500 characters, without anything that looks like a key."""
-    line = " ".join(_KEYS.sub("…", text).split())
+    line = " ".join(_SECRETS.sub("…", text).split())
     return line if len(line) <= _MAX_LENGTH else f"{line[: _MAX_LENGTH - 1]}…"
 
 
 def _failure_of_text(status: int, text: str) -> Failure:
-    """The failure in a body that is not JSON: a web page, plain text, or what cannot be read."""
-    start = text.lstrip()[:200].lower()
-    is_page = start.startswith("<") or "<html" in start
-    if is_page:
-        title = re.search(r"<title[^>]*>(.*?)</title>", text[:100_000], re.IGNORECASE | re.DOTALL)
-        message = f"a web page came back{f' ({_clean(title[1])[:100]})' if title else ''}"
-    elif start.startswith(("{", "[")) or "\ufffd" in text[:500]:
-        message = "what came back cannot be read"
-    else:
-        message = _clean(text)
+    """The failure in a body that is not JSON: a web page, plain text, or what cannot be read (it is not shown)."""
+    is_page = text.lstrip().startswith("<")
+    can_be_read = not text.lstrip().startswith(("{", "[")) and "\ufffd" not in text[:500]
+    message = "a web page came back" if is_page else _clean(text) if can_be_read else ""
     # Status 0 is an answer with a good status: an API would have sent JSON.
     return Failure(status, message, kind="not_an_api" if not status or (is_page and status in (404, 405)) else "")
 
@@ -840,28 +841,17 @@ def _kind(status: int, kinds: list[object], said: str) -> str:
     return next(known, None) or next(told, "")
 
 
-def _innermost(value: object) -> str:
+def _innermost(value: object, depth: int = 6) -> str:
     """The message somewhere inside: `metadata.raw` and `message` are text, often JSON with the true reason further in."""
-    for _ in range(10):
-        if isinstance(value, str):
-            text = value.removeprefix("data:").strip()
-            if not text.startswith(("{", "[")):
-                return _clean(value)
-            try:
-                value = parse_json(text)
-            except ValueError:
-                return _clean(value)
-        elif isinstance(value, list):
-            value = value[0] if value else ""
-        elif isinstance(value, dict):
-            inner = value.get("error")
-            value = (
-                inner
-                if isinstance(inner, (dict, list)) and inner
-                else next(filter(None, map(value.get, _ERROR_KEYS)), "")
-            )
-        else:
-            break
+    if isinstance(value, str):
+        if depth and value.lstrip().startswith(("{", "[")):
+            with suppress(ValueError):
+                return _innermost(parse_json(value), depth - 1)
+        return _clean(value)
+    if isinstance(value, list):
+        value = {"error": value[0]} if value else None
+    if isinstance(value, dict) and depth:
+        return next(filter(None, (_innermost(value.get(key), depth - 1) for key in _ERROR_KEYS)), "")
     return ""
 
 
