@@ -30,7 +30,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import takewhile
+from itertools import chain, takewhile
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple, Self
 from urllib.parse import quote
@@ -58,8 +58,8 @@ except ImportError:  # pragma: no cover - Open WebUI ships orjson
 def parse_json(text: bytes | str) -> Any:
     """The value in `text`. Raises `ValueError`.
 
-    What orjson refuses the standard library may still read: half of a surrogate pair (a provider cut an emoji in two),
-    NaN, a byte that is not UTF-8.
+    What orjson refuses the standard library may still read: NaN, a byte that is not UTF-8, half of a surrogate pair (a
+    provider cut an emoji in two). Such a half could not be stored: a question mark takes its place.
     """
     if orjson is not None:
         try:
@@ -67,7 +67,8 @@ def parse_json(text: bytes | str) -> Any:
         except ValueError:
             pass
     try:
-        return json.loads(text.decode("utf-8", "replace") if isinstance(text, bytes) else text)
+        value = json.loads(text.decode("utf-8", "replace") if isinstance(text, bytes) else text)
+        return json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
     except RecursionError:
         raise ValueError("nested too deeply") from None
 
@@ -79,19 +80,7 @@ def dump_json(value: Any) -> bytes:
             return orjson.dumps(value)
         except TypeError:
             pass
-    try:
-        return json.dumps(value, default=str, separators=(",", ":"), allow_nan=False).encode()
-    except ValueError:
-        # NaN and infinity are no JSON: orjson writes null for them.
-        return json.dumps(_without_nan(value), default=str, separators=(",", ":")).encode()
-
-
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: _without_nan(inner) for key, inner in value.items()}
-    return [_without_nan(inner) for inner in value] if isinstance(value, (list, tuple)) else value
+    return json.dumps(value, default=str, separators=(",", ":")).encode()
 
 
 def mapping(value: object) -> Mapping[str, Any]:
@@ -107,6 +96,11 @@ def dicts(value: object) -> list[dict[str, Any]]:
 def texts(value: object) -> tuple[str, ...]:
     """The texts in a list; none when it is no list."""
     return tuple([item for item in value if isinstance(item, str)]) if isinstance(value, list) else ()
+
+
+def texts_in(value: object, key: str) -> tuple[str, ...]:
+    """The texts under `key` of the objects in a list."""
+    return texts([item.get(key) for item in dicts(value)])
 
 
 # ===== sse.py =====
@@ -127,47 +121,36 @@ class SseDecoder:
     """An incremental decoder. However the bytes are cut, the payloads are the same; the work is linear in the input."""
 
     def __init__(self) -> None:
+        # The pieces of the line that is not complete, the data lines of the event that is not, and the size of both.
         self._line: list[bytes] = []
-        self._line_size = 0
         self._data: list[bytes] = []
-        self._data_size = 0
-        self._after_cr = False
+        self._size = 0
 
     def feed(self, chunk: bytes) -> list[bytes]:
         """The payloads of the events that `chunk` completes. Raises `EventTooLongError`."""
-        if self._after_cr and chunk:
-            chunk = chunk.removeprefix(b"\n")
-            self._after_cr = False
-        if b"\r" in chunk:
-            self._after_cr = chunk.endswith(b"\r")
-            chunk = chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-        first, *rest = chunk.split(b"\n")
-        self._line.append(first)
-        self._line_size += len(first)
+        *lines, last = chunk.split(b"\n")
         payloads: list[bytes] = []
-        if rest:
-            last = rest.pop()
-            for line in (b"".join(self._line), *rest):
-                self._read_line(line, payloads)
-            self._line, self._line_size = [last], len(last)
-        if self._line_size + self._data_size > MAX_EVENT_BYTES:
+        if lines:
+            lines[0] = b"".join((*self._line, lines[0]))
+            self._line = []
+        self._line.append(last)
+        for line in lines:
+            line = line.removesuffix(b"\r")
+            if line.startswith(b"data:"):
+                self._data.append(line[5:].removeprefix(b" "))
+            elif not line and self._data:
+                if payload := b"\n".join(self._data):
+                    payloads.append(payload)
+                self._data = []
+        # Lines that bring no data count as long as an event is not complete.
+        self._size = len(last) if lines and not self._data else self._size + len(chunk)
+        if self._size > MAX_EVENT_BYTES:
             raise EventTooLongError
         return payloads
 
     def flush(self) -> list[bytes]:
         """The payload of an event whose closing empty line never came (some servers forget it)."""
         return self.feed(b"\n\n")
-
-    def _read_line(self, line: bytes, payloads: list[bytes]) -> None:
-        if line.startswith(b"data:"):
-            self._data.append(line[6:] if line[5:6] == b" " else line[5:])
-            self._data_size += len(line)
-            if self._data_size > MAX_EVENT_BYTES:
-                raise EventTooLongError
-        elif not line and self._data:
-            if payload := b"\n".join(self._data):
-                payloads.append(payload)
-            self._data, self._data_size = [], 0
 
 
 # ===== model_ref.py =====
@@ -307,6 +290,266 @@ def data_directory() -> Path | None:
 def host_secret() -> str:
     """Open WebUI's own secret, which keys pseudonyms; empty outside of Open WebUI."""
     return str(getattr(sys.modules.get("open_webui.env"), "WEBUI_SECRET_KEY", None) or "")
+
+
+# ===== deltas.py =====
+# What an answer is made of, whatever the endpoint: a stream of `Delta`s, neighbours merged.
+
+_PRIVATE = "The provider keeps this reasoning private."
+# Where a reasoning detail has what it is kept for.
+_DETAIL_CONTENTS = ("text", "summary", "data", "signature", "result")
+# How the base64 of a picture begins, for those that come without saying what they are.
+_IMAGE_KINDS = {"i": "png", "/": "jpeg", "R": "gif", "U": "webp"}
+# What an answer tells about who gives it, and of which type that is. Source: OpenRouter docs, router-metadata.
+_SERVED = {"model": str, "provider": str, "service_tier": str, "openrouter_metadata": dict}
+
+
+@dataclass(slots=True)
+class Delta:
+    """A piece of the answer. In one delta the reasoning comes before the text; tool calls have deltas of their own,
+    because Open WebUI reads the calls of a chunk first, and would show them above the text that led to them.
+    """
+
+    reasoning: str = ""
+    text: str = ""
+    # Fragments of tool calls, annotations, images and reasoning details, as a chat chunk's delta has them.
+    tool_calls: list[dict[str, Any]] = field(default_factory=list)
+    annotations: list[dict[str, Any]] = field(default_factory=list)
+    images: list[dict[str, Any]] = field(default_factory=list)
+    details: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def has_answer(self) -> bool:
+        """Whether it brings something besides reasoning."""
+        return bool(self.text or self.tool_calls or self.images)
+
+
+class ToolStatus(NamedTuple):
+    """A server tool at work: its type, what it looks for, and the pages that it found."""
+
+    tool: str
+    query: str = ""
+    urls: tuple[str, ...] = ()
+    done: bool = False
+    failed: bool = False
+
+
+@dataclass(slots=True)
+class _Call:
+    """One tool call: its index in what leaves, the id that upstream gave it, and what of it has come."""
+
+    index: int
+    upstream_id: str
+    name: str
+    arguments: str
+
+
+class ToolCalls:
+    """Numbers the tool calls of an answer and gives each an id that no other one has: providers repeat ids.
+
+    `place` is the index that upstream gives to a call. Where it gives none (None), a fragment without id and name
+    belongs to the latest call.
+    """
+
+    def __init__(self) -> None:
+        self._calls: list[_Call] = []
+        self._at: dict[object, _Call] = {}
+        self._by_id: dict[str, _Call] = {}
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    def add(self, place: object, call_id: object, name: object, arguments: object) -> dict[str, Any] | None:
+        """Take a fragment; returns the fragment to send on, if it says something new."""
+        call_id, name, arguments = _as_text(call_id), _as_text(name), _as_text(arguments)
+        if place is not None:
+            call = self._at.get(place)
+            # Gateways to Gemini give all calls of an answer the same index.
+            if call is not None and name and call_id not in ("", call.upstream_id):
+                call = None
+        elif call_id or name:
+            call = self._by_id.get(call_id)
+        else:
+            call = self._calls[-1] if self._calls else None
+        if call is not None:
+            return self._extend(call, name, arguments)
+        return self._begin(place, call_id, name, arguments) if call_id or name or arguments else None
+
+    def complete(self, place: object, call_id: object, name: object, arguments: object) -> dict[str, Any] | None:
+        """Take a whole call, parts of which may have come; returns the fragment that was missing."""
+        call_id, name, arguments = _as_text(call_id), _as_text(name), _as_text(arguments)
+        call = self._at.get(place)
+        if call is None:
+            return self._begin(place, call_id, name, arguments)
+        rest = arguments[len(call.arguments) :] if arguments.startswith(call.arguments) else ""
+        return self._extend(call, name, rest)
+
+    def _begin(self, place: object, call_id: str, name: str, arguments: str) -> dict[str, Any]:
+        call = self._at[place] = _Call(len(self._calls), call_id, name, arguments)
+        self._calls.append(call)
+        unique = call_id if call_id and call_id not in self._by_id else f"call_{uuid.uuid4().hex[:24]}"
+        self._by_id[unique] = call
+        return {
+            "index": call.index,
+            "id": unique,
+            "type": "function",
+            "function": {"name": name, "arguments": arguments},
+        }
+
+    def _extend(self, call: _Call, name: str, arguments: str) -> dict[str, Any] | None:
+        # The name is sent once: clients join what they get of it.
+        news = {"name": name} if name and not call.name else {}
+        call.name = call.name or name
+        call.arguments += arguments
+        return {"index": call.index, "function": {**news, "arguments": arguments}} if news or arguments else None
+
+
+class AnswerReader:
+    """Collects what upstream events add to one answer. Endpoints differ in `_read_event` only.
+
+    Fed with event payloads; `take()` gives what has come since the last call, so that everything that arrived in one
+    network read leaves as one piece.
+    """
+
+    def __init__(self) -> None:
+        self.finish_reason: str | None = None
+        self.usage: dict[str, Any] | None = None
+        self.error: Mapping[str, Any] | None = None
+        self.done = False
+        # What server tools do, each with its place, in the order of events.
+        self.statuses: list[tuple[object, ToolStatus]] = []
+        # Who answers: what of `_SERVED` upstream has told.
+        self.served: dict[str, Any] = {}
+        self._calls = ToolCalls()
+        self._deltas: list[Delta] = []
+        self._reasoned = False
+        self._sources: set[str] = set()
+        self._images: set[str] = set()
+
+    @property
+    def ended(self) -> bool:
+        """Whether upstream said that the answer is complete (or that it failed)."""
+        return self.done or self.finish_reason is not None or self.error is not None
+
+    @property
+    def has_calls(self) -> bool:
+        """Whether a tool was called, so that another round follows."""
+        return bool(self._calls)
+
+    def feed(self, payload: bytes) -> None:
+        """Read one event. What is not JSON, or not of a known shape, adds nothing."""
+        if payload.strip() == b"[DONE]":
+            self.done = True
+            return
+        try:
+            event = parse_json(payload)
+        except ValueError:
+            return
+        if isinstance(event, dict):
+            self._read_event(event)
+
+    def take(self) -> list[Delta]:
+        """The deltas since the last call."""
+        deltas, self._deltas = self._deltas, []
+        return deltas
+
+    def close(self) -> list[Delta]:
+        """What is left to say at the end: the reasoning details, once, for the next round to begin with."""
+        details = [detail for detail in self._reasoning_details() if any(map(detail.get, _DETAIL_CONTENTS))]
+        if details and not self._reasoned:
+            # Open WebUI keeps details in a block of reasoning only; without a word in it, it would look broken.
+            self._add_reasoning(_PRIVATE)
+        if details:
+            self._deltas.append(Delta(details=details))
+        if self._calls and self.finish_reason in (None, "stop"):
+            self.finish_reason = "tool_calls"
+        return self.take()
+
+    def read_whole(self, answer: Mapping[str, Any]) -> None:
+        """Read an answer that did not come as a stream."""
+        raise NotImplementedError
+
+    def _read_event(self, event: dict[str, Any]) -> None:
+        raise NotImplementedError
+
+    def _reasoning_details(self) -> list[dict[str, Any]]:
+        """The reasoning details, as far as they have come."""
+        raise NotImplementedError
+
+    def _fail(self, error: object) -> None:
+        """The upstream gave up. Nothing worth waiting for comes after that."""
+        self.error = error if isinstance(error, dict) else {"message": str(error)}
+        self.done = True
+
+    def _note_served(self, source: Mapping[str, Any]) -> None:
+        """Keep what a chunk, a response object or a whole answer tells about who answers; the latest word holds."""
+        for key, kind in _SERVED.items():
+            if isinstance(value := source.get(key), kind) and value:
+                self.served[key] = value
+
+    def _add_text(self, text: object) -> None:
+        if isinstance(text, str) and text:
+            last = self._last()
+            if last.tool_calls:
+                last = self._next()
+            last.text += text
+
+    def _add_reasoning(self, text: object) -> None:
+        if isinstance(text, str) and text:
+            self._reasoned = True
+            last = self._last()
+            if last.text or last.tool_calls:
+                last = self._next()
+            last.reasoning += text
+
+    def _add_call(self, fragment: dict[str, Any] | None) -> None:
+        """Send on what `ToolCalls` made of a fragment."""
+        if fragment is not None:
+            last = self._last()
+            if last.text or last.reasoning:
+                last = self._next()
+            last.tool_calls.append(fragment)
+
+    def _add_annotation(self, annotation: Mapping[str, Any]) -> None:
+        """A source in the nested form of /chat/completions (or a parsed file, as it is), each one once."""
+        source: object = dump_json(annotation).decode()
+        if annotation.get("type") == "url_citation":
+            flat = {key: value for key, value in annotation.items() if key != "type"}
+            citation = mapping(annotation.get("url_citation", flat))
+            source = citation.get("url")
+            # Open WebUI shows the title; an empty one would be a source without a name.
+            citation = {**citation, "title": citation.get("title") or source}
+            annotation = {"type": "url_citation", "url_citation": citation}
+        if annotation and isinstance(source, str) and source and source not in self._sources:
+            self._sources.add(source)
+            self._last().annotations.append(dict(annotation))
+
+    def _add_image(self, image: object) -> None:
+        """A picture, each one once: an address, a data URL, or base64 without its head."""
+        if not isinstance(image, str) or not image:
+            return
+        if not image.startswith(("data:", "http://", "https://")):
+            image = f"data:image/{_IMAGE_KINDS.get(image[0], 'png')};base64,{image}"
+        if image not in self._images:
+            self._last().images.append({"type": "image_url", "image_url": {"url": image}, "index": len(self._images)})
+            self._images.add(image)
+
+    def _last(self) -> Delta:
+        return self._deltas[-1] if self._deltas else self._next()
+
+    def _next(self) -> Delta:
+        self._deltas.append(Delta())
+        return self._deltas[-1]
+
+
+def index_of(value: object) -> int | None:
+    """The index that upstream gives; None for what is none."""
+    return value if isinstance(value, int) else None
+
+
+def _as_text(value: object) -> str:
+    """Arguments are JSON text; some providers send the object."""
+    return value if isinstance(value, str) else dump_json(value).decode() if isinstance(value, dict | list) else ""
 
 
 # ===== tools.py =====
@@ -621,6 +864,94 @@ def _is_number(price: object) -> bool:
         return math.isfinite(float(price))
     except (ValueError, OverflowError):
         return False
+
+
+# ===== chunks.py =====
+# What leaves the pipe: `chat.completion.chunk` events, or one `chat.completion`.
+
+DONE = b"data: [DONE]\n\n"
+
+
+class ChunkWriter:
+    """Writes one answer under one id. Each call gives exactly one complete event, as Open WebUI reads them one by one."""
+
+    def __init__(self, model_id: str) -> None:
+        self._envelope = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": model_id}
+
+    def delta(self, delta: Delta) -> bytes:
+        """The event for one delta."""
+        return self._event([{"index": 0, "delta": _fields(delta), "finish_reason": None}])
+
+    def finish(self, reason: str) -> bytes:
+        """The event that ends the answer."""
+        return self._event([{"index": 0, "delta": {}, "finish_reason": reason}])
+
+    def usage(self, usage: Mapping[str, Any]) -> bytes:
+        """The usage event. Once for each upstream call: Open WebUI adds them up."""
+        return self._event([], usage=usage)
+
+    def completion(self, deltas: Iterable[Delta], reason: str, usage: Mapping[str, Any] | None) -> dict[str, Any]:
+        """The answer as one `chat.completion` object."""
+        message = {"role": "assistant", "content": "", **_fields(merge_deltas(deltas))}
+        for call in message.get("tool_calls", ()):
+            del call["index"]
+        answer = {
+            **self._envelope,
+            "object": "chat.completion",
+            "choices": [{"index": 0, "message": message, "finish_reason": reason}],
+        }
+        return {**answer, "usage": dict(usage)} if usage else answer
+
+    def _event(self, choices: list[dict[str, Any]], **more: object) -> bytes:
+        return b"data: %b\n\n" % dump_json(
+            {**self._envelope, "object": "chat.completion.chunk", "choices": choices, **more}
+        )
+
+
+def _fields(delta: Delta) -> dict[str, Any]:
+    """The fields of a chunk's `delta` (or of a `message`)."""
+    fields = {
+        "reasoning_content": delta.reasoning,
+        "content": delta.text,
+        "tool_calls": _whole_calls(delta.tool_calls),
+        "annotations": delta.annotations,
+        "images": delta.images,
+        "reasoning_details": delta.details,
+    }
+    return {name: value for name, value in fields.items() if value}
+
+
+def _whole_calls(fragments: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The fragments of each tool call as one: clients expect a call once in a chunk."""
+    calls: dict[int, dict[str, Any]] = {}
+    for fragment in fragments:
+        news = fragment["function"]
+        known = calls.setdefault(fragment["index"], {**fragment, "function": {}})["function"]
+        known.update({key: known.get(key, "") + text for key, text in news.items()})
+    return list(calls.values())
+
+
+def merge_deltas(deltas: Iterable[Delta]) -> Delta:
+    """All deltas as one."""
+    whole = Delta()
+    for delta in deltas:
+        whole.reasoning += delta.reasoning
+        whole.text += delta.text
+        whole.tool_calls += delta.tool_calls
+        whole.annotations += delta.annotations
+        whole.images += delta.images
+        whole.details += delta.details
+    return whole
+
+
+def error_body(message: str) -> dict[str, Any]:
+    """An error as Open WebUI shows it: without `choices`, or it would be overlooked."""
+    return {"error": {"message": message}}
+
+
+def error_event(message: str) -> bytes:
+    """An error as one event of a stream."""
+    return b"data: %b\n\n" % dump_json(error_body(message))
 
 
 # ===== errors.py =====
@@ -1569,335 +1900,71 @@ def _missing_colon_hint(base: str) -> str:
     return f"{model}:{tag.lower()}" if tag.lower() in (*ROUTING_TAGS, *CATALOG_TAGS) else f"e.g. {base}:nitro"
 
 
-# ===== deltas.py =====
-# What an answer is made of, whatever the endpoint: a stream of `Delta`s, neighbours merged.
+# ===== chat_stream.py =====
+# Answers of `/chat/completions`, streamed or whole, read into deltas.
 
-_PRIVATE = "The provider keeps this reasoning private."
-# Where a reasoning detail has what it is kept for.
-_DETAIL_CONTENTS = ("text", "summary", "data", "signature", "result")
-_SURROGATES = re.compile("[\ud800-\udfff]")
-
-
-# How the base64 of a picture begins, for those that come without saying what they are.
-_IMAGE_HEADS = {"iVBOR": "png", "/9j/": "jpeg", "R0lGO": "gif", "UklGR": "webp"}
-
-
-@dataclass(slots=True)
-class Delta:
-    """A piece of the answer. In one delta the reasoning comes before the text; tool calls have deltas of their own,
-    because Open WebUI reads the calls of a chunk first, and would show them above the text that led to them.
-    """
-
-    reasoning: str = ""
-    text: str = ""
-    # Fragments of tool calls, annotations, images and reasoning details, as a chat chunk's delta has them.
-    tool_calls: list[dict[str, Any]] = field(default_factory=list)
-    annotations: list[dict[str, Any]] = field(default_factory=list)
-    images: list[dict[str, Any]] = field(default_factory=list)
-    details: list[dict[str, Any]] = field(default_factory=list)
-
-    @property
-    def has_answer(self) -> bool:
-        """Whether it brings something besides reasoning."""
-        return bool(self.text or self.tool_calls or self.images)
-
-
-class ToolStatus(NamedTuple):
-    """A server tool at work: its type, what it looks for, and the pages that it found."""
-
-    tool: str
-    query: str = ""
-    urls: tuple[str, ...] = ()
-    done: bool = False
-    failed: bool = False
-
-
-@dataclass(slots=True)
-class _Call:
-    """One tool call: where upstream put it and what it called it, and what of it has come."""
-
-    index: int
-    place: object
-    upstream_id: str
-    name: str = ""
-    arguments: str = ""
-
-    def is_whole(self) -> bool:
-        """Whether the arguments are a JSON object, to which nothing can be added."""
-        return _object_in(self.arguments) is not None
-
-    def is_part_of(self, name: str, arguments: str) -> bool:
-        """Whether it can become the call that these say, which may be written with other spaces."""
-        same = arguments.startswith(self.arguments) or (
-            self.is_whole() and _object_in(arguments) == _object_in(self.arguments)
-        )
-        return same and (not self.name or not name or name == self.name)
-
-
-class ToolCalls:
-    """Puts the fragments of tool calls in order: each call gets an integer index and an id that no other one has.
-
-    Providers repeat ids and indices, leave them out, or tell name and id late. `place` is where upstream says that a
-    fragment belongs (None: it does not say).
-    """
+class ChatReader(AnswerReader):
+    """Reads `chat.completion.chunk` events; a whole `chat.completion` reads as one chunk with a `message`."""
 
     def __init__(self) -> None:
-        self._calls: list[_Call] = []
-        self._at: dict[object, _Call] = {}
-        self._by_id: dict[str, _Call] = {}
-        self._latest: _Call | None = None
-
-    def __len__(self) -> int:
-        return len(self._calls)
-
-    def add(self, place: object, call_id: object, name: object, arguments: object) -> dict[str, Any] | None:
-        """Take a fragment; returns the fragment to send on, if it says something new."""
-        call_id, name, arguments = _as_text(call_id), _as_text(name), _as_text(arguments)
-        call = self._continued(place, call_id, name, arguments)
-        if call is not None and name and name == call.name and arguments == call.arguments and call.is_whole():
-            return None
-        if call is not None:
-            return self._extend(call, name, arguments)
-        return self._begin(place, call_id, name, arguments) if call_id or name or arguments else None
-
-    def complete(self, place: object, call_id: object, name: object, arguments: object) -> dict[str, Any] | None:
-        """Take a whole call, parts of which may have come; returns the fragment that was missing."""
-        call_id, name, arguments = _as_text(call_id), _as_text(name), _as_text(arguments)
-        call = self._told(place, call_id, name, arguments)
-        if call is None:
-            return self._begin(place, call_id, name, arguments)
-        rest = arguments[len(call.arguments) :] if arguments.startswith(call.arguments) else ""
-        return self._extend(call, name, rest)
-
-    def _continued(self, place: object, call_id: str, name: str, arguments: str) -> _Call | None:
-        """The call that a fragment continues; None when it begins one."""
-        call = self._latest if place is None else self._at.get(place)
-        if call_id and (call is None or call.upstream_id not in ("", call_id)):
-            same = self._by_id.get(call_id)
-            if same is not None and (None in (place, same.place) or place == same.place):
-                return same
-            return None if name else call
-        if call is None or (call_id and call.upstream_id):
-            return call
-        # Without ids, a second name at the same place, or one after whole arguments, is a second call.
-        another = name and call.name and (name != call.name or (arguments and call.is_whole()))
-        return None if another else self._named(call, call_id)
-
-    def _told(self, place: object, call_id: str, name: str, arguments: str) -> _Call | None:
-        """The call that a whole one repeats. The closing list may put it at another place."""
-        call = self._at.get(place)
-        if call is not None and call_id and call.upstream_id == call_id:
-            return call
-        here = [call] if call is not None and not (call_id and call.upstream_id) else []
-        elsewhere = [known for known in self._calls if known.upstream_id == call_id]
-        return next((known for known in here + elsewhere if known.is_part_of(name, arguments)), None)
-
-    def _begin(self, place: object, call_id: str, name: str, arguments: str) -> dict[str, Any]:
-        call = _Call(len(self._calls), place, call_id, name, arguments)
-        unique = call_id if call_id and call_id not in self._by_id else f"call_{uuid.uuid4().hex[:24]}"
-        self._calls.append(call)
-        self._at[place] = self._by_id[unique] = self._latest = self._named(call, call_id)
-        return {
-            "index": call.index,
-            "id": unique,
-            "type": "function",
-            "function": {"name": name, "arguments": arguments},
-        }
-
-    def _named(self, call: _Call, call_id: str) -> _Call:
-        if call_id:
-            call.upstream_id = call_id
-            self._by_id[call_id] = call
-        return call
-
-    def _extend(self, call: _Call, name: str, arguments: str) -> dict[str, Any] | None:
-        named = {"name": name} if name and name != call.name else {}
-        call.name = name or call.name
-        call.arguments += arguments
-        self._at[call.place] = self._latest = call
-        return {"index": call.index, "function": {**named, "arguments": arguments}} if named or arguments else None
-
-
-class AnswerReader:
-    """Collects what upstream events add to one answer. Endpoints differ in `_read_event` only.
-
-    Fed with event payloads; `take()` gives what has come since the last call, so that everything that arrived in one
-    network read leaves as one piece.
-    """
-
-    def __init__(self) -> None:
-        self.finish_reason: str | None = None
-        self.usage: dict[str, Any] | None = None
-        self.error: Mapping[str, Any] | None = None
-        self.done = False
-        # What server tools do, each with its place, in the order of events.
-        self.statuses: list[tuple[object, ToolStatus]] = []
-        self._deltas: list[Delta] = []
-        self._half = ""
+        super().__init__()
         self._details = DetailsCollector()
-        self._reasoned = self._answering = False
-        self._calls = ToolCalls()
-        self._seen: set[str] = set()
-
-    @property
-    def ended(self) -> bool:
-        """Whether upstream said that the answer is complete (or that it failed)."""
-        return self.done or self.finish_reason is not None or self.error is not None
-
-    @property
-    def has_calls(self) -> bool:
-        """Whether a tool was called, so that another round follows."""
-        return bool(self._calls)
-
-    def feed(self, payload: bytes) -> None:
-        """Read one event. What is not JSON, or not of a known shape, adds nothing."""
-        if payload.strip() == b"[DONE]":
-            self.done = True
-            return
-        try:
-            event = parse_json(payload)
-        except ValueError:
-            return
-        if isinstance(event, dict):
-            self._read_event(event)
-
-    def take(self) -> list[Delta]:
-        """The deltas since the last call."""
-        deltas, self._deltas = self._deltas, []
-        return deltas
-
-    def close(self) -> list[Delta]:
-        """What is left to say at the end: the reasoning details, once, for the next round to begin with."""
-        if details := self._whole_details():
-            self._tell_private()
-            self._deltas.append(Delta(details=details))
-        if self._calls and self.finish_reason in (None, "stop"):
-            self.finish_reason = "tool_calls"
-        return self.take()
 
     def read_whole(self, answer: Mapping[str, Any]) -> None:
-        """Read an answer that did not come as a stream."""
-        raise NotImplementedError
+        """Read a `chat.completion` object."""
+        self._read_event(answer)
 
-    def _read_event(self, event: dict[str, Any]) -> None:
-        raise NotImplementedError
+    def _reasoning_details(self) -> list[dict[str, Any]]:
+        return self._details.result()
 
-    def _fail(self, error: object) -> None:
-        """The upstream gave up. Nothing worth waiting for comes after that."""
-        self.error = error if isinstance(error, dict) else {"message": str(error)}
-        self.done = True
+    def _read_event(self, event: Mapping[str, Any]) -> None:
+        usage = event.get("usage")
+        if isinstance(usage, dict):
+            self.usage = usage
+        # Who answers is in every chunk: the first and the last ones tell it all.
+        if usage or not self.served or "openrouter_metadata" in event:
+            self._note_served(event)
+        choices = dicts(event.get("choices"))
+        if choices:
+            self._read_choice(choices[0])
+        # Mid-stream errors come beside `choices` with finish_reason "error" (or null, as recorded).
+        if error := event.get("error") or (self.finish_reason == "error" and {"message": ""}):
+            self._fail(_with_provider(error, event.get("provider")))
 
-    def _whole_details(self) -> list[dict[str, Any]]:
-        """The reasoning details that have something in them, as far as they have come."""
-        return [detail for detail in self._details.result() if any(detail.get(key) for key in _DETAIL_CONTENTS)]
+    def _read_choice(self, choice: Mapping[str, Any]) -> None:
+        delta = choice.get("delta")
+        if isinstance(delta, dict):
+            self._read_message(delta, self._details.add(delta.get("reasoning_details")))
+        elif isinstance(message := choice.get("message"), dict):
+            # Beside a delta it would be a summary of what has been said.
+            self._read_message(message, self._details.add_whole(message.get("reasoning_details")))
+        if isinstance(reason := choice.get("finish_reason"), str):
+            self.finish_reason = reason
 
-    def _tell_private(self) -> None:
-        """Open WebUI keeps details in a block of reasoning only; without a word in it, it would look broken."""
-        if not self._reasoned and self._whole_details():
-            self._add_reasoning(_PRIVATE)
-
-    def _begin_answer(self) -> None:
-        """Before the first word and the first call: reasoning that nobody may read is told of in its own place."""
-        if not self._answering:
-            self._answering = True
-            self._tell_private()
-
-    def _add_text(self, text: object) -> None:
-        if isinstance(text, str) and text:
-            self._begin_answer()
-            last = self._last()
-            if last.tool_calls:
-                last = self._next()
-            last.text += self._whole_characters(text)
-
-    def _add_reasoning(self, text: object) -> None:
-        if isinstance(text, str) and text:
-            self._reasoned = True
-            last = self._last()
-            if last.text or last.tool_calls:
-                last = self._next()
-            last.reasoning += self._whole_characters(text)
-
-    def _add_call(self, fragment: dict[str, Any] | None) -> None:
-        """Send on what `ToolCalls` made of a fragment."""
-        if fragment is None:
-            return
-        self._begin_answer()
-        last = self._last()
-        if last.text or last.reasoning:
-            last = self._next()
-        before = next((call for call in last.tool_calls if call["index"] == fragment["index"]), None)
-        if before is None:
-            last.tool_calls.append(fragment)
-        else:
-            arguments = before["function"]["arguments"] + fragment["function"]["arguments"]
-            before["function"].update({**fragment["function"], "arguments": arguments})
-
-    def _add_annotation(self, annotation: Mapping[str, Any]) -> None:
-        """A source in the nested form of /chat/completions (or a parsed file, as it is), each one once."""
-        source: object = dump_json(annotation)
-        if annotation.get("type") == "url_citation":
-            citation = annotation.get("url_citation", {key: annotation[key] for key in annotation if key != "type"})
-            source = citation.get("url") if isinstance(citation, dict) else None
-            if not isinstance(source, str) or not source:
-                return
-            # Open WebUI shows the title; an empty one would be a source without a name.
-            annotation = {
-                "type": "url_citation",
-                "url_citation": {**citation, "title": citation.get("title") or source},
-            }
-        if self._is_new(f"source {source}"):
-            self._last().annotations.append(dict(annotation))
-
-    def _add_image(self, image: object) -> None:
-        """A picture, each one once: an address, a data URL, or base64 without its head."""
-        if not isinstance(image, str) or not image:
-            return
-        if not image.startswith(("data:", "http://", "https://")):
-            kind = next((kind for head, kind in _IMAGE_HEADS.items() if image.startswith(head)), "png")
-            image = f"data:image/{kind};base64,{image}"
-        if self._is_new(f"image {image}"):
-            index = sum(seen.startswith("image ") for seen in self._seen) - 1
-            self._last().images.append({"type": "image_url", "image_url": {"url": image}, "index": index})
-
-    def _is_new(self, what: str) -> bool:
-        known = what in self._seen
-        self._seen.add(what)
-        return not known
-
-    def _whole_characters(self, text: str) -> str:
-        """`text` without half characters, which nobody could store: an emoji may arrive in two halves (UTF-16 surrogates)."""
-        if text.isascii() and not self._half:
-            return text
-        text, self._half = self._half + text, ""
-        if "\ud800" <= text[-1] <= "\udbff":
-            text, self._half = text[:-1], text[-1]
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace") if _SURROGATES.search(text) else text
-
-    def _last(self) -> Delta:
-        return self._deltas[-1] if self._deltas else self._next()
-
-    def _next(self) -> Delta:
-        self._deltas.append(Delta())
-        return self._deltas[-1]
+    def _read_message(self, message: Mapping[str, Any], detailed: str) -> None:
+        # `reasoning`, `reasoning_content` and the details say the same: one of them is shown.
+        self._add_reasoning(message.get("reasoning") or message.get("reasoning_content") or detailed)
+        content = message.get("content")
+        self._add_text(content if isinstance(content, str) else "".join(texts_in(content, "text")))
+        self._add_text(message.get("refusal"))
+        for call in dicts(message.get("tool_calls")):
+            function = mapping(call.get("function"))
+            self._add_call(
+                self._calls.add(
+                    index_of(call.get("index")), call.get("id"), function.get("name"), function.get("arguments")
+                )
+            )
+        for annotation in dicts(message.get("annotations")):
+            self._add_annotation(annotation)
+        for image in dicts(message.get("images")):
+            self._add_image(mapping(image.get("image_url")).get("url"))
 
 
-def place_of(place: object) -> object:
-    """Where something belongs, as a key; None for what cannot be one."""
-    return place if isinstance(place, int | str) else None
-
-
-def _object_in(text: str) -> dict[str, Any] | None:
-    try:
-        value = parse_json(text)
-    except ValueError:
-        return None
-    return value if isinstance(value, dict) else None
-
-
-def _as_text(value: object) -> str:
-    """Arguments are JSON text; some providers send the object."""
-    return value if isinstance(value, str) else dump_json(value).decode() if isinstance(value, dict | list) else ""
+def _with_provider(error: object, provider: object) -> object:
+    """The error as `/responses` and HTTP bodies have it: the provider's name inside, not beside it."""
+    if not isinstance(error, dict) or not isinstance(provider, str):
+        return error
+    return {**error, "metadata": {"provider_name": provider, **mapping(error.get("metadata"))}}
 
 
 # ===== messages.py =====
@@ -2060,6 +2127,223 @@ def _input_part(part: dict[str, Any]) -> dict[str, Any]:
 
 def _text_of(content: str | list[dict[str, Any]]) -> str:
     return content if isinstance(content, str) else "\n\n".join(part["text"] for part in content)
+
+
+# ===== responses_stream.py =====
+# Answers of `/responses`, streamed or whole, read into deltas.
+
+# `/responses` name → chat name. Source: OpenRouter's OpenAPI document, Usage and ChatUsage.
+_USAGE_NAMES = {
+    "input_tokens": "prompt_tokens",
+    "output_tokens": "completion_tokens",
+    "input_tokens_details": "prompt_tokens_details",
+    "output_tokens_details": "completion_tokens_details",
+    "upstream_inference_input_cost": "upstream_inference_prompt_cost",
+    "upstream_inference_output_cost": "upstream_inference_completions_cost",
+}
+# The makers' own server tools; OpenRouter's have names of their own.
+_NATIVE_TOOLS = ("web_search_call", "file_search_call", "code_interpreter_call")
+_IMAGES = ("image_generation_call", "openrouter:image_generation")
+_LINKS = ("https://", "http://")
+_INCOMPLETE_REASONS = {"max_output_tokens": "length", "content_filter": "content_filter"}
+
+
+class ResponsesReader(AnswerReader):
+    """Reads `/responses` events. What of the `output` was not streamed is added when its item, or the answer, is done."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        # The output items as far as they are known, by place: the index under which they were streamed.
+        self._items: dict[object, Mapping[str, Any]] = {}
+        # The items whose text was shown, and where the latest text and reasoning came from (item and part).
+        self._shown: set[object] = set()
+        self._latest: dict[str, tuple[object, object]] = {}
+        self._reasoning_type = ""
+        self._tools: dict[object, ToolStatus] = {}
+
+    def read_whole(self, answer: Mapping[str, Any]) -> None:
+        """Read a whole response object."""
+        self._close({"response": answer})
+
+    def _reasoning_details(self) -> list[dict[str, Any]]:
+        collector = DetailsCollector()
+        for item in self._items.values():
+            if item.get("type") == "reasoning":
+                collector.append(details_of(item))
+        return collector.result()
+
+    def _read_event(self, event: dict[str, Any]) -> None:
+        handler = self._handlers.get(str(event.get("type", "error" if event.get("error") else "")))
+        if handler is not None:
+            handler(self, event)
+
+    def _text(self, event: Mapping[str, Any]) -> None:
+        self._say("message", _place_in(event), None, event.get("delta"))
+
+    def _reasoning(self, event: Mapping[str, Any]) -> None:
+        # A model may stream its reasoning and a summary of it: the first to come is shown.
+        self._reasoning_type = self._reasoning_type or event["type"]
+        if event["type"] == self._reasoning_type:
+            part = event.get("content_index", event.get("summary_index"))
+            self._say("reasoning", _place_in(event), part, event.get("delta"))
+
+    def _say(self, kind: str, place: object, part: object, text: object) -> None:
+        """Add text of an item of this type; an empty line parts it from that of another item, or of another part."""
+        if not isinstance(text, str) or not text:
+            return
+        add = self._add_text if kind == "message" else self._add_reasoning
+        if self._latest.get(kind) != (place, part):
+            if kind in self._latest:
+                add("\n\n")
+            self._latest[kind] = (place, part)
+            self._shown.add(place)
+            self._items.setdefault(place, {"type": kind})
+        add(text)
+
+    def _item_added(self, event: Mapping[str, Any]) -> None:
+        place, item = _place_in(event), mapping(event.get("item"))
+        self._items[place] = item
+        if item.get("type") == "function_call":
+            self._add_call(self._calls.add(place, item.get("call_id"), item.get("name"), item.get("arguments")))
+        elif _is_server_tool(item):
+            self._note_tool(place, item, done=False)
+
+    def _arguments(self, event: Mapping[str, Any]) -> None:
+        self._add_call(self._calls.add(_place_in(event), None, None, event.get("delta")))
+
+    def _whole_arguments(self, event: Mapping[str, Any]) -> None:
+        self._add_call(self._calls.complete(_place_in(event), None, event.get("name"), event.get("arguments")))
+
+    def _annotation(self, event: Mapping[str, Any]) -> None:
+        self._add_annotation(mapping(event.get("annotation")))
+
+    def _note_tool(self, place: object, item: Mapping[str, Any], done: bool) -> None:
+        """Tell what a server tool does, once when it begins and once when it is done."""
+        # A page that is fetched stands beside the action, or there is none.
+        action = {**item, **mapping(item.get("action"))}
+        queries = texts([action.get("query"), *texts(action.get("queries"))])
+        urls = (*texts([action.get("url")]), *texts_in(action.get("sources"), "url"))
+        status = ToolStatus(
+            str(item.get("type")),
+            next(filter(None, queries), ""),
+            tuple(dict.fromkeys(url for url in urls if url.startswith(_LINKS))),
+            done,
+            item.get("status") == "failed",
+        )
+        if status != self._tools.get(place):
+            self._tools[place] = status
+            self.statuses.append((place, status))
+
+    def _item_done(self, event: Mapping[str, Any]) -> None:
+        self._read_item(_place_in(event), mapping(event.get("item")))
+
+    def _read_item(self, place: object, item: Mapping[str, Any]) -> None:
+        """Add what no event has streamed of an output item."""
+        self._items[place] = item
+        kind = item.get("type")
+        if kind == "function_call":
+            self._add_call(self._calls.complete(place, item.get("call_id"), item.get("name"), item.get("arguments")))
+        elif _is_server_tool(item):
+            self._note_tool(place, item, done=True)
+        if kind in _IMAGES:
+            self._add_image(item.get("imageUrl") or item.get("result") or item.get("imageB64"))
+        for part in dicts(item.get("content")):
+            for annotation in dicts(part.get("annotations")):
+                self._add_annotation(annotation)
+        if place in self._shown:
+            return
+        content = texts_in(item.get("content"), "text")
+        if kind == "message":
+            self._say(kind, place, None, "".join((*content, *texts_in(item.get("content"), "refusal"))))
+        elif kind == "reasoning":
+            for number, text in enumerate(content or texts_in(item.get("summary"), "text")):
+                self._say(kind, place, number, text)
+
+    def _close(self, event: Mapping[str, Any]) -> None:
+        response = event.get("response")
+        if not isinstance(response, dict):
+            return
+        self._note_response(response)
+        if response.get("error") or response.get("status") == "failed":
+            self._refuse(event)
+            return
+        self._read_output(dicts(response.get("output")))
+        reason = mapping(response.get("incomplete_details")).get("reason")
+        self.finish_reason = _INCOMPLETE_REASONS.get(str(reason), "stop")
+        self.done = True
+
+    def _read_output(self, output: list[dict[str, Any]]) -> None:
+        """Read the closing list. Indices and item ids may be others there than in the stream: a call is the one with its
+        call id; of what else there is of a type, the first is the first that was streamed, and so on.
+        """
+        places: dict[str, list[object]] = {}
+        for place, item in self._items.items():
+            for key in _marks_of(item):
+                places.setdefault(key, []).append(place)
+        rest = {key: iter(found) for key, found in places.items()}
+        taken: set[object] = set()
+        for number, item in enumerate(output):
+            likely = chain(*(rest.get(key, ()) for key in _marks_of(item)), [f"end {number}"])
+            place = next(place for place in likely if place not in taken)
+            taken.add(place)
+            self._read_item(place, item)
+
+    def _created(self, event: Mapping[str, Any]) -> None:
+        self._note_response(mapping(event.get("response")))
+
+    def _note_response(self, response: Mapping[str, Any]) -> None:
+        self._note_served(response)
+        if isinstance(usage := response.get("usage"), dict):
+            self.usage = chat_usage(usage)
+
+    def _refuse(self, event: Mapping[str, Any]) -> None:
+        failed = mapping(event.get("response")) or event
+        self._note_response(failed)
+        error = failed.get("error") or {key: failed[key] for key in ("code", "message") if key in failed}
+        if isinstance(error, dict) and "error_type" in failed:
+            error = {"error_type": failed["error_type"], **error}
+        self._fail(error)
+
+    _handlers: ClassVar[dict[str, Callable[[ResponsesReader, Mapping[str, Any]], None]]] = {
+        "response.created": _created,
+        "response.output_text.delta": _text,
+        "response.refusal.delta": _text,
+        "response.reasoning_text.delta": _reasoning,
+        "response.reasoning_summary_text.delta": _reasoning,
+        "response.output_item.added": _item_added,
+        "response.output_item.done": _item_done,
+        "response.function_call_arguments.delta": _arguments,
+        "response.function_call_arguments.done": _whole_arguments,
+        "response.output_text.annotation.added": _annotation,
+        "response.completed": _close,
+        "response.incomplete": _close,
+        "response.failed": _refuse,
+        "response.error": _refuse,
+        "error": _refuse,
+    }
+
+
+def chat_usage(usage: Mapping[str, Any]) -> dict[str, Any]:
+    """A `/responses` usage object under the names that `/chat/completions` uses."""
+    return {
+        _USAGE_NAMES.get(key, key): chat_usage(value) if isinstance(value, dict) else value
+        for key, value in usage.items()
+    }
+
+
+def _place_in(event: Mapping[str, Any]) -> int | None:
+    """Which output item an event belongs to. The index is reliable, the item's id is not: it may differ at the end."""
+    return index_of(event.get("output_index"))
+
+
+def _marks_of(item: Mapping[str, Any]) -> list[str]:
+    """What an item is known by in the closing list, the surest first."""
+    return [str(item[key]) for key in ("call_id", "type") if item.get(key)]
+
+
+def _is_server_tool(item: Mapping[str, Any]) -> bool:
+    kind = str(item.get("type"))
+    return kind in _NATIVE_TOOLS or kind.startswith("openrouter:")
 
 
 # ===== virtual_models.py =====
@@ -2356,379 +2640,6 @@ class _Expansion:
 def _by_name(item: Model | Entry | Preset) -> tuple[str, str]:
     """The order of the list: by name, whatever its case."""
     return item.name.casefold(), item.slug if isinstance(item, Preset) else item.ref.api_id
-
-
-# ===== chat_stream.py =====
-# Answers of `/chat/completions`, streamed or whole, read into deltas.
-
-class ChatReader(AnswerReader):
-    """Reads `chat.completion.chunk` events; a whole `chat.completion` reads as one chunk with a `message`."""
-
-    def read_whole(self, answer: Mapping[str, Any]) -> None:
-        """Read a `chat.completion` object."""
-        self._read_event(answer)
-
-    def _read_event(self, event: Mapping[str, Any]) -> None:
-        if isinstance(usage := event.get("usage"), dict):
-            self.usage = usage
-        choices = event.get("choices")
-        choice = choices[0] if isinstance(choices, list) and choices else None
-        if isinstance(choice, dict):
-            self._read_choice(choice)
-        # Mid-stream errors come beside `choices` with finish_reason "error" (or null, as recorded).
-        if error := event.get("error") or (self.finish_reason == "error" and {"message": ""}):
-            self._fail(_with_provider(error, event.get("provider")))
-
-    def _read_choice(self, choice: Mapping[str, Any]) -> None:
-        message = choice.get("delta")
-        if not isinstance(message, dict):
-            # Beside a delta it would be a summary of what has been said.
-            message = choice.get("message")
-        if isinstance(message, dict):
-            # `reasoning`, `reasoning_content` and the details say the same: one of them is shown.
-            details = message.get("reasoning_details")
-            told = self._details.add(details) if message is choice.get("delta") else self._details.add_whole(details)
-            self._add_reasoning(message.get("reasoning") or message.get("reasoning_content") or told)
-            self._add_text(_content_text(message.get("content")))
-            self._add_text(message.get("refusal"))
-            for number, call in enumerate(dicts(message.get("tool_calls"))):
-                self._read_call(call, number if "message" in choice else None)
-            for annotation in dicts(message.get("annotations")):
-                self._add_annotation(annotation)
-            for image in dicts(message.get("images")):
-                url = image.get("image_url")
-                self._add_image(url.get("url") if isinstance(url, dict) else url)
-        if isinstance(reason := choice.get("finish_reason"), str):
-            self.finish_reason = reason
-
-    def _read_call(self, call: Mapping[str, Any], number: int | None) -> None:
-        function = mapping(call.get("function"))
-        place = place_of(call.get("index"))
-        self._add_call(
-            self._calls.add(
-                number if place is None else place, call.get("id"), function.get("name"), function.get("arguments")
-            )
-        )
-
-
-def _with_provider(error: object, provider: object) -> object:
-    """The error as `/responses` and HTTP bodies have it: the provider's name inside, not beside it."""
-    if not isinstance(error, dict) or not isinstance(provider, str):
-        return error
-    return {**error, "metadata": {"provider_name": provider, **mapping(error.get("metadata"))}}
-
-
-def _content_text(content: object) -> object:
-    """`content` is text; some providers send a list of parts."""
-    if isinstance(content, list):
-        return "".join(part["text"] for part in content if isinstance(part, dict) and isinstance(part.get("text"), str))
-    return content
-
-
-# ===== chunks.py =====
-# What leaves the pipe: `chat.completion.chunk` events, or one `chat.completion`.
-
-DONE = b"data: [DONE]\n\n"
-
-
-class ChunkWriter:
-    """Writes one answer under one id. Each call gives exactly one complete event, as Open WebUI reads them one by one."""
-
-    def __init__(self, model_id: str) -> None:
-        self._envelope = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": model_id}
-
-    def delta(self, delta: Delta) -> bytes:
-        """The event for one delta."""
-        return self._event([{"index": 0, "delta": _fields(delta), "finish_reason": None}])
-
-    def finish(self, reason: str) -> bytes:
-        """The event that ends the answer."""
-        return self._event([{"index": 0, "delta": {}, "finish_reason": reason}])
-
-    def usage(self, usage: Mapping[str, Any]) -> bytes:
-        """The usage event. Once for each upstream call: Open WebUI adds them up."""
-        return self._event([], usage=usage)
-
-    def completion(self, deltas: Iterable[Delta], reason: str, usage: Mapping[str, Any] | None) -> dict[str, Any]:
-        """The answer as one `chat.completion` object."""
-        message = {"role": "assistant", "content": "", **_fields(merge_deltas(deltas))}
-        for call in message.get("tool_calls", ()):
-            del call["index"]
-        answer = {
-            **self._envelope,
-            "object": "chat.completion",
-            "choices": [{"index": 0, "message": message, "finish_reason": reason}],
-        }
-        return {**answer, "usage": dict(usage)} if usage else answer
-
-    def _event(self, choices: list[dict[str, Any]], **more: object) -> bytes:
-        return b"data: %b\n\n" % dump_json(
-            {**self._envelope, "object": "chat.completion.chunk", "choices": choices, **more}
-        )
-
-
-def _fields(delta: Delta) -> dict[str, Any]:
-    """The fields of a chunk's `delta` (or of a `message`)."""
-    fields = {
-        "reasoning_content": delta.reasoning,
-        "content": delta.text,
-        "tool_calls": delta.tool_calls,
-        "annotations": delta.annotations,
-        "images": delta.images,
-        "reasoning_details": delta.details,
-    }
-    return {name: value for name, value in fields.items() if value}
-
-
-def merge_deltas(deltas: Iterable[Delta]) -> Delta:
-    """All deltas as one; the fragments of each tool call put together."""
-    whole = Delta()
-    calls: dict[int, dict[str, Any]] = {}
-    for delta in deltas:
-        whole.reasoning += delta.reasoning
-        whole.text += delta.text
-        whole.annotations += delta.annotations
-        whole.images += delta.images
-        whole.details += delta.details
-        for call in delta.tool_calls:
-            known = calls.setdefault(call["index"], {**call, "function": {"name": "", "arguments": ""}})
-            known["function"]["arguments"] += call["function"]["arguments"]
-            known["function"]["name"] = call["function"].get("name") or known["function"]["name"]
-    whole.tool_calls = list(calls.values())
-    return whole
-
-
-def error_body(message: str) -> dict[str, Any]:
-    """An error as Open WebUI shows it: without `choices`, or it would be overlooked."""
-    return {"error": {"message": message}}
-
-
-def error_event(message: str) -> bytes:
-    """An error as one event of a stream."""
-    return b"data: %b\n\n" % dump_json(error_body(message))
-
-
-# ===== responses_stream.py =====
-# Answers of `/responses`, streamed or whole, read into deltas.
-
-# `/responses` name → chat name. Source: OpenRouter's OpenAPI document, Usage and ChatUsage.
-_USAGE_NAMES = {
-    "input_tokens": "prompt_tokens",
-    "output_tokens": "completion_tokens",
-    "input_tokens_details": "prompt_tokens_details",
-    "output_tokens_details": "completion_tokens_details",
-    "upstream_inference_input_cost": "upstream_inference_prompt_cost",
-    "upstream_inference_output_cost": "upstream_inference_completions_cost",
-}
-_Place = tuple[str, Any, Any]
-# Type of an output item → where it is shown.
-_CHANNELS = {"message": "text", "reasoning": "reasoning"}
-# The makers' own server tools; OpenRouter's have names of their own.
-_NATIVE_TOOLS = ("web_search_call", "file_search_call", "code_interpreter_call")
-_IMAGES = ("image_generation_call", "openrouter:image_generation")
-_LINKS = ("https://", "http://")
-_INCOMPLETE_REASONS = {"max_output_tokens": "length", "content_filter": "content_filter"}
-
-
-class ResponsesReader(AnswerReader):
-    """Reads `/responses` events. What of the `output` was not streamed is added when its item, or the answer, is done."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        # What was said where: (channel, item, part) → pieces. A channel is "text" or "reasoning".
-        self._said: dict[_Place, list[str]] = {}
-        # (channel, item) → the kind of event that tells it.
-        self._kinds: dict[tuple[str, object], str] = {}
-        self._latest: dict[str, _Place] = {}
-        # The latest state of each reasoning item and of each server tool, by place.
-        self._reasoning_items: dict[object, dict[str, Any]] = {}
-        self._tools: dict[object, ToolStatus] = {}
-
-    def read_whole(self, answer: Mapping[str, Any]) -> None:
-        """Read a whole response object."""
-        self._close({"response": answer})
-
-    def _whole_details(self) -> list[dict[str, Any]]:
-        self._details = DetailsCollector()
-        for item in self._reasoning_items.values():
-            self._details.append(details_of(item))
-        return super()._whole_details()
-
-    def _read_event(self, event: dict[str, Any]) -> None:
-        handler = self._handlers.get(str(event.get("type")))
-        if handler is not None:
-            handler(self, event)
-        elif "type" not in event and event.get("error"):
-            self._refuse(event)
-
-    def _text(self, event: Mapping[str, Any]) -> None:
-        self._say(("text", _item_of(event), None), event)
-
-    def _reasoning_text(self, event: Mapping[str, Any]) -> None:
-        self._say(("reasoning", _item_of(event), place_of(event.get("content_index"))), event)
-
-    def _reasoning_summary(self, event: Mapping[str, Any]) -> None:
-        self._say(("reasoning", _item_of(event), place_of(event.get("summary_index"))), event)
-
-    def _say(self, place: _Place, event: Mapping[str, Any]) -> None:
-        channel, item, _ = place
-        # A model may stream its reasoning and a summary of it: the first kind to come is shown, for each item.
-        kind = str(event.get("type")) if channel == "reasoning" else ""
-        delta = event.get("delta")
-        if not isinstance(delta, str) or not delta or self._kinds.setdefault((channel, item), kind) != kind:
-            return
-        add = self._add_text if channel == "text" else self._add_reasoning
-        if self._latest.get(channel, place) != place:
-            add("\n\n")
-        self._latest[channel] = place
-        self._said.setdefault(place, []).append(delta)
-        add(delta)
-
-    def _item_added(self, event: Mapping[str, Any]) -> None:
-        item = event.get("item")
-        if not isinstance(item, dict):
-            return
-        place = _item_of(event)
-        if item.get("type") == "function_call":
-            self._add_call(self._calls.add(place, item.get("call_id"), item.get("name"), item.get("arguments")))
-        elif _is_server_tool(item):
-            self._note_tool(place, item, done=False)
-
-    def _arguments(self, event: Mapping[str, Any]) -> None:
-        self._add_call(self._calls.add(_item_of(event), None, None, event.get("delta")))
-
-    def _whole_arguments(self, event: Mapping[str, Any]) -> None:
-        self._add_call(self._calls.complete(_item_of(event), None, event.get("name"), event.get("arguments")))
-
-    def _annotation(self, event: Mapping[str, Any]) -> None:
-        if isinstance(annotation := event.get("annotation"), dict):
-            self._add_annotation(annotation)
-
-    def _note_tool(self, place: object, item: Mapping[str, Any], done: bool) -> None:
-        """Tell what a server tool does, once when it begins and once when it is done."""
-        action = item.get("action")
-        # A page that is fetched stands beside the action, or there is none.
-        action = {**item, **action} if isinstance(action, dict) else item
-        queries = action.get("queries")
-        asked = [action.get("query"), *(queries if isinstance(queries, list) else ())]
-        found = [action.get("url"), *(source.get("url") for source in dicts(action.get("sources")))]
-        status = ToolStatus(
-            str(item.get("type")),
-            next((query for query in asked if isinstance(query, str) and query), ""),
-            tuple(dict.fromkeys(url for url in found if isinstance(url, str) and url.startswith(_LINKS))),
-            done,
-            item.get("status") == "failed",
-        )
-        if done and status in self._tools.values():
-            return
-        self._tools[place] = status
-        self.statuses.append((place, status))
-
-    def _item_done(self, event: Mapping[str, Any]) -> None:
-        if isinstance(item := event.get("item"), dict):
-            self._read_item(_item_of(event), item)
-
-    def _read_item(self, index: object, item: Mapping[str, Any]) -> None:
-        """Add what no event has streamed of an output item, under this index or (it happens) another one."""
-        kind = item.get("type")
-        if kind == "function_call":
-            self._add_call(self._calls.complete(index, item.get("call_id"), item.get("name"), item.get("arguments")))
-        elif kind == "reasoning":
-            self._reasoning_items[index] = dict(item)
-        elif kind == "message":
-            for part in dicts(item.get("content")):
-                for annotation in dicts(part.get("annotations")):
-                    self._add_annotation(annotation)
-        elif _is_server_tool(item):
-            self._note_tool(index, item, done=True)
-        if kind in _IMAGES:
-            self._add_image(item.get("imageUrl") or item.get("result") or item.get("imageB64"))
-        channel = _CHANNELS.get(str(item.get("type")), "")
-        if not channel or (channel, index) in self._kinds:
-            return
-        content, summary = _part_texts(item, "content"), _part_texts(item, "summary")
-        whole = "".join(content)
-        said = {"".join(pieces) for place, pieces in self._said.items() if place[0] == channel}
-        if said.isdisjoint((whole, *content, *summary)):
-            for number, text in enumerate([whole] if channel == "text" else content or summary):
-                self._say((channel, index, number), {"delta": text})
-
-    def _close(self, event: Mapping[str, Any]) -> None:
-        response = event.get("response")
-        if not isinstance(response, dict):
-            return
-        if isinstance(usage := response.get("usage"), dict):
-            self.usage = chat_usage(usage)
-        if response.get("error") or response.get("status") == "failed":
-            self._refuse(event)
-            return
-        output = dicts(response.get("output"))
-        if any(item.get("type") == "reasoning" for item in output):
-            # The closing list is authoritative: ids and contents may differ from the streamed ones.
-            self._reasoning_items.clear()
-        for index, item in enumerate(output):
-            self._read_item(index, item)
-        details = response.get("incomplete_details")
-        reason = details.get("reason") if isinstance(details, dict) else None
-        self.finish_reason = _INCOMPLETE_REASONS.get(str(reason), "stop")
-        self.done = True
-
-    def _refuse(self, event: Mapping[str, Any]) -> None:
-        response = event.get("response")
-        if isinstance(response, dict):
-            if isinstance(usage := response.get("usage"), dict):
-                self.usage = chat_usage(usage)
-            event = response
-        error = event.get("error")
-        if not error:
-            error = {key: event[key] for key in ("code", "message") if key in event}
-        if isinstance(error, dict) and "error_type" in event:
-            error = {"error_type": event["error_type"], **error}
-        self._fail(error)
-
-    _handlers: ClassVar[dict[str, Callable[[ResponsesReader, Mapping[str, Any]], None]]] = {
-        "response.output_text.delta": _text,
-        "response.refusal.delta": _text,
-        "response.reasoning_text.delta": _reasoning_text,
-        "response.reasoning_summary_text.delta": _reasoning_summary,
-        "response.output_item.added": _item_added,
-        "response.output_item.done": _item_done,
-        "response.function_call_arguments.delta": _arguments,
-        "response.function_call_arguments.done": _whole_arguments,
-        "response.output_text.annotation.added": _annotation,
-        "response.completed": _close,
-        "response.incomplete": _close,
-        "response.failed": _refuse,
-        "response.error": _refuse,
-        "error": _refuse,
-    }
-
-
-def chat_usage(usage: Mapping[str, Any]) -> dict[str, Any]:
-    """A `/responses` usage object under the names that `/chat/completions` uses."""
-    return {
-        _USAGE_NAMES.get(key, key): chat_usage(value) if isinstance(value, dict) else value
-        for key, value in usage.items()
-    }
-
-
-def _item_of(event: Mapping[str, Any]) -> object:
-    """Which output item an event belongs to. The index is reliable, the id is not: it may differ at the end."""
-    place = place_of(event.get("output_index"))
-    if place is None:
-        item = event.get("item")
-        place = place_of(event.get("item_id") or (item.get("id") if isinstance(item, dict) else None))
-    return place
-
-
-def _is_server_tool(item: Mapping[str, Any]) -> bool:
-    kind = str(item.get("type"))
-    return kind in _NATIVE_TOOLS or kind.startswith("openrouter:")
-
-
-def _part_texts(item: Mapping[str, Any], key: str) -> list[str]:
-    texts = [part.get("text") or part.get("refusal") for part in dicts(item.get(key))]
-    return [text for text in texts if isinstance(text, str) and text]
 
 
 # ===== settings.py =====

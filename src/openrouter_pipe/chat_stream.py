@@ -5,58 +5,66 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .codec import dicts, mapping
-from .deltas import AnswerReader, place_of
+from .codec import dicts, mapping, texts_in
+from .deltas import AnswerReader, index_of
+from .reasoning import DetailsCollector
 
 
 class ChatReader(AnswerReader):
     """Reads `chat.completion.chunk` events; a whole `chat.completion` reads as one chunk with a `message`."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._details = DetailsCollector()
+
     def read_whole(self, answer: Mapping[str, Any]) -> None:
         """Read a `chat.completion` object."""
         self._read_event(answer)
 
+    def _reasoning_details(self) -> list[dict[str, Any]]:
+        return self._details.result()
+
     def _read_event(self, event: Mapping[str, Any]) -> None:
-        if isinstance(usage := event.get("usage"), dict):
+        usage = event.get("usage")
+        if isinstance(usage, dict):
             self.usage = usage
-        choices = event.get("choices")
-        choice = choices[0] if isinstance(choices, list) and choices else None
-        if isinstance(choice, dict):
-            self._read_choice(choice)
+        # Who answers is in every chunk: the first and the last ones tell it all.
+        if usage or not self.served or "openrouter_metadata" in event:
+            self._note_served(event)
+        choices = dicts(event.get("choices"))
+        if choices:
+            self._read_choice(choices[0])
         # Mid-stream errors come beside `choices` with finish_reason "error" (or null, as recorded).
         if error := event.get("error") or (self.finish_reason == "error" and {"message": ""}):
             self._fail(_with_provider(error, event.get("provider")))
 
     def _read_choice(self, choice: Mapping[str, Any]) -> None:
-        message = choice.get("delta")
-        if not isinstance(message, dict):
+        delta = choice.get("delta")
+        if isinstance(delta, dict):
+            self._read_message(delta, self._details.add(delta.get("reasoning_details")))
+        elif isinstance(message := choice.get("message"), dict):
             # Beside a delta it would be a summary of what has been said.
-            message = choice.get("message")
-        if isinstance(message, dict):
-            # `reasoning`, `reasoning_content` and the details say the same: one of them is shown.
-            details = message.get("reasoning_details")
-            told = self._details.add(details) if message is choice.get("delta") else self._details.add_whole(details)
-            self._add_reasoning(message.get("reasoning") or message.get("reasoning_content") or told)
-            self._add_text(_content_text(message.get("content")))
-            self._add_text(message.get("refusal"))
-            for number, call in enumerate(dicts(message.get("tool_calls"))):
-                self._read_call(call, number if "message" in choice else None)
-            for annotation in dicts(message.get("annotations")):
-                self._add_annotation(annotation)
-            for image in dicts(message.get("images")):
-                url = image.get("image_url")
-                self._add_image(url.get("url") if isinstance(url, dict) else url)
+            self._read_message(message, self._details.add_whole(message.get("reasoning_details")))
         if isinstance(reason := choice.get("finish_reason"), str):
             self.finish_reason = reason
 
-    def _read_call(self, call: Mapping[str, Any], number: int | None) -> None:
-        function = mapping(call.get("function"))
-        place = place_of(call.get("index"))
-        self._add_call(
-            self._calls.add(
-                number if place is None else place, call.get("id"), function.get("name"), function.get("arguments")
+    def _read_message(self, message: Mapping[str, Any], detailed: str) -> None:
+        # `reasoning`, `reasoning_content` and the details say the same: one of them is shown.
+        self._add_reasoning(message.get("reasoning") or message.get("reasoning_content") or detailed)
+        content = message.get("content")
+        self._add_text(content if isinstance(content, str) else "".join(texts_in(content, "text")))
+        self._add_text(message.get("refusal"))
+        for call in dicts(message.get("tool_calls")):
+            function = mapping(call.get("function"))
+            self._add_call(
+                self._calls.add(
+                    index_of(call.get("index")), call.get("id"), function.get("name"), function.get("arguments")
+                )
             )
-        )
+        for annotation in dicts(message.get("annotations")):
+            self._add_annotation(annotation)
+        for image in dicts(message.get("images")):
+            self._add_image(mapping(image.get("image_url")).get("url"))
 
 
 def _with_provider(error: object, provider: object) -> object:
@@ -64,10 +72,3 @@ def _with_provider(error: object, provider: object) -> object:
     if not isinstance(error, dict) or not isinstance(provider, str):
         return error
     return {**error, "metadata": {"provider_name": provider, **mapping(error.get("metadata"))}}
-
-
-def _content_text(content: object) -> object:
-    """`content` is text; some providers send a list of parts."""
-    if isinstance(content, list):
-        return "".join(part["text"] for part in content if isinstance(part, dict) and isinstance(part.get("text"), str))
-    return content

@@ -54,7 +54,7 @@ def _fields(delta: Delta) -> dict[str, Any]:
     fields = {
         "reasoning_content": delta.reasoning,
         "content": delta.text,
-        "tool_calls": delta.tool_calls,
+        "tool_calls": _whole_calls(delta.tool_calls),
         "annotations": delta.annotations,
         "images": delta.images,
         "reasoning_details": delta.details,
@@ -62,21 +62,26 @@ def _fields(delta: Delta) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value}
 
 
-def merge_deltas(deltas: Iterable[Delta]) -> Delta:
-    """All deltas as one; the fragments of each tool call put together."""
-    whole = Delta()
+def _whole_calls(fragments: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The fragments of each tool call as one: clients expect a call once in a chunk."""
     calls: dict[int, dict[str, Any]] = {}
+    for fragment in fragments:
+        news = fragment["function"]
+        known = calls.setdefault(fragment["index"], {**fragment, "function": {}})["function"]
+        known.update({key: known.get(key, "") + text for key, text in news.items()})
+    return list(calls.values())
+
+
+def merge_deltas(deltas: Iterable[Delta]) -> Delta:
+    """All deltas as one."""
+    whole = Delta()
     for delta in deltas:
         whole.reasoning += delta.reasoning
         whole.text += delta.text
+        whole.tool_calls += delta.tool_calls
         whole.annotations += delta.annotations
         whole.images += delta.images
         whole.details += delta.details
-        for call in delta.tool_calls:
-            known = calls.setdefault(call["index"], {**call, "function": {"name": "", "arguments": ""}})
-            known["function"]["arguments"] += call["function"]["arguments"]
-            known["function"]["name"] = call["function"].get("name") or known["function"]["name"]
-    whole.tool_calls = list(calls.values())
     return whole
 
 

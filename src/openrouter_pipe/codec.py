@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,8 +15,8 @@ except ImportError:  # pragma: no cover - Open WebUI ships orjson
 def parse_json(text: bytes | str) -> Any:
     """The value in `text`. Raises `ValueError`.
 
-    What orjson refuses the standard library may still read: half of a surrogate pair (a provider cut an emoji in two),
-    NaN, a byte that is not UTF-8.
+    What orjson refuses the standard library may still read: NaN, a byte that is not UTF-8, half of a surrogate pair (a
+    provider cut an emoji in two). Such a half could not be stored: a question mark takes its place.
     """
     if orjson is not None:
         try:
@@ -25,7 +24,8 @@ def parse_json(text: bytes | str) -> Any:
         except ValueError:
             pass
     try:
-        return json.loads(text.decode("utf-8", "replace") if isinstance(text, bytes) else text)
+        value = json.loads(text.decode("utf-8", "replace") if isinstance(text, bytes) else text)
+        return json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
     except RecursionError:
         raise ValueError("nested too deeply") from None
 
@@ -37,19 +37,7 @@ def dump_json(value: Any) -> bytes:
             return orjson.dumps(value)
         except TypeError:
             pass
-    try:
-        return json.dumps(value, default=str, separators=(",", ":"), allow_nan=False).encode()
-    except ValueError:
-        # NaN and infinity are no JSON: orjson writes null for them.
-        return json.dumps(_without_nan(value), default=str, separators=(",", ":")).encode()
-
-
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: _without_nan(inner) for key, inner in value.items()}
-    return [_without_nan(inner) for inner in value] if isinstance(value, (list, tuple)) else value
+    return json.dumps(value, default=str, separators=(",", ":")).encode()
 
 
 def mapping(value: object) -> Mapping[str, Any]:
@@ -65,3 +53,8 @@ def dicts(value: object) -> list[dict[str, Any]]:
 def texts(value: object) -> tuple[str, ...]:
     """The texts in a list; none when it is no list."""
     return tuple([item for item in value if isinstance(item, str)]) if isinstance(value, list) else ()
+
+
+def texts_in(value: object, key: str) -> tuple[str, ...]:
+    """The texts under `key` of the objects in a list."""
+    return texts([item.get(key) for item in dicts(value)])

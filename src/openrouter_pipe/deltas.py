@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from .codec import dump_json, parse_json
-from .reasoning import DetailsCollector
+from .codec import dump_json, mapping, parse_json
 
 _PRIVATE = "The provider keeps this reasoning private."
 # Where a reasoning detail has what it is kept for.
 _DETAIL_CONTENTS = ("text", "summary", "data", "signature", "result")
-_SURROGATES = re.compile("[\ud800-\udfff]")
-
-
 # How the base64 of a picture begins, for those that come without saying what they are.
-_IMAGE_HEADS = {"iVBOR": "png", "/9j/": "jpeg", "R0lGO": "gif", "UklGR": "webp"}
+_IMAGE_KINDS = {"i": "png", "/": "jpeg", "R": "gif", "U": "webp"}
+# What an answer tells about who gives it, and of which type that is. Source: OpenRouter docs, router-metadata.
+_SERVED = {"model": str, "provider": str, "service_tier": str, "openrouter_metadata": dict}
 
 
 @dataclass(slots=True)
@@ -53,38 +50,25 @@ class ToolStatus(NamedTuple):
 
 @dataclass(slots=True)
 class _Call:
-    """One tool call: where upstream put it and what it called it, and what of it has come."""
+    """One tool call: its index in what leaves, the id that upstream gave it, and what of it has come."""
 
     index: int
-    place: object
     upstream_id: str
-    name: str = ""
-    arguments: str = ""
-
-    def is_whole(self) -> bool:
-        """Whether the arguments are a JSON object, to which nothing can be added."""
-        return _object_in(self.arguments) is not None
-
-    def is_part_of(self, name: str, arguments: str) -> bool:
-        """Whether it can become the call that these say, which may be written with other spaces."""
-        same = arguments.startswith(self.arguments) or (
-            self.is_whole() and _object_in(arguments) == _object_in(self.arguments)
-        )
-        return same and (not self.name or not name or name == self.name)
+    name: str
+    arguments: str
 
 
 class ToolCalls:
-    """Puts the fragments of tool calls in order: each call gets an integer index and an id that no other one has.
+    """Numbers the tool calls of an answer and gives each an id that no other one has: providers repeat ids.
 
-    Providers repeat ids and indices, leave them out, or tell name and id late. `place` is where upstream says that a
-    fragment belongs (None: it does not say).
+    `place` is the index that upstream gives to a call. Where it gives none (None), a fragment without id and name
+    belongs to the latest call.
     """
 
     def __init__(self) -> None:
         self._calls: list[_Call] = []
         self._at: dict[object, _Call] = {}
         self._by_id: dict[str, _Call] = {}
-        self._latest: _Call | None = None
 
     def __len__(self) -> int:
         return len(self._calls)
@@ -92,9 +76,15 @@ class ToolCalls:
     def add(self, place: object, call_id: object, name: object, arguments: object) -> dict[str, Any] | None:
         """Take a fragment; returns the fragment to send on, if it says something new."""
         call_id, name, arguments = _as_text(call_id), _as_text(name), _as_text(arguments)
-        call = self._continued(place, call_id, name, arguments)
-        if call is not None and name and name == call.name and arguments == call.arguments and call.is_whole():
-            return None
+        if place is not None:
+            call = self._at.get(place)
+            # Gateways to Gemini give all calls of an answer the same index.
+            if call is not None and name and call_id not in ("", call.upstream_id):
+                call = None
+        elif call_id or name:
+            call = self._by_id.get(call_id)
+        else:
+            call = self._calls[-1] if self._calls else None
         if call is not None:
             return self._extend(call, name, arguments)
         return self._begin(place, call_id, name, arguments) if call_id or name or arguments else None
@@ -102,40 +92,17 @@ class ToolCalls:
     def complete(self, place: object, call_id: object, name: object, arguments: object) -> dict[str, Any] | None:
         """Take a whole call, parts of which may have come; returns the fragment that was missing."""
         call_id, name, arguments = _as_text(call_id), _as_text(name), _as_text(arguments)
-        call = self._told(place, call_id, name, arguments)
+        call = self._at.get(place)
         if call is None:
             return self._begin(place, call_id, name, arguments)
         rest = arguments[len(call.arguments) :] if arguments.startswith(call.arguments) else ""
         return self._extend(call, name, rest)
 
-    def _continued(self, place: object, call_id: str, name: str, arguments: str) -> _Call | None:
-        """The call that a fragment continues; None when it begins one."""
-        call = self._latest if place is None else self._at.get(place)
-        if call_id and (call is None or call.upstream_id not in ("", call_id)):
-            same = self._by_id.get(call_id)
-            if same is not None and (None in (place, same.place) or place == same.place):
-                return same
-            return None if name else call
-        if call is None or (call_id and call.upstream_id):
-            return call
-        # Without ids, a second name at the same place, or one after whole arguments, is a second call.
-        another = name and call.name and (name != call.name or (arguments and call.is_whole()))
-        return None if another else self._named(call, call_id)
-
-    def _told(self, place: object, call_id: str, name: str, arguments: str) -> _Call | None:
-        """The call that a whole one repeats. The closing list may put it at another place."""
-        call = self._at.get(place)
-        if call is not None and call_id and call.upstream_id == call_id:
-            return call
-        here = [call] if call is not None and not (call_id and call.upstream_id) else []
-        elsewhere = [known for known in self._calls if known.upstream_id == call_id]
-        return next((known for known in here + elsewhere if known.is_part_of(name, arguments)), None)
-
     def _begin(self, place: object, call_id: str, name: str, arguments: str) -> dict[str, Any]:
-        call = _Call(len(self._calls), place, call_id, name, arguments)
-        unique = call_id if call_id and call_id not in self._by_id else f"call_{uuid.uuid4().hex[:24]}"
+        call = self._at[place] = _Call(len(self._calls), call_id, name, arguments)
         self._calls.append(call)
-        self._at[place] = self._by_id[unique] = self._latest = self._named(call, call_id)
+        unique = call_id if call_id and call_id not in self._by_id else f"call_{uuid.uuid4().hex[:24]}"
+        self._by_id[unique] = call
         return {
             "index": call.index,
             "id": unique,
@@ -143,18 +110,12 @@ class ToolCalls:
             "function": {"name": name, "arguments": arguments},
         }
 
-    def _named(self, call: _Call, call_id: str) -> _Call:
-        if call_id:
-            call.upstream_id = call_id
-            self._by_id[call_id] = call
-        return call
-
     def _extend(self, call: _Call, name: str, arguments: str) -> dict[str, Any] | None:
-        named = {"name": name} if name and name != call.name else {}
-        call.name = name or call.name
+        # The name is sent once: clients join what they get of it.
+        news = {"name": name} if name and not call.name else {}
+        call.name = call.name or name
         call.arguments += arguments
-        self._at[call.place] = self._latest = call
-        return {"index": call.index, "function": {**named, "arguments": arguments}} if named or arguments else None
+        return {"index": call.index, "function": {**news, "arguments": arguments}} if news or arguments else None
 
 
 class AnswerReader:
@@ -171,12 +132,13 @@ class AnswerReader:
         self.done = False
         # What server tools do, each with its place, in the order of events.
         self.statuses: list[tuple[object, ToolStatus]] = []
-        self._deltas: list[Delta] = []
-        self._half = ""
-        self._details = DetailsCollector()
-        self._reasoned = self._answering = False
+        # Who answers: what of `_SERVED` upstream has told.
+        self.served: dict[str, Any] = {}
         self._calls = ToolCalls()
-        self._seen: set[str] = set()
+        self._deltas: list[Delta] = []
+        self._reasoned = False
+        self._sources: set[str] = set()
+        self._images: set[str] = set()
 
     @property
     def ended(self) -> bool:
@@ -207,8 +169,11 @@ class AnswerReader:
 
     def close(self) -> list[Delta]:
         """What is left to say at the end: the reasoning details, once, for the next round to begin with."""
-        if details := self._whole_details():
-            self._tell_private()
+        details = [detail for detail in self._reasoning_details() if any(map(detail.get, _DETAIL_CONTENTS))]
+        if details and not self._reasoned:
+            # Open WebUI keeps details in a block of reasoning only; without a word in it, it would look broken.
+            self._add_reasoning(_PRIVATE)
+        if details:
             self._deltas.append(Delta(details=details))
         if self._calls and self.finish_reason in (None, "stop"):
             self.finish_reason = "tool_calls"
@@ -221,33 +186,27 @@ class AnswerReader:
     def _read_event(self, event: dict[str, Any]) -> None:
         raise NotImplementedError
 
+    def _reasoning_details(self) -> list[dict[str, Any]]:
+        """The reasoning details, as far as they have come."""
+        raise NotImplementedError
+
     def _fail(self, error: object) -> None:
         """The upstream gave up. Nothing worth waiting for comes after that."""
         self.error = error if isinstance(error, dict) else {"message": str(error)}
         self.done = True
 
-    def _whole_details(self) -> list[dict[str, Any]]:
-        """The reasoning details that have something in them, as far as they have come."""
-        return [detail for detail in self._details.result() if any(detail.get(key) for key in _DETAIL_CONTENTS)]
-
-    def _tell_private(self) -> None:
-        """Open WebUI keeps details in a block of reasoning only; without a word in it, it would look broken."""
-        if not self._reasoned and self._whole_details():
-            self._add_reasoning(_PRIVATE)
-
-    def _begin_answer(self) -> None:
-        """Before the first word and the first call: reasoning that nobody may read is told of in its own place."""
-        if not self._answering:
-            self._answering = True
-            self._tell_private()
+    def _note_served(self, source: Mapping[str, Any]) -> None:
+        """Keep what a chunk, a response object or a whole answer tells about who answers; the latest word holds."""
+        for key, kind in _SERVED.items():
+            if isinstance(value := source.get(key), kind) and value:
+                self.served[key] = value
 
     def _add_text(self, text: object) -> None:
         if isinstance(text, str) and text:
-            self._begin_answer()
             last = self._last()
             if last.tool_calls:
                 last = self._next()
-            last.text += self._whole_characters(text)
+            last.text += text
 
     def _add_reasoning(self, text: object) -> None:
         if isinstance(text, str) and text:
@@ -255,37 +214,28 @@ class AnswerReader:
             last = self._last()
             if last.text or last.tool_calls:
                 last = self._next()
-            last.reasoning += self._whole_characters(text)
+            last.reasoning += text
 
     def _add_call(self, fragment: dict[str, Any] | None) -> None:
         """Send on what `ToolCalls` made of a fragment."""
-        if fragment is None:
-            return
-        self._begin_answer()
-        last = self._last()
-        if last.text or last.reasoning:
-            last = self._next()
-        before = next((call for call in last.tool_calls if call["index"] == fragment["index"]), None)
-        if before is None:
+        if fragment is not None:
+            last = self._last()
+            if last.text or last.reasoning:
+                last = self._next()
             last.tool_calls.append(fragment)
-        else:
-            arguments = before["function"]["arguments"] + fragment["function"]["arguments"]
-            before["function"].update({**fragment["function"], "arguments": arguments})
 
     def _add_annotation(self, annotation: Mapping[str, Any]) -> None:
         """A source in the nested form of /chat/completions (or a parsed file, as it is), each one once."""
-        source: object = dump_json(annotation)
+        source: object = dump_json(annotation).decode()
         if annotation.get("type") == "url_citation":
-            citation = annotation.get("url_citation", {key: annotation[key] for key in annotation if key != "type"})
-            source = citation.get("url") if isinstance(citation, dict) else None
-            if not isinstance(source, str) or not source:
-                return
+            flat = {key: value for key, value in annotation.items() if key != "type"}
+            citation = mapping(annotation.get("url_citation", flat))
+            source = citation.get("url")
             # Open WebUI shows the title; an empty one would be a source without a name.
-            annotation = {
-                "type": "url_citation",
-                "url_citation": {**citation, "title": citation.get("title") or source},
-            }
-        if self._is_new(f"source {source}"):
+            citation = {**citation, "title": citation.get("title") or source}
+            annotation = {"type": "url_citation", "url_citation": citation}
+        if annotation and isinstance(source, str) and source and source not in self._sources:
+            self._sources.add(source)
             self._last().annotations.append(dict(annotation))
 
     def _add_image(self, image: object) -> None:
@@ -293,25 +243,10 @@ class AnswerReader:
         if not isinstance(image, str) or not image:
             return
         if not image.startswith(("data:", "http://", "https://")):
-            kind = next((kind for head, kind in _IMAGE_HEADS.items() if image.startswith(head)), "png")
-            image = f"data:image/{kind};base64,{image}"
-        if self._is_new(f"image {image}"):
-            index = sum(seen.startswith("image ") for seen in self._seen) - 1
-            self._last().images.append({"type": "image_url", "image_url": {"url": image}, "index": index})
-
-    def _is_new(self, what: str) -> bool:
-        known = what in self._seen
-        self._seen.add(what)
-        return not known
-
-    def _whole_characters(self, text: str) -> str:
-        """`text` without half characters, which nobody could store: an emoji may arrive in two halves (UTF-16 surrogates)."""
-        if text.isascii() and not self._half:
-            return text
-        text, self._half = self._half + text, ""
-        if "\ud800" <= text[-1] <= "\udbff":
-            text, self._half = text[:-1], text[-1]
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace") if _SURROGATES.search(text) else text
+            image = f"data:image/{_IMAGE_KINDS.get(image[0], 'png')};base64,{image}"
+        if image not in self._images:
+            self._last().images.append({"type": "image_url", "image_url": {"url": image}, "index": len(self._images)})
+            self._images.add(image)
 
     def _last(self) -> Delta:
         return self._deltas[-1] if self._deltas else self._next()
@@ -321,17 +256,9 @@ class AnswerReader:
         return self._deltas[-1]
 
 
-def place_of(place: object) -> object:
-    """Where something belongs, as a key; None for what cannot be one."""
-    return place if isinstance(place, int | str) else None
-
-
-def _object_in(text: str) -> dict[str, Any] | None:
-    try:
-        value = parse_json(text)
-    except ValueError:
-        return None
-    return value if isinstance(value, dict) else None
+def index_of(value: object) -> int | None:
+    """The index that upstream gives; None for what is none."""
+    return value if isinstance(value, int) else None
 
 
 def _as_text(value: object) -> str:

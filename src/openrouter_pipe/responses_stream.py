@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import chain
 from typing import Any, ClassVar
 
-from .codec import dicts
-from .deltas import AnswerReader, ToolStatus, place_of
+from .codec import dicts, mapping, texts, texts_in
+from .deltas import AnswerReader, ToolStatus, index_of
 from .reasoning import DetailsCollector, details_of
 
 # `/responses` name → chat name. Source: OpenRouter's OpenAPI document, Usage and ChatUsage.
@@ -18,9 +19,6 @@ _USAGE_NAMES = {
     "upstream_inference_input_cost": "upstream_inference_prompt_cost",
     "upstream_inference_output_cost": "upstream_inference_completions_cost",
 }
-_Place = tuple[str, Any, Any]
-# Type of an output item → where it is shown.
-_CHANNELS = {"message": "text", "reasoning": "reasoning"}
 # The makers' own server tools; OpenRouter's have names of their own.
 _NATIVE_TOOLS = ("web_search_call", "file_search_call", "code_interpreter_call")
 _IMAGES = ("image_generation_call", "openrouter:image_generation")
@@ -33,162 +31,163 @@ class ResponsesReader(AnswerReader):
 
     def __init__(self) -> None:
         super().__init__()
-        # What was said where: (channel, item, part) → pieces. A channel is "text" or "reasoning".
-        self._said: dict[_Place, list[str]] = {}
-        # (channel, item) → the kind of event that tells it.
-        self._kinds: dict[tuple[str, object], str] = {}
-        self._latest: dict[str, _Place] = {}
-        # The latest state of each reasoning item and of each server tool, by place.
-        self._reasoning_items: dict[object, dict[str, Any]] = {}
+        # The output items as far as they are known, by place: the index under which they were streamed.
+        self._items: dict[object, Mapping[str, Any]] = {}
+        # The items whose text was shown, and where the latest text and reasoning came from (item and part).
+        self._shown: set[object] = set()
+        self._latest: dict[str, tuple[object, object]] = {}
+        self._reasoning_type = ""
         self._tools: dict[object, ToolStatus] = {}
 
     def read_whole(self, answer: Mapping[str, Any]) -> None:
         """Read a whole response object."""
         self._close({"response": answer})
 
-    def _whole_details(self) -> list[dict[str, Any]]:
-        self._details = DetailsCollector()
-        for item in self._reasoning_items.values():
-            self._details.append(details_of(item))
-        return super()._whole_details()
+    def _reasoning_details(self) -> list[dict[str, Any]]:
+        collector = DetailsCollector()
+        for item in self._items.values():
+            if item.get("type") == "reasoning":
+                collector.append(details_of(item))
+        return collector.result()
 
     def _read_event(self, event: dict[str, Any]) -> None:
-        handler = self._handlers.get(str(event.get("type")))
+        handler = self._handlers.get(str(event.get("type", "error" if event.get("error") else "")))
         if handler is not None:
             handler(self, event)
-        elif "type" not in event and event.get("error"):
-            self._refuse(event)
 
     def _text(self, event: Mapping[str, Any]) -> None:
-        self._say(("text", _item_of(event), None), event)
+        self._say("message", _place_in(event), None, event.get("delta"))
 
-    def _reasoning_text(self, event: Mapping[str, Any]) -> None:
-        self._say(("reasoning", _item_of(event), place_of(event.get("content_index"))), event)
+    def _reasoning(self, event: Mapping[str, Any]) -> None:
+        # A model may stream its reasoning and a summary of it: the first to come is shown.
+        self._reasoning_type = self._reasoning_type or event["type"]
+        if event["type"] == self._reasoning_type:
+            part = event.get("content_index", event.get("summary_index"))
+            self._say("reasoning", _place_in(event), part, event.get("delta"))
 
-    def _reasoning_summary(self, event: Mapping[str, Any]) -> None:
-        self._say(("reasoning", _item_of(event), place_of(event.get("summary_index"))), event)
-
-    def _say(self, place: _Place, event: Mapping[str, Any]) -> None:
-        channel, item, _ = place
-        # A model may stream its reasoning and a summary of it: the first kind to come is shown, for each item.
-        kind = str(event.get("type")) if channel == "reasoning" else ""
-        delta = event.get("delta")
-        if not isinstance(delta, str) or not delta or self._kinds.setdefault((channel, item), kind) != kind:
+    def _say(self, kind: str, place: object, part: object, text: object) -> None:
+        """Add text of an item of this type; an empty line parts it from that of another item, or of another part."""
+        if not isinstance(text, str) or not text:
             return
-        add = self._add_text if channel == "text" else self._add_reasoning
-        if self._latest.get(channel, place) != place:
-            add("\n\n")
-        self._latest[channel] = place
-        self._said.setdefault(place, []).append(delta)
-        add(delta)
+        add = self._add_text if kind == "message" else self._add_reasoning
+        if self._latest.get(kind) != (place, part):
+            if kind in self._latest:
+                add("\n\n")
+            self._latest[kind] = (place, part)
+            self._shown.add(place)
+            self._items.setdefault(place, {"type": kind})
+        add(text)
 
     def _item_added(self, event: Mapping[str, Any]) -> None:
-        item = event.get("item")
-        if not isinstance(item, dict):
-            return
-        place = _item_of(event)
+        place, item = _place_in(event), mapping(event.get("item"))
+        self._items[place] = item
         if item.get("type") == "function_call":
             self._add_call(self._calls.add(place, item.get("call_id"), item.get("name"), item.get("arguments")))
         elif _is_server_tool(item):
             self._note_tool(place, item, done=False)
 
     def _arguments(self, event: Mapping[str, Any]) -> None:
-        self._add_call(self._calls.add(_item_of(event), None, None, event.get("delta")))
+        self._add_call(self._calls.add(_place_in(event), None, None, event.get("delta")))
 
     def _whole_arguments(self, event: Mapping[str, Any]) -> None:
-        self._add_call(self._calls.complete(_item_of(event), None, event.get("name"), event.get("arguments")))
+        self._add_call(self._calls.complete(_place_in(event), None, event.get("name"), event.get("arguments")))
 
     def _annotation(self, event: Mapping[str, Any]) -> None:
-        if isinstance(annotation := event.get("annotation"), dict):
-            self._add_annotation(annotation)
+        self._add_annotation(mapping(event.get("annotation")))
 
     def _note_tool(self, place: object, item: Mapping[str, Any], done: bool) -> None:
         """Tell what a server tool does, once when it begins and once when it is done."""
-        action = item.get("action")
         # A page that is fetched stands beside the action, or there is none.
-        action = {**item, **action} if isinstance(action, dict) else item
-        queries = action.get("queries")
-        asked = [action.get("query"), *(queries if isinstance(queries, list) else ())]
-        found = [action.get("url"), *(source.get("url") for source in dicts(action.get("sources")))]
+        action = {**item, **mapping(item.get("action"))}
+        queries = texts([action.get("query"), *texts(action.get("queries"))])
+        urls = (*texts([action.get("url")]), *texts_in(action.get("sources"), "url"))
         status = ToolStatus(
             str(item.get("type")),
-            next((query for query in asked if isinstance(query, str) and query), ""),
-            tuple(dict.fromkeys(url for url in found if isinstance(url, str) and url.startswith(_LINKS))),
+            next(filter(None, queries), ""),
+            tuple(dict.fromkeys(url for url in urls if url.startswith(_LINKS))),
             done,
             item.get("status") == "failed",
         )
-        if done and status in self._tools.values():
-            return
-        self._tools[place] = status
-        self.statuses.append((place, status))
+        if status != self._tools.get(place):
+            self._tools[place] = status
+            self.statuses.append((place, status))
 
     def _item_done(self, event: Mapping[str, Any]) -> None:
-        if isinstance(item := event.get("item"), dict):
-            self._read_item(_item_of(event), item)
+        self._read_item(_place_in(event), mapping(event.get("item")))
 
-    def _read_item(self, index: object, item: Mapping[str, Any]) -> None:
-        """Add what no event has streamed of an output item, under this index or (it happens) another one."""
+    def _read_item(self, place: object, item: Mapping[str, Any]) -> None:
+        """Add what no event has streamed of an output item."""
+        self._items[place] = item
         kind = item.get("type")
         if kind == "function_call":
-            self._add_call(self._calls.complete(index, item.get("call_id"), item.get("name"), item.get("arguments")))
-        elif kind == "reasoning":
-            self._reasoning_items[index] = dict(item)
-        elif kind == "message":
-            for part in dicts(item.get("content")):
-                for annotation in dicts(part.get("annotations")):
-                    self._add_annotation(annotation)
+            self._add_call(self._calls.complete(place, item.get("call_id"), item.get("name"), item.get("arguments")))
         elif _is_server_tool(item):
-            self._note_tool(index, item, done=True)
+            self._note_tool(place, item, done=True)
         if kind in _IMAGES:
             self._add_image(item.get("imageUrl") or item.get("result") or item.get("imageB64"))
-        channel = _CHANNELS.get(str(item.get("type")), "")
-        if not channel or (channel, index) in self._kinds:
+        for part in dicts(item.get("content")):
+            for annotation in dicts(part.get("annotations")):
+                self._add_annotation(annotation)
+        if place in self._shown:
             return
-        content, summary = _part_texts(item, "content"), _part_texts(item, "summary")
-        whole = "".join(content)
-        said = {"".join(pieces) for place, pieces in self._said.items() if place[0] == channel}
-        if said.isdisjoint((whole, *content, *summary)):
-            for number, text in enumerate([whole] if channel == "text" else content or summary):
-                self._say((channel, index, number), {"delta": text})
+        content = texts_in(item.get("content"), "text")
+        if kind == "message":
+            self._say(kind, place, None, "".join((*content, *texts_in(item.get("content"), "refusal"))))
+        elif kind == "reasoning":
+            for number, text in enumerate(content or texts_in(item.get("summary"), "text")):
+                self._say(kind, place, number, text)
 
     def _close(self, event: Mapping[str, Any]) -> None:
         response = event.get("response")
         if not isinstance(response, dict):
             return
-        if isinstance(usage := response.get("usage"), dict):
-            self.usage = chat_usage(usage)
+        self._note_response(response)
         if response.get("error") or response.get("status") == "failed":
             self._refuse(event)
             return
-        output = dicts(response.get("output"))
-        if any(item.get("type") == "reasoning" for item in output):
-            # The closing list is authoritative: ids and contents may differ from the streamed ones.
-            self._reasoning_items.clear()
-        for index, item in enumerate(output):
-            self._read_item(index, item)
-        details = response.get("incomplete_details")
-        reason = details.get("reason") if isinstance(details, dict) else None
+        self._read_output(dicts(response.get("output")))
+        reason = mapping(response.get("incomplete_details")).get("reason")
         self.finish_reason = _INCOMPLETE_REASONS.get(str(reason), "stop")
         self.done = True
 
+    def _read_output(self, output: list[dict[str, Any]]) -> None:
+        """Read the closing list. Indices and item ids may be others there than in the stream: a call is the one with its
+        call id; of what else there is of a type, the first is the first that was streamed, and so on.
+        """
+        places: dict[str, list[object]] = {}
+        for place, item in self._items.items():
+            for key in _marks_of(item):
+                places.setdefault(key, []).append(place)
+        rest = {key: iter(found) for key, found in places.items()}
+        taken: set[object] = set()
+        for number, item in enumerate(output):
+            likely = chain(*(rest.get(key, ()) for key in _marks_of(item)), [f"end {number}"])
+            place = next(place for place in likely if place not in taken)
+            taken.add(place)
+            self._read_item(place, item)
+
+    def _created(self, event: Mapping[str, Any]) -> None:
+        self._note_response(mapping(event.get("response")))
+
+    def _note_response(self, response: Mapping[str, Any]) -> None:
+        self._note_served(response)
+        if isinstance(usage := response.get("usage"), dict):
+            self.usage = chat_usage(usage)
+
     def _refuse(self, event: Mapping[str, Any]) -> None:
-        response = event.get("response")
-        if isinstance(response, dict):
-            if isinstance(usage := response.get("usage"), dict):
-                self.usage = chat_usage(usage)
-            event = response
-        error = event.get("error")
-        if not error:
-            error = {key: event[key] for key in ("code", "message") if key in event}
-        if isinstance(error, dict) and "error_type" in event:
-            error = {"error_type": event["error_type"], **error}
+        failed = mapping(event.get("response")) or event
+        self._note_response(failed)
+        error = failed.get("error") or {key: failed[key] for key in ("code", "message") if key in failed}
+        if isinstance(error, dict) and "error_type" in failed:
+            error = {"error_type": failed["error_type"], **error}
         self._fail(error)
 
     _handlers: ClassVar[dict[str, Callable[[ResponsesReader, Mapping[str, Any]], None]]] = {
+        "response.created": _created,
         "response.output_text.delta": _text,
         "response.refusal.delta": _text,
-        "response.reasoning_text.delta": _reasoning_text,
-        "response.reasoning_summary_text.delta": _reasoning_summary,
+        "response.reasoning_text.delta": _reasoning,
+        "response.reasoning_summary_text.delta": _reasoning,
         "response.output_item.added": _item_added,
         "response.output_item.done": _item_done,
         "response.function_call_arguments.delta": _arguments,
@@ -210,20 +209,16 @@ def chat_usage(usage: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _item_of(event: Mapping[str, Any]) -> object:
-    """Which output item an event belongs to. The index is reliable, the id is not: it may differ at the end."""
-    place = place_of(event.get("output_index"))
-    if place is None:
-        item = event.get("item")
-        place = place_of(event.get("item_id") or (item.get("id") if isinstance(item, dict) else None))
-    return place
+def _place_in(event: Mapping[str, Any]) -> int | None:
+    """Which output item an event belongs to. The index is reliable, the item's id is not: it may differ at the end."""
+    return index_of(event.get("output_index"))
+
+
+def _marks_of(item: Mapping[str, Any]) -> list[str]:
+    """What an item is known by in the closing list, the surest first."""
+    return [str(item[key]) for key in ("call_id", "type") if item.get(key)]
 
 
 def _is_server_tool(item: Mapping[str, Any]) -> bool:
     kind = str(item.get("type"))
     return kind in _NATIVE_TOOLS or kind.startswith("openrouter:")
-
-
-def _part_texts(item: Mapping[str, Any], key: str) -> list[str]:
-    texts = [part.get("text") or part.get("refusal") for part in dicts(item.get(key))]
-    return [text for text in texts if isinstance(text, str) and text]

@@ -18,44 +18,33 @@ class SseDecoder:
     """An incremental decoder. However the bytes are cut, the payloads are the same; the work is linear in the input."""
 
     def __init__(self) -> None:
+        # The pieces of the line that is not complete, the data lines of the event that is not, and the size of both.
         self._line: list[bytes] = []
-        self._line_size = 0
         self._data: list[bytes] = []
-        self._data_size = 0
-        self._after_cr = False
+        self._size = 0
 
     def feed(self, chunk: bytes) -> list[bytes]:
         """The payloads of the events that `chunk` completes. Raises `EventTooLongError`."""
-        if self._after_cr and chunk:
-            chunk = chunk.removeprefix(b"\n")
-            self._after_cr = False
-        if b"\r" in chunk:
-            self._after_cr = chunk.endswith(b"\r")
-            chunk = chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-        first, *rest = chunk.split(b"\n")
-        self._line.append(first)
-        self._line_size += len(first)
+        *lines, last = chunk.split(b"\n")
         payloads: list[bytes] = []
-        if rest:
-            last = rest.pop()
-            for line in (b"".join(self._line), *rest):
-                self._read_line(line, payloads)
-            self._line, self._line_size = [last], len(last)
-        if self._line_size + self._data_size > MAX_EVENT_BYTES:
+        if lines:
+            lines[0] = b"".join((*self._line, lines[0]))
+            self._line = []
+        self._line.append(last)
+        for line in lines:
+            line = line.removesuffix(b"\r")
+            if line.startswith(b"data:"):
+                self._data.append(line[5:].removeprefix(b" "))
+            elif not line and self._data:
+                if payload := b"\n".join(self._data):
+                    payloads.append(payload)
+                self._data = []
+        # Lines that bring no data count as long as an event is not complete.
+        self._size = len(last) if lines and not self._data else self._size + len(chunk)
+        if self._size > MAX_EVENT_BYTES:
             raise EventTooLongError
         return payloads
 
     def flush(self) -> list[bytes]:
         """The payload of an event whose closing empty line never came (some servers forget it)."""
         return self.feed(b"\n\n")
-
-    def _read_line(self, line: bytes, payloads: list[bytes]) -> None:
-        if line.startswith(b"data:"):
-            self._data.append(line[6:] if line[5:6] == b" " else line[5:])
-            self._data_size += len(line)
-            if self._data_size > MAX_EVENT_BYTES:
-                raise EventTooLongError
-        elif not line and self._data:
-            if payload := b"\n".join(self._data):
-                payloads.append(payload)
-            self._data, self._data_size = [], 0
