@@ -12,6 +12,7 @@ from .answer import SURPRISE, Answer, Emitter
 from .catalog import Catalog
 from .catalog_store import CatalogStore
 from .chunks import DONE, error_body, error_event
+from .direct_files import file_rules
 from .errors import PipeError, SettingsError
 from .model_ref import ModelRef
 from .problems import Problem, log
@@ -19,7 +20,7 @@ from .requests import ChatContext, build_request
 from .settings import Settings, Valves
 from .transport import Transport
 from .virtual_models import Published, Publishing, publish
-from .webui import data_directory, host_secret
+from .webui import data_directory, host_secret, with_chat_files
 
 _MAX_LOGGED_PROBLEMS = 50
 
@@ -60,11 +61,14 @@ class Pipe:
         __chat_id__: str | None = None,
         __task__: str | None = None,
         __event_emitter__: Emitter | None = None,
+        __metadata__: Mapping[str, Any] | None = None,
     ) -> StreamingResponse | dict[str, Any]:
         """Answer one chat: a stream of `chat.completion.chunk` events, or one `chat.completion` object."""
         streaming = bool(body.get("stream"))
         try:
-            answer = await self._answer(body, __user__ or {}, __chat_id__ or "", str(__task__ or ""), __event_emitter__)
+            answer = await self._answer(
+                body, __user__ or {}, __chat_id__ or "", str(__task__ or ""), __event_emitter__, __metadata__ or {}
+            )
         except PipeError as error:
             return _error_answer(str(error), streaming)
         except Exception:  # noqa: BLE001
@@ -76,7 +80,13 @@ class Pipe:
         return await answer.completion()
 
     async def _answer(
-        self, body: Mapping[str, Any], user: Mapping[str, Any], chat_id: str, task: str, emit: Emitter | None
+        self,
+        body: Mapping[str, Any],
+        user: Mapping[str, Any],
+        chat_id: str,
+        task: str,
+        emit: Emitter | None,
+        metadata: Mapping[str, Any],
     ) -> Answer:
         settings = Settings.from_valves(self.valves)
         if not settings.api_key:
@@ -85,7 +95,10 @@ class Pipe:
         ref, published = await self._resolve(model_id.partition(".")[2], settings)
         entry = published.by_webui_id.get(ref.webui_id) if published else None
         context = ChatContext(chat_id, str(user.get("id") or ""), host_secret() or settings.api_key, task)
-        request = build_request(body, ref, entry.model if entry else None, settings, context)
+        model = entry.model if entry else None
+        rules = None if task else file_rules(model, settings, metadata)
+        body = await with_chat_files(body, rules, metadata, context.user_id, emit)
+        request = build_request(body, ref, model, settings, context)
         log.debug(
             "endpoint: %s, api_model_id: %s, left out: %s",
             request.endpoint,

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from .catalog import Model
 from .codec import mapping
+from .direct_files import has_chat_audio
 from .messages import chat_messages, has_cache_control, responses_input
 from .model_ref import ModelRef, is_preset_slug
 from .parameters import Endpoint, needs_chat, place_length, place_parameters, read_parameters
@@ -58,7 +59,7 @@ def build_request(
     preset = preset_field(body.get("preset"))
     has_breakpoints = has_cache_control(body.get("messages"))
     fixed = _FIXED_ENDPOINTS.get(settings.endpoint)
-    wants_chat = needs_chat(asked) or bool(preset) or has_breakpoints
+    wants_chat = needs_chat(asked) or bool(preset) or has_breakpoints or has_chat_audio(body.get("messages"))
     endpoint: Endpoint = fixed or ("chat_completions" if wants_chat else "responses")
     if endpoint == "responses" and has_breakpoints:
         left_out.append("cache_control in messages")

@@ -6,8 +6,18 @@ Its modules are looked up among those already loaded, never imported: inside Ope
 
 from __future__ import annotations
 
+import asyncio
 import sys
+from base64 import b64encode
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+from .codec import mapping
+from .direct_files import MAX_FILE_BYTES, ChatFile, FileRules, wanted_files, with_files
+from .problems import log
+
+_FILE_MODULES = ("models.users", "models.files", "utils.access_control.files", "storage.provider", "retrieval.utils")
 
 
 def data_directory() -> Path | None:
@@ -19,3 +29,83 @@ def data_directory() -> Path | None:
 def host_secret() -> str:
     """Open WebUI's own secret, which keys pseudonyms; empty outside of Open WebUI."""
     return str(getattr(sys.modules.get("open_webui.env"), "WEBUI_SECRET_KEY", None) or "")
+
+
+async def with_chat_files(
+    body: Mapping[str, Any], rules: FileRules | None, metadata: Mapping[str, Any], user_id: str, emit: Any
+) -> Mapping[str, Any]:
+    """`body` with those of the chat's files that are not left to Open WebUI; `metadata` is Open WebUI's. Never raises."""
+    files = await _read_files(wanted_files(metadata.get("files")), user_id, rules) if rules else []
+    if not files:
+        return body
+    messages, trouble = with_files(body.get("messages"), files)
+    # Not once more in each of the answer's tool rounds.
+    if trouble and emit and messages and messages[-1].get("role") != "tool":
+        try:
+            await emit({"type": "status", "data": {"description": trouble, "done": True}})
+        except Exception as error:  # noqa: BLE001 - a status line that cannot be shown must not cost the answer
+            log.debug("A status line could not be shown: %s", type(error).__name__)
+    return {**body, "messages": messages}
+
+
+async def _read_files(wanted: Mapping[str, dict[str, Any]], user_id: str, rules: FileRules) -> list[ChatFile]:
+    """The files that the rules leave to the pipe, as far as this user may read them."""
+    host: Any = [sys.modules.get(f"open_webui.{name}") for name in _FILE_MODULES]
+    found: list[ChatFile] = []
+    room = MAX_FILE_BYTES
+    for file_id, item in wanted.items() if None not in host else ():
+        file = ChatFile(file_id, str(item.get("name") or item.get("type") or "file")[:200])
+        try:
+            user = await host[0].Users.get_user_by_id(user_id)
+            if item.get("type", "file") == "file":
+                file, size = await _read_upload(file, user, rules, room, host)
+                room -= size
+            elif not rules.retrieved:
+                file = await _read_text(file, item, user, host)
+        except Exception:  # noqa: BLE001 - Open WebUI's database and storage raise errors of many libraries
+            log.exception("A file of a chat could not be read")
+            file = file._replace(problem="it could not be read")
+        # What retrieval had is in the messages; the rest is then as it would be without the pipe.
+        if file.part or not rules.retrieved:
+            found.append(file)
+    return found
+
+
+async def _read_upload(file: ChatFile, user: Any, rules: FileRules, room: int, host: Any) -> tuple[ChatFile, int]:
+    """A file of Open WebUI's storage, and how many bytes of it are sent."""
+    _, files, access, storage, _ = host
+    record = await files.Files.get_file_by_id(file.id)
+    # The rule of Open WebUI's own route to a file's content.
+    if not record or not (
+        record.user_id == user.id or user.role == "admin" or await access.has_access_to_file(file.id, "read", user)
+    ):
+        return file._replace(problem="it is gone, or not yours to read"), 0
+    meta, text = mapping(record.meta), str(mapping(record.data).get("content") or "")
+    file = file._replace(name=record.filename[:200])
+    if (rules.retrieved and text) or not rules.part(meta.get("content_type"), file.name, ""):
+        return file._replace(text=text, problem="" if text else "there is no text in it"), 0
+    data = await asyncio.to_thread(_read_stored, storage.Storage, record.path, meta.get("size"), room)
+    if data is None:
+        return file._replace(problem=f"all files together may have {MAX_FILE_BYTES // 1_000_000} MB"), 0
+    part = rules.part(meta.get("content_type"), file.name, b64encode(data).decode())
+    return file._replace(part=part), len(data)
+
+
+def _read_stored(storage: Any, path: str, size: object, room: int) -> bytes | None:
+    """The bytes of a file; None when there are more than `room`. Where it lies elsewhere, its whole is fetched first."""
+    if isinstance(size, int) and size > room:
+        return None
+    with Path(storage.get_file(path)).open("rb") as file:
+        data = file.read(room + 1)
+    return data if len(data) <= room else None
+
+
+async def _read_text(file: ChatFile, item: dict[str, Any], user: Any, host: Any) -> ChatFile:
+    """The whole text of a page, a note, a chat, …, by Open WebUI's own means and access rules."""
+    if item.get("type") in ("collection", "folder") and item.get("context") != "full":
+        return file._replace(problem="this model reads files itself, knowledge is not searched for it")
+    sources = await host[-1].get_sources_from_items(
+        None, [dict(item)], [], None, 0, None, 0, 0.0, 0.0, False, full_context=True, user=user
+    )
+    text = "\n\n".join(str(text) for source in sources for text in source["document"] if text)
+    return file._replace(text=text, problem="" if text else "there is no text in it")
