@@ -19,6 +19,7 @@ import hmac
 import json
 import logging
 import math
+import mimetypes
 import os
 import re
 import sys
@@ -26,6 +27,7 @@ import tempfile
 import time
 import uuid
 import weakref
+from base64 import b64encode
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -273,23 +275,6 @@ def _split_tags(text: str) -> tuple[str, tuple[str, ...]]:
         start -= 1
     base = ":".join(parts[:start])
     return (base, tuple(parts[start:])) if base else (text, ())
-
-
-# ===== webui.py =====
-# The only room that knows Open WebUI.
-#
-# Its modules are looked up among those already loaded, never imported: inside Open WebUI they are there, and outside of it
-# (tests, tools) importing `open_webui.env` would end the process when no secret is configured.
-
-def data_directory() -> Path | None:
-    """The folder for the pipe's files inside Open WebUI's data directory; None outside of Open WebUI."""
-    directory = getattr(sys.modules.get("open_webui.env"), "DATA_DIR", None)
-    return Path(directory) / "openrouter_pipe" if directory else None
-
-
-def host_secret() -> str:
-    """Open WebUI's own secret, which keys pseudonyms; empty outside of Open WebUI."""
-    return str(getattr(sys.modules.get("open_webui.env"), "WEBUI_SECRET_KEY", None) or "")
 
 
 # ===== deltas.py =====
@@ -2973,6 +2958,253 @@ def _between(least: int, value: int, most: int = _LONGEST_WAIT_SECONDS) -> int:
     return max(least, min(value, most))
 
 
+# ===== direct_files.py =====
+# A chat's files for a model that takes them itself: which go as they are, which as text, and in which message.
+
+# Of all files of a chat together: bytes before base64 adds a third, and characters.
+MAX_FILE_BYTES = 25_000_000
+MAX_FILE_TEXT = 400_000
+_MAX_STATUS = 500
+_CHAT_AUDIO = ("flac", "m4a", "ogg", "aac", "aiff")
+# Ending of the name → the modality in the model's row, and the format (audio) or the content type.
+# Source: OpenRouter docs, guides/overview/multimodal/{pdfs,audio,videos}.
+_KINDS = {
+    "pdf": ("file", "application/pdf"),
+    **{ending: ("audio", ending) for ending in ("mp3", "wav", *_CHAT_AUDIO)},
+    **{ending: ("video", f"video/{ending}") for ending in ("mp4", "mpeg", "mov", "webm")},
+}
+
+
+class ChatFile(NamedTuple):
+    """A file of a chat, as found: a part for the model, or its text, or why it is not sent (`problem`)."""
+
+    id: str
+    name: str
+    part: dict[str, Any] | None = None
+    text: str = ""
+    problem: str = ""
+
+
+class FileRules(NamedTuple):
+    """What a model takes as it is; `retrieved`: Open WebUI has put the text of the files into the messages already."""
+
+    kinds: Mapping[str, tuple[str, str]]
+    retrieved: bool
+
+    def part(self, content_type: object, name: str, data: str) -> dict[str, Any] | None:
+        """The part of a message that holds this file, `data` being base64; None: the model does not take it as it is."""
+        declared = str(content_type or "")
+        endings = (name.rpartition(".")[2].lower(), (mimetypes.guess_extension(declared) or "")[1:])
+        modality, form = next((self.kinds[ending] for ending in endings if ending in self.kinds), ("", ""))
+        # A browser takes TypeScript (.ts) for video, and a recording (.webm) can be audio alone.
+        if declared.partition("/")[0] not in ("", "application", modality):
+            return None
+        url = f"data:{form};base64,{data}"
+        parts: dict[str, dict[str, Any]] = {
+            "file": {"type": "file", "file": {"filename": name, "file_data": url}},
+            "audio": {"type": "input_audio", "input_audio": {"data": data, "format": form}},
+            "video": {"type": "video_url", "video_url": {"url": url}},
+        }
+        return parts.get(modality)
+
+
+def file_rules(model: Model | None, settings: Settings, metadata: object) -> FileRules | None:
+    """What goes to the model as it is; None: all files are left to Open WebUI."""
+    taken = model.input_modalities if model and settings.direct_files else ()
+    # /responses knows two formats of audio. Source: OpenRouter's OpenAPI document, InputAudio.
+    never = _CHAT_AUDIO if settings.endpoint == "responses" else ()
+    kinds = {ending: kind for ending, kind in _KINDS.items() if kind[0] in taken and ending not in never}
+    row: object = metadata
+    # The switch by which Open WebUI itself decides whether its retrieval runs.
+    for key in ("model", "info", "meta", "capabilities"):
+        row = mapping(row).get(key)
+    return FileRules(kinds, bool(mapping(row).get("file_context", True))) if kinds else None
+
+
+def wanted_files(items: object) -> dict[str, dict[str, Any]]:
+    """Open WebUI's list of a chat's files by id, each once. Pictures are left out: they are in the messages already."""
+    found: dict[str, dict[str, Any]] = {}
+    for number, item in enumerate(dicts(items)):
+        content_type = str(item.get("content_type") or "")
+        is_picture = content_type.startswith("image/") and not content_type.startswith("image/svg")
+        if item.get("type") not in ("image", "filesystem") and not is_picture:
+            # What the web page calls the address of an upload is its id.
+            found.setdefault(str(item.get("id") or item.get("url") or number), item)
+    return found
+
+
+def with_files(messages: object, files: list[ChatFile]) -> tuple[list[dict[str, Any]], str]:
+    """A copy of the messages with the files, and one line about those that are not sent, or not as a whole.
+
+    A file goes into the message that it came with, where Open WebUI names it there (`<attached_files>`), else into the
+    first one: it has to stay where it is from turn to turn, or the provider's prompt cache is of no use.
+    """
+    copies = [dict(message) for message in dicts(messages)]
+    users = [message for message in copies if message.get("role") == "user"]
+    for message in users:
+        content = message.get("content")
+        message["content"] = [{"type": "text", "text": content}] if isinstance(content, str) else dicts(content)
+    named = [" ".join(str(part.get("text")) for part in message["content"]) for message in users]
+    troubles: list[str] = []
+    room = MAX_FILE_TEXT
+    for file in files if users else ():
+        problem = file.problem
+        if len(file.text) > room:
+            problem = f"the texts of all files may have {MAX_FILE_TEXT:,} characters"
+        text = f'<file name="{file.name}">\n{file.text[:room]}\n</file>'
+        if problem:
+            # Without a word the model would make the content up.
+            troubles.append(f"{file.name} ({problem})")
+            text += f"\n[Not all of this file is here: {problem}.]"
+        room = max(0, room - len(file.text))
+        at = next((number for number, text in enumerate(named) if f'id="{file.id}"' in text), 0)
+        users[at]["content"].append(file.part or {"type": "text", "text": text})
+    line = f"Not sent, or not as a whole: {'; '.join(troubles)}"
+    return copies, line[:_MAX_STATUS] if troubles else ""
+
+
+def has_chat_audio(messages: object) -> bool:
+    """Whether a message holds audio in a format that only `/chat/completions` takes."""
+    parts = (part for message in dicts(messages) for part in dicts(message.get("content")))
+    return any(mapping(part.get("input_audio")).get("format") in _CHAT_AUDIO for part in parts)
+
+
+# ===== transport.py =====
+# HTTP: one shared session, time limits, and nothing left open when the pipe is dropped.
+
+# A connection that has been idle for longer may have been closed by the other side.
+_KEEPALIVE_SECONDS = 60
+_MAX_JSON_BYTES = 64 * 1024 * 1024
+_NO_ADDRESS = "The valve BASE_URL does not hold the address of an API. An admin can correct it."
+
+
+class Transport:
+    """Sends requests. One session for all chats, made on first use, closed by itself when its owner is dropped."""
+
+    def __init__(self) -> None:
+        self._session: aiohttp.ClientSession | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def get_json(self, settings: Settings, path: str, timeout_seconds: float) -> object:
+        """The body of a GET, parsed. Raises `PipeError`, for a refusal an `UpstreamError`."""
+        timeout = aiohttp.ClientTimeout(total=timeout_seconds)
+        async with self._request(settings, "GET", path, timeout) as response:
+            body = await read_body(response, settings, timeout_seconds)
+            if response.status >= 400:
+                raise UpstreamError(read_failure(response.status, body), path)
+            try:
+                return parse_json(body)
+            except ValueError:
+                raise _not_an_api(settings) from None
+
+    @asynccontextmanager
+    async def post(
+        self, settings: Settings, path: str, body: Mapping[str, Any], model_id: str
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Send a chat's request; inside the block its answer can be read. Raises `PipeError`.
+
+        Leaving the block early closes the connection, so that the upstream stops working (and billing).
+        """
+        timeout = aiohttp.ClientTimeout(
+            total=None, sock_connect=settings.connect_timeout, sock_read=settings.read_timeout
+        )
+        async with self._request(settings, "POST", path, timeout, dump_json(body)) as response:
+            if response.status >= 400:
+                body_read = await read_body(response, settings, settings.read_timeout)
+                raise UpstreamError(read_failure(response.status, body_read), model_id)
+            yield response
+
+    @asynccontextmanager
+    async def _request(
+        self, settings: Settings, method: str, path: str, limits: aiohttp.ClientTimeout, data: bytes | None = None
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        if not settings.base_url:
+            raise SettingsError(_NO_ADDRESS)
+        url = settings.base_url + path
+        try:
+            response = await self._open_session().request(
+                method, url, data=data, headers=_headers(settings), timeout=limits, allow_redirects=False
+            )
+        except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
+            raise connection_failed(error, settings, limits.total or settings.read_timeout) from None
+        try:
+            yield response
+        finally:
+            # Closing is what stops the upstream; an answer read to its end has given its connection back already.
+            response.close()
+
+    def _open_session(self) -> aiohttp.ClientSession:
+        loop = asyncio.get_running_loop()
+        session = self._session
+        if session is None or session.closed or self._loop is not loop:
+            # trust_env: companies reach the internet through a proxy, as Open WebUI's own connections do.
+            session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_SECONDS, ttl_dns_cache=300),
+                trust_env=True,
+            )
+            weakref.finalize(self, _close_session, session, loop)
+            self._session, self._loop = session, loop
+        return session
+
+
+def connection_failed(error: BaseException, settings: Settings, seconds: float) -> PipeError:
+    """The error for a connection that could not be made or fell silent, `seconds` being the limit for that."""
+    host = settings.base_url.partition("://")[2].partition("/")[0].rpartition("@")[2]
+    if isinstance(error, aiohttp.ConnectionTimeoutError):
+        return ConnectionFailedError(f"{host} did not answer within {settings.connect_timeout} s. Try again.")
+    if isinstance(error, asyncio.TimeoutError):
+        return ConnectionFailedError(f"{host} was silent for {seconds:.0f} s, so the request was ended. Try again.")
+    if isinstance(error, aiohttp.InvalidURL):
+        return SettingsError(_NO_ADDRESS)
+    inner = getattr(error, "os_error", None) or error
+    cause = getattr(inner, "strerror", None) or str(inner) or type(error).__name__
+    return ConnectionFailedError(f"{host} cannot be reached ({cause}). Check the network and the valve BASE_URL.")
+
+
+def _not_an_api(settings: Settings) -> SettingsError:
+    return SettingsError(
+        f"{settings.base_url} does not answer like OpenRouter (no JSON came back). Check the valve BASE_URL."
+    )
+
+
+async def read_body(response: aiohttp.ClientResponse, settings: Settings, seconds: float) -> bytes:
+    """The whole body, unless it is absurdly long or breaks off."""
+    body = bytearray()
+    try:
+        async for chunk in response.content.iter_any():
+            body += chunk
+            if len(body) > _MAX_JSON_BYTES:
+                raise _not_an_api(settings)
+    except (TimeoutError, aiohttp.ClientError, OSError) as error:
+        if response.status < 400:
+            raise connection_failed(error, settings, seconds) from None
+    # Some gateways quote the key that they refuse; not every key looks like one.
+    return bytes(body.replace(settings.api_key.encode(), b"\xe2\x80\xa6") if settings.api_key else body)
+
+
+def _headers(settings: Settings) -> dict[str, str]:
+    headers = {
+        "Content-Type": "application/json",
+        "HTTP-Referer": settings.http_referer,
+        "X-OpenRouter-Title": settings.app_title,
+        "X-Title": settings.app_title,
+        "X-OpenRouter-Metadata": "enabled",
+        "Authorization": f"Bearer {settings.api_key}" if settings.api_key else "",
+    }
+    return {name: value for name, value in headers.items() if value}
+
+
+def _close_session(session: aiohttp.ClientSession, loop: asyncio.AbstractEventLoop) -> None:
+    """Close the session of a pipe that was dropped: at once, since nobody can await it, and from whichever thread."""
+    connector = session.connector
+    session.detach()
+    # aiohttp's public close() is a coroutine; this is the part of it that closes the sockets.
+    if connector is not None and loop.is_running() and asyncio._get_running_loop() is not loop:
+        loop.call_soon_threadsafe(connector._close)
+    elif connector is not None:
+        connector._close()
+
+
 # ===== requests.py =====
 # One chat's request: which endpoint, and the JSON body.
 
@@ -3018,7 +3250,7 @@ def build_request(
     preset = preset_field(body.get("preset"))
     has_breakpoints = has_cache_control(body.get("messages"))
     fixed = _FIXED_ENDPOINTS.get(settings.endpoint)
-    wants_chat = needs_chat(asked) or bool(preset) or has_breakpoints
+    wants_chat = needs_chat(asked) or bool(preset) or has_breakpoints or has_chat_audio(body.get("messages"))
     endpoint: Endpoint = fixed or ("chat_completions" if wants_chat else "responses")
     if endpoint == "responses" and has_breakpoints:
         left_out.append("cache_control in messages")
@@ -3176,371 +3408,104 @@ def _added_by_valves(
     return added
 
 
-# ===== transport.py =====
-# HTTP: one shared session, time limits, and nothing left open when the pipe is dropped.
+# ===== webui.py =====
+# The only room that knows Open WebUI.
+#
+# Its modules are looked up among those already loaded, never imported: inside Open WebUI they are there, and outside of it
+# (tests, tools) importing `open_webui.env` would end the process when no secret is configured.
 
-# A connection that has been idle for longer may have been closed by the other side.
-_KEEPALIVE_SECONDS = 60
-_MAX_JSON_BYTES = 64 * 1024 * 1024
-_NO_ADDRESS = "The valve BASE_URL does not hold the address of an API. An admin can correct it."
+_FILE_MODULES = ("models.users", "models.files", "utils.access_control.files", "storage.provider", "retrieval.utils")
 
 
-class Transport:
-    """Sends requests. One session for all chats, made on first use, closed by itself when its owner is dropped."""
+def data_directory() -> Path | None:
+    """The folder for the pipe's files inside Open WebUI's data directory; None outside of Open WebUI."""
+    directory = getattr(sys.modules.get("open_webui.env"), "DATA_DIR", None)
+    return Path(directory) / "openrouter_pipe" if directory else None
 
-    def __init__(self) -> None:
-        self._session: aiohttp.ClientSession | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
 
-    async def get_json(self, settings: Settings, path: str, timeout_seconds: float) -> object:
-        """The body of a GET, parsed. Raises `PipeError`, for a refusal an `UpstreamError`."""
-        timeout = aiohttp.ClientTimeout(total=timeout_seconds)
-        async with self._request(settings, "GET", path, timeout) as response:
-            body = await read_body(response, settings, timeout_seconds)
-            if response.status >= 400:
-                raise UpstreamError(read_failure(response.status, body), path)
-            try:
-                return parse_json(body)
-            except ValueError:
-                raise _not_an_api(settings) from None
+def host_secret() -> str:
+    """Open WebUI's own secret, which keys pseudonyms; empty outside of Open WebUI."""
+    return str(getattr(sys.modules.get("open_webui.env"), "WEBUI_SECRET_KEY", None) or "")
 
-    @asynccontextmanager
-    async def post(
-        self, settings: Settings, path: str, body: Mapping[str, Any], model_id: str
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """Send a chat's request; inside the block its answer can be read. Raises `PipeError`.
 
-        Leaving the block early closes the connection, so that the upstream stops working (and billing).
-        """
-        timeout = aiohttp.ClientTimeout(
-            total=None, sock_connect=settings.connect_timeout, sock_read=settings.read_timeout
-        )
-        async with self._request(settings, "POST", path, timeout, dump_json(body)) as response:
-            if response.status >= 400:
-                body_read = await read_body(response, settings, settings.read_timeout)
-                raise UpstreamError(read_failure(response.status, body_read), model_id)
-            yield response
-
-    @asynccontextmanager
-    async def _request(
-        self, settings: Settings, method: str, path: str, limits: aiohttp.ClientTimeout, data: bytes | None = None
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
-        if not settings.base_url:
-            raise SettingsError(_NO_ADDRESS)
-        url = settings.base_url + path
+async def with_chat_files(
+    body: Mapping[str, Any], rules: FileRules | None, metadata: Mapping[str, Any], user_id: str, emit: Any
+) -> Mapping[str, Any]:
+    """`body` with those of the chat's files that are not left to Open WebUI; `metadata` is Open WebUI's. Never raises."""
+    files = await _read_files(wanted_files(metadata.get("files")), user_id, rules) if rules else []
+    if not files:
+        return body
+    messages, trouble = with_files(body.get("messages"), files)
+    # Not once more in each of the answer's tool rounds.
+    if trouble and emit and messages and messages[-1].get("role") != "tool":
         try:
-            response = await self._open_session().request(
-                method, url, data=data, headers=_headers(settings), timeout=limits, allow_redirects=False
-            )
-        except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
-            raise connection_failed(error, settings, limits.total or settings.read_timeout) from None
-        try:
-            yield response
-        finally:
-            # Closing is what stops the upstream; an answer read to its end has given its connection back already.
-            response.close()
-
-    def _open_session(self) -> aiohttp.ClientSession:
-        loop = asyncio.get_running_loop()
-        session = self._session
-        if session is None or session.closed or self._loop is not loop:
-            # trust_env: companies reach the internet through a proxy, as Open WebUI's own connections do.
-            session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_SECONDS, ttl_dns_cache=300),
-                trust_env=True,
-            )
-            weakref.finalize(self, _close_session, session, loop)
-            self._session, self._loop = session, loop
-        return session
-
-
-def connection_failed(error: BaseException, settings: Settings, seconds: float) -> PipeError:
-    """The error for a connection that could not be made or fell silent, `seconds` being the limit for that."""
-    host = settings.base_url.partition("://")[2].partition("/")[0].rpartition("@")[2]
-    if isinstance(error, aiohttp.ConnectionTimeoutError):
-        return ConnectionFailedError(f"{host} did not answer within {settings.connect_timeout} s. Try again.")
-    if isinstance(error, asyncio.TimeoutError):
-        return ConnectionFailedError(f"{host} was silent for {seconds:.0f} s, so the request was ended. Try again.")
-    if isinstance(error, aiohttp.InvalidURL):
-        return SettingsError(_NO_ADDRESS)
-    inner = getattr(error, "os_error", None) or error
-    cause = getattr(inner, "strerror", None) or str(inner) or type(error).__name__
-    return ConnectionFailedError(f"{host} cannot be reached ({cause}). Check the network and the valve BASE_URL.")
-
-
-def _not_an_api(settings: Settings) -> SettingsError:
-    return SettingsError(
-        f"{settings.base_url} does not answer like OpenRouter (no JSON came back). Check the valve BASE_URL."
-    )
-
-
-async def read_body(response: aiohttp.ClientResponse, settings: Settings, seconds: float) -> bytes:
-    """The whole body, unless it is absurdly long or breaks off."""
-    body = bytearray()
-    try:
-        async for chunk in response.content.iter_any():
-            body += chunk
-            if len(body) > _MAX_JSON_BYTES:
-                raise _not_an_api(settings)
-    except (TimeoutError, aiohttp.ClientError, OSError) as error:
-        if response.status < 400:
-            raise connection_failed(error, settings, seconds) from None
-    # Some gateways quote the key that they refuse; not every key looks like one.
-    return bytes(body.replace(settings.api_key.encode(), b"\xe2\x80\xa6") if settings.api_key else body)
-
-
-def _headers(settings: Settings) -> dict[str, str]:
-    headers = {
-        "Content-Type": "application/json",
-        "HTTP-Referer": settings.http_referer,
-        "X-OpenRouter-Title": settings.app_title,
-        "X-Title": settings.app_title,
-        "X-OpenRouter-Metadata": "enabled",
-        "Authorization": f"Bearer {settings.api_key}" if settings.api_key else "",
-    }
-    return {name: value for name, value in headers.items() if value}
-
-
-def _close_session(session: aiohttp.ClientSession, loop: asyncio.AbstractEventLoop) -> None:
-    """Close the session of a pipe that was dropped: at once, since nobody can await it, and from whichever thread."""
-    connector = session.connector
-    session.detach()
-    # aiohttp's public close() is a coroutine; this is the part of it that closes the sockets.
-    if connector is not None and loop.is_running() and asyncio._get_running_loop() is not loop:
-        loop.call_soon_threadsafe(connector._close)
-    elif connector is not None:
-        connector._close()
-
-
-# ===== answer.py =====
-# One chat's answer: sends the request, reads what comes back, and writes it for Open WebUI.
-
-_READERS: dict[Endpoint, type[AnswerReader]] = {"responses": ResponsesReader, "chat_completions": ChatReader}
-# After the end was announced, the connection can be used again once the last bytes are read; they are not waited for longer.
-_DRAIN_SECONDS = 0.1
-# The usage may come after the end; a stream that is then left open is not waited for as long as one that is thinking.
-_AFTER_END_SECONDS = 3.0
-_EMPTY = {
-    "length": "{model} used up its token limit before it wrote any text. Raise max_tokens or ask for less reasoning.",
-    "content_filter": "The provider's content filter withheld the answer of {model}. Rephrase the message.",
-}
-SURPRISE = "The OpenRouter pipe met something it does not know. Open WebUI's log has the details. Try again."
-_HIDDEN = "The reasoning is hidden."
-_EMPTY_OTHERWISE = "{model} sent an empty answer. Try again, or choose another model."
-
-# Server tool → what it is doing, what it has done.
-_TOOL_WORDS = {
-    "web_search_call": ("Searching the web", "Searched the web"),
-    "openrouter:web_search": ("Searching the web", "Searched the web"),
-    "openrouter:web_fetch": ("Reading a page", "Read a page"),
-    "file_search_call": ("Searching files", "Searched files"),
-    "openrouter:file_search": ("Searching files", "Searched files"),
-    "code_interpreter_call": ("Running code", "Ran code"),
-    "openrouter:code_interpreter": ("Running code", "Ran code"),
-    "openrouter:image_generation": ("Making an image", "Made an image"),
-}
-Emitter = Callable[[dict[str, Any]], Awaitable[object]]
-
-
-class Answer:
-    """The answer to one request. Use `events` or `completion`, once. `model_id` is Open WebUI's name of the model.
-
-    `emit` shows status lines in the chat (None: nobody looks).
-    """
-
-    def __init__(
-        self,
-        transport: Transport,
-        settings: Settings,
-        request: UpstreamRequest,
-        model_id: str,
-        emit: Emitter | None = None,
-    ) -> None:
-        self._transport = transport
-        self._settings = settings
-        self._request = request
-        self._api_id = str(request.body["model"])
-        self._emit = emit
-        # Server tools whose status line still says that they work, by place.
-        self._working: dict[object, ToolStatus] = {}
-        self._writer = ChunkWriter(model_id)
-        self._reader = _READERS[request.endpoint]()
-
-    async def events(self) -> AsyncGenerator[bytes, None]:
-        """The answer as server-sent events. An error is the last event before `[DONE]`; what was shown before stays."""
-        try:
-            async with aclosing(self._batches()) as batches:
-                async for deltas in batches:
-                    for delta in deltas:
-                        yield self._writer.delta(delta)
-            yield self._writer.finish(self._reader.finish_reason or "stop")
-        except PipeError as error:
-            yield error_event(str(error))
-        except Exception:  # noqa: BLE001 - Open WebUI would lose what was already shown
-            log.exception("An answer could not be read")
-            yield error_event(SURPRISE)
-        finally:
-            await self._end_tools()
-        if self._reader.usage:
-            yield self._writer.usage(self._reader.usage)
-        yield DONE
-
-    async def completion(self) -> dict[str, Any]:
-        """The answer as one `chat.completion` object, or as an `error` object."""
-        deltas: list[Delta] = []
-        try:
-            async with aclosing(self._batches()) as batches:
-                async for batch in batches:
-                    deltas += batch
-        except PipeError as error:
-            return error_body(str(error))
-        except Exception:  # noqa: BLE001 - nothing may raise into Open WebUI
-            log.exception("An answer could not be read")
-            return error_body(SURPRISE)
-        finally:
-            await self._end_tools()
-        if self._request.is_task:
-            # A task wants one text; a model that thought until its tokens were used up has at least said that.
-            whole = merge_deltas(deltas)
-            deltas = [Delta(text=whole.text or whole.reasoning)]
-        return self._writer.completion(deltas, self._reader.finish_reason or "stop", self._reader.usage)
-
-    async def _batches(self) -> AsyncGenerator[list[Delta], None]:
-        """The deltas of each network read. Raises `PipeError` when the answer fails, breaks off or has nothing in it."""
-        path = ENDPOINT_PATHS[self._request.endpoint]
-        has_answer = shown = False
-        async with (
-            self._transport.post(self._settings, path, self._request.body, self._api_id) as response,
-            aclosing(self._read(response)) as batches,
-        ):
-            async for deltas in batches:
-                has_answer = has_answer or any(delta.has_answer for delta in deltas)
-                await self._tell_tools()
-                if visible := self._visible(deltas):
-                    shown = True
-                    yield visible
-        if self._reader.error is not None:
-            raise UpstreamError(read_failure(0, {"error": self._reader.error}), self._api_id)
-        if not self._reader.ended:
-            raise BrokenAnswerError(f"The answer of {self._api_id} broke off before its end. Try again.")
-        reason = str(self._reader.finish_reason)
-        if not has_answer and (not shown or (reason in _EMPTY and not self._request.is_task)):
-            raise BrokenAnswerError(_EMPTY.get(reason, _EMPTY_OTHERWISE).format(model=self._api_id))
-        if closing := self._visible(self._reader.close()):
-            yield closing
-
-    def _visible(self, deltas: list[Delta]) -> list[Delta]:
-        """What of the deltas is shown: all, or all but the reasoning (which a task may need when there is nothing else)."""
-        if self._request.shows_reasoning or (self._request.is_task and not self._request.body["stream"]):
-            return deltas
-        for delta in deltas:
-            # With calls the next round must bring the details back, or some providers refuse it; they are kept, not shown.
-            delta.details = delta.details if self._reader.has_calls else []
-            delta.reasoning = _HIDDEN if delta.details else ""
-        return [delta for delta in deltas if delta.has_answer or delta.annotations or delta.details]
-
-    async def _tell_tools(self) -> None:
-        """Show what server tools are doing."""
-        statuses, self._reader.statuses = self._reader.statuses, []
-        for place, status in statuses:
-            self._working.pop(place, None)
-            if not status.done:
-                self._working[place] = status
-            await self._show(_status_event(status))
-
-    async def _end_tools(self) -> None:
-        """A status that is never done would shimmer for ever, also after Stop or an error."""
-        await self._tell_tools()
-        failed = self._reader.error is not None or not self._reader.ended
-        while self._working:
-            _, status = self._working.popitem()
-            await self._show(_status_event(status._replace(done=True, failed=failed)))
-
-    async def _show(self, event: dict[str, Any]) -> None:
-        if self._emit is None or self._request.is_task:
-            return
-        try:
-            await self._emit(event)
+            await emit({"type": "status", "data": {"description": trouble, "done": True}})
         except Exception as error:  # noqa: BLE001 - a status line that cannot be shown must not cost the answer
             log.debug("A status line could not be shown: %s", type(error).__name__)
+    return {**body, "messages": messages}
 
-    async def _read(self, response: aiohttp.ClientResponse) -> AsyncGenerator[list[Delta], None]:
-        if response.content_type == "text/event-stream":
-            async with aclosing(self._read_stream(response)) as batches:
-                async for deltas in batches:
-                    yield deltas
-            return
-        self._reader.read_whole(await self._whole(response))
-        if deltas := self._reader.take():
-            yield deltas
 
-    async def _read_stream(self, response: aiohttp.ClientResponse) -> AsyncGenerator[list[Delta], None]:
-        decoder = SseDecoder()
-        clock = asyncio.get_running_loop().time
-        interval = self._settings.stream_interval
+async def _read_files(wanted: Mapping[str, dict[str, Any]], user_id: str, rules: FileRules) -> list[ChatFile]:
+    """The files that the rules leave to the pipe, as far as this user may read them."""
+    host: Any = [sys.modules.get(f"open_webui.{name}") for name in _FILE_MODULES]
+    found: list[ChatFile] = []
+    room = MAX_FILE_BYTES
+    for file_id, item in wanted.items() if None not in host else ():
+        file = ChatFile(file_id, str(item.get("name") or item.get("type") or "file")[:200])
         try:
-            while not self._reader.done and (chunk := await self._next_bytes(response)):
-                for payload in decoder.feed(chunk):
-                    self._reader.feed(payload)
-                deltas = self._reader.take()
-                if deltas or self._reader.statuses:
-                    began = clock()
-                    yield deltas
-                    # What arrives meanwhile waits in the buffer and leaves as one piece.
-                    if interval and not self._reader.ended:
-                        await asyncio.sleep(max(0.0, interval - (clock() - began)))
-            for payload in decoder.flush():
-                self._reader.feed(payload)
-        except EventTooLongError:
-            raise BrokenAnswerError(f"The answer of {self._api_id} holds a piece that is too large to show.") from None
-        except TimeoutError as error:
-            if self._reader.ended:
-                return
-            raise connection_failed(error, self._settings, self._settings.read_timeout) from None
-        except (aiohttp.ClientError, OSError):
-            # The reader knows whether the end had come already; if not, that is the error.
-            return
-        if deltas := self._reader.take():
-            yield deltas
-        await _drain(response)
-
-    async def _next_bytes(self, response: aiohttp.ClientResponse) -> bytes:
-        if not self._reader.ended:
-            return await response.content.readany()
-        async with asyncio.timeout(_AFTER_END_SECONDS):
-            return await response.content.readany()
-
-    async def _whole(self, response: aiohttp.ClientResponse) -> Mapping[str, Any]:
-        """The body of an answer that is not a stream."""
-        body = await read_body(response, self._settings, self._settings.read_timeout)
-        try:
-            answer = parse_json(body)
-        except ValueError:
-            answer = None
-        if not isinstance(answer, dict) or not {"choices", "output", "error"} & answer.keys():
-            raise UpstreamError(read_failure(0, body), self._api_id)
-        if answer.get("error"):
-            raise UpstreamError(read_failure(0, answer), self._api_id)
-        return answer
+            user = await host[0].Users.get_user_by_id(user_id)
+            if item.get("type", "file") == "file":
+                file, size = await _read_upload(file, user, rules, room, host)
+                room -= size
+            elif not rules.retrieved:
+                file = await _read_text(file, item, user, host)
+        except Exception:  # noqa: BLE001 - Open WebUI's database and storage raise errors of many libraries
+            log.exception("A file of a chat could not be read")
+            file = file._replace(problem="it could not be read")
+        # What retrieval had is in the messages; the rest is then as it would be without the pipe.
+        if file.part or not rules.retrieved:
+            found.append(file)
+    return found
 
 
-def _status_event(status: ToolStatus) -> dict[str, Any]:
-    """The status line of a server tool, in the form that Open WebUI draws with its links."""
-    name = status.tool.removeprefix("openrouter:").replace("_", " ")
-    doing, did = _TOOL_WORDS.get(status.tool, (f"Using {name}", f"Used {name}"))
-    words = f"{doing} failed" if status.failed else did if status.done else doing
-    about = status.query or next(iter(status.urls), "")
-    data: dict[str, Any] = {"description": f"{words}: {about}" if about else words, "done": status.done}
-    if status.urls:
-        data |= {"action": "web_search", "urls": list(status.urls), "query": status.query}
-    return {"type": "status", "data": data}
+async def _read_upload(file: ChatFile, user: Any, rules: FileRules, room: int, host: Any) -> tuple[ChatFile, int]:
+    """A file of Open WebUI's storage, and how many bytes of it are sent."""
+    _, files, access, storage, _ = host
+    record = await files.Files.get_file_by_id(file.id)
+    # The rule of Open WebUI's own route to a file's content.
+    if not record or not (
+        record.user_id == user.id or user.role == "admin" or await access.has_access_to_file(file.id, "read", user)
+    ):
+        return file._replace(problem="it is gone, or not yours to read"), 0
+    meta, text = mapping(record.meta), str(mapping(record.data).get("content") or "")
+    file = file._replace(name=record.filename[:200])
+    if (rules.retrieved and text) or not rules.part(meta.get("content_type"), file.name, ""):
+        return file._replace(text=text, problem="" if text else "there is no text in it"), 0
+    data = await asyncio.to_thread(_read_stored, storage.Storage, record.path, meta.get("size"), room)
+    if data is None:
+        return file._replace(problem=f"all files together may have {MAX_FILE_BYTES // 1_000_000} MB"), 0
+    part = rules.part(meta.get("content_type"), file.name, b64encode(data).decode())
+    return file._replace(part=part), len(data)
 
 
-async def _drain(response: aiohttp.ClientResponse) -> None:
-    with contextlib.suppress(asyncio.TimeoutError, aiohttp.ClientError, OSError):
-        async with asyncio.timeout(_DRAIN_SECONDS):
-            while not response.content.at_eof():
-                await response.content.readany()
+def _read_stored(storage: Any, path: str, size: object, room: int) -> bytes | None:
+    """The bytes of a file; None when there are more than `room`. Where it lies elsewhere, its whole is fetched first."""
+    if isinstance(size, int) and size > room:
+        return None
+    with Path(storage.get_file(path)).open("rb") as file:
+        data = file.read(room + 1)
+    return data if len(data) <= room else None
+
+
+async def _read_text(file: ChatFile, item: dict[str, Any], user: Any, host: Any) -> ChatFile:
+    """The whole text of a page, a note, a chat, …, by Open WebUI's own means and access rules."""
+    if item.get("type") in ("collection", "folder") and item.get("context") != "full":
+        return file._replace(problem="this model reads files itself, knowledge is not searched for it")
+    sources = await host[-1].get_sources_from_items(
+        None, [dict(item)], [], None, 0, None, 0, 0.0, 0.0, False, full_context=True, user=user
+    )
+    text = "\n\n".join(str(text) for source in sources for text in source["document"] if text)
+    return file._replace(text=text, problem="" if text else "there is no text in it")
 
 
 # ===== catalog_store.py =====
@@ -3786,6 +3751,237 @@ async def _with_model(transport: Transport, settings: Settings, gate: asyncio.Se
     return parse_preset(row) or preset
 
 
+# ===== answer.py =====
+# One chat's answer: sends the request, reads what comes back, and writes it for Open WebUI.
+
+_READERS: dict[Endpoint, type[AnswerReader]] = {"responses": ResponsesReader, "chat_completions": ChatReader}
+# After the end was announced, the connection can be used again once the last bytes are read; they are not waited for longer.
+_DRAIN_SECONDS = 0.1
+# The usage may come after the end; a stream that is then left open is not waited for as long as one that is thinking.
+_AFTER_END_SECONDS = 3.0
+_EMPTY = {
+    "length": "{model} used up its token limit before it wrote any text. Raise max_tokens or ask for less reasoning.",
+    "content_filter": "The provider's content filter withheld the answer of {model}. Rephrase the message.",
+}
+SURPRISE = "The OpenRouter pipe met something it does not know. Open WebUI's log has the details. Try again."
+_HIDDEN = "The reasoning is hidden."
+_EMPTY_OTHERWISE = "{model} sent an empty answer. Try again, or choose another model."
+
+# Server tool → what it is doing, what it has done.
+_TOOL_WORDS = {
+    "web_search_call": ("Searching the web", "Searched the web"),
+    "openrouter:web_search": ("Searching the web", "Searched the web"),
+    "openrouter:web_fetch": ("Reading a page", "Read a page"),
+    "file_search_call": ("Searching files", "Searched files"),
+    "openrouter:file_search": ("Searching files", "Searched files"),
+    "code_interpreter_call": ("Running code", "Ran code"),
+    "openrouter:code_interpreter": ("Running code", "Ran code"),
+    "openrouter:image_generation": ("Making an image", "Made an image"),
+}
+Emitter = Callable[[dict[str, Any]], Awaitable[object]]
+
+
+class Answer:
+    """The answer to one request. Use `events` or `completion`, once. `model_id` is Open WebUI's name of the model.
+
+    `emit` shows status lines in the chat (None: nobody looks).
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        settings: Settings,
+        request: UpstreamRequest,
+        model_id: str,
+        emit: Emitter | None = None,
+    ) -> None:
+        self._transport = transport
+        self._settings = settings
+        self._request = request
+        self._api_id = str(request.body["model"])
+        self._emit = emit
+        # Server tools whose status line still says that they work, by place.
+        self._working: dict[object, ToolStatus] = {}
+        self._writer = ChunkWriter(model_id)
+        self._reader = _READERS[request.endpoint]()
+
+    async def events(self) -> AsyncGenerator[bytes, None]:
+        """The answer as server-sent events. An error is the last event before `[DONE]`; what was shown before stays."""
+        try:
+            async with aclosing(self._batches()) as batches:
+                async for deltas in batches:
+                    for delta in deltas:
+                        yield self._writer.delta(delta)
+            yield self._writer.finish(self._reader.finish_reason or "stop")
+        except PipeError as error:
+            yield error_event(str(error))
+        except Exception:  # noqa: BLE001 - Open WebUI would lose what was already shown
+            log.exception("An answer could not be read")
+            yield error_event(SURPRISE)
+        finally:
+            await self._end_tools()
+        if self._reader.usage:
+            yield self._writer.usage(self._reader.usage)
+        yield DONE
+
+    async def completion(self) -> dict[str, Any]:
+        """The answer as one `chat.completion` object, or as an `error` object."""
+        deltas: list[Delta] = []
+        try:
+            async with aclosing(self._batches()) as batches:
+                async for batch in batches:
+                    deltas += batch
+        except PipeError as error:
+            return error_body(str(error))
+        except Exception:  # noqa: BLE001 - nothing may raise into Open WebUI
+            log.exception("An answer could not be read")
+            return error_body(SURPRISE)
+        finally:
+            await self._end_tools()
+        if self._request.is_task:
+            # A task wants one text; a model that thought until its tokens were used up has at least said that.
+            whole = merge_deltas(deltas)
+            deltas = [Delta(text=whole.text or whole.reasoning)]
+        return self._writer.completion(deltas, self._reader.finish_reason or "stop", self._reader.usage)
+
+    async def _batches(self) -> AsyncGenerator[list[Delta], None]:
+        """The deltas of each network read. Raises `PipeError` when the answer fails, breaks off or has nothing in it."""
+        path = ENDPOINT_PATHS[self._request.endpoint]
+        has_answer = shown = False
+        async with (
+            self._transport.post(self._settings, path, self._request.body, self._api_id) as response,
+            aclosing(self._read(response)) as batches,
+        ):
+            async for deltas in batches:
+                has_answer = has_answer or any(delta.has_answer for delta in deltas)
+                await self._tell_tools()
+                if visible := self._visible(deltas):
+                    shown = True
+                    yield visible
+        if self._reader.error is not None:
+            raise UpstreamError(read_failure(0, {"error": self._reader.error}), self._api_id)
+        if not self._reader.ended:
+            raise BrokenAnswerError(f"The answer of {self._api_id} broke off before its end. Try again.")
+        reason = str(self._reader.finish_reason)
+        if not has_answer and (not shown or (reason in _EMPTY and not self._request.is_task)):
+            raise BrokenAnswerError(_EMPTY.get(reason, _EMPTY_OTHERWISE).format(model=self._api_id))
+        if closing := self._visible(self._reader.close()):
+            yield closing
+
+    def _visible(self, deltas: list[Delta]) -> list[Delta]:
+        """What of the deltas is shown: all, or all but the reasoning (which a task may need when there is nothing else)."""
+        if self._request.shows_reasoning or (self._request.is_task and not self._request.body["stream"]):
+            return deltas
+        for delta in deltas:
+            # With calls the next round must bring the details back, or some providers refuse it; they are kept, not shown.
+            delta.details = delta.details if self._reader.has_calls else []
+            delta.reasoning = _HIDDEN if delta.details else ""
+        return [delta for delta in deltas if delta.has_answer or delta.annotations or delta.details]
+
+    async def _tell_tools(self) -> None:
+        """Show what server tools are doing."""
+        statuses, self._reader.statuses = self._reader.statuses, []
+        for place, status in statuses:
+            self._working.pop(place, None)
+            if not status.done:
+                self._working[place] = status
+            await self._show(_status_event(status))
+
+    async def _end_tools(self) -> None:
+        """A status that is never done would shimmer for ever, also after Stop or an error."""
+        await self._tell_tools()
+        failed = self._reader.error is not None or not self._reader.ended
+        while self._working:
+            _, status = self._working.popitem()
+            await self._show(_status_event(status._replace(done=True, failed=failed)))
+
+    async def _show(self, event: dict[str, Any]) -> None:
+        if self._emit is None or self._request.is_task:
+            return
+        try:
+            await self._emit(event)
+        except Exception as error:  # noqa: BLE001 - a status line that cannot be shown must not cost the answer
+            log.debug("A status line could not be shown: %s", type(error).__name__)
+
+    async def _read(self, response: aiohttp.ClientResponse) -> AsyncGenerator[list[Delta], None]:
+        if response.content_type == "text/event-stream":
+            async with aclosing(self._read_stream(response)) as batches:
+                async for deltas in batches:
+                    yield deltas
+            return
+        self._reader.read_whole(await self._whole(response))
+        if deltas := self._reader.take():
+            yield deltas
+
+    async def _read_stream(self, response: aiohttp.ClientResponse) -> AsyncGenerator[list[Delta], None]:
+        decoder = SseDecoder()
+        clock = asyncio.get_running_loop().time
+        interval = self._settings.stream_interval
+        try:
+            while not self._reader.done and (chunk := await self._next_bytes(response)):
+                for payload in decoder.feed(chunk):
+                    self._reader.feed(payload)
+                deltas = self._reader.take()
+                if deltas or self._reader.statuses:
+                    began = clock()
+                    yield deltas
+                    # What arrives meanwhile waits in the buffer and leaves as one piece.
+                    if interval and not self._reader.ended:
+                        await asyncio.sleep(max(0.0, interval - (clock() - began)))
+            for payload in decoder.flush():
+                self._reader.feed(payload)
+        except EventTooLongError:
+            raise BrokenAnswerError(f"The answer of {self._api_id} holds a piece that is too large to show.") from None
+        except TimeoutError as error:
+            if self._reader.ended:
+                return
+            raise connection_failed(error, self._settings, self._settings.read_timeout) from None
+        except (aiohttp.ClientError, OSError):
+            # The reader knows whether the end had come already; if not, that is the error.
+            return
+        if deltas := self._reader.take():
+            yield deltas
+        await _drain(response)
+
+    async def _next_bytes(self, response: aiohttp.ClientResponse) -> bytes:
+        if not self._reader.ended:
+            return await response.content.readany()
+        async with asyncio.timeout(_AFTER_END_SECONDS):
+            return await response.content.readany()
+
+    async def _whole(self, response: aiohttp.ClientResponse) -> Mapping[str, Any]:
+        """The body of an answer that is not a stream."""
+        body = await read_body(response, self._settings, self._settings.read_timeout)
+        try:
+            answer = parse_json(body)
+        except ValueError:
+            answer = None
+        if not isinstance(answer, dict) or not {"choices", "output", "error"} & answer.keys():
+            raise UpstreamError(read_failure(0, body), self._api_id)
+        if answer.get("error"):
+            raise UpstreamError(read_failure(0, answer), self._api_id)
+        return answer
+
+
+def _status_event(status: ToolStatus) -> dict[str, Any]:
+    """The status line of a server tool, in the form that Open WebUI draws with its links."""
+    name = status.tool.removeprefix("openrouter:").replace("_", " ")
+    doing, did = _TOOL_WORDS.get(status.tool, (f"Using {name}", f"Used {name}"))
+    words = f"{doing} failed" if status.failed else did if status.done else doing
+    about = status.query or next(iter(status.urls), "")
+    data: dict[str, Any] = {"description": f"{words}: {about}" if about else words, "done": status.done}
+    if status.urls:
+        data |= {"action": "web_search", "urls": list(status.urls), "query": status.query}
+    return {"type": "status", "data": data}
+
+
+async def _drain(response: aiohttp.ClientResponse) -> None:
+    with contextlib.suppress(asyncio.TimeoutError, aiohttp.ClientError, OSError):
+        async with asyncio.timeout(_DRAIN_SECONDS):
+            while not response.content.at_eof():
+                await response.content.readany()
+
+
 # ===== pipe.py =====
 # `class Pipe`: what Open WebUI calls. Wiring only.
 
@@ -3828,11 +4024,14 @@ class Pipe:
         __chat_id__: str | None = None,
         __task__: str | None = None,
         __event_emitter__: Emitter | None = None,
+        __metadata__: Mapping[str, Any] | None = None,
     ) -> StreamingResponse | dict[str, Any]:
         """Answer one chat: a stream of `chat.completion.chunk` events, or one `chat.completion` object."""
         streaming = bool(body.get("stream"))
         try:
-            answer = await self._answer(body, __user__ or {}, __chat_id__ or "", str(__task__ or ""), __event_emitter__)
+            answer = await self._answer(
+                body, __user__ or {}, __chat_id__ or "", str(__task__ or ""), __event_emitter__, __metadata__ or {}
+            )
         except PipeError as error:
             return _error_answer(str(error), streaming)
         except Exception:  # noqa: BLE001
@@ -3844,7 +4043,13 @@ class Pipe:
         return await answer.completion()
 
     async def _answer(
-        self, body: Mapping[str, Any], user: Mapping[str, Any], chat_id: str, task: str, emit: Emitter | None
+        self,
+        body: Mapping[str, Any],
+        user: Mapping[str, Any],
+        chat_id: str,
+        task: str,
+        emit: Emitter | None,
+        metadata: Mapping[str, Any],
     ) -> Answer:
         settings = Settings.from_valves(self.valves)
         if not settings.api_key:
@@ -3853,7 +4058,10 @@ class Pipe:
         ref, published = await self._resolve(model_id.partition(".")[2], settings)
         entry = published.by_webui_id.get(ref.webui_id) if published else None
         context = ChatContext(chat_id, str(user.get("id") or ""), host_secret() or settings.api_key, task)
-        request = build_request(body, ref, entry.model if entry else None, settings, context)
+        model = entry.model if entry else None
+        rules = None if task else file_rules(model, settings, metadata)
+        body = await with_chat_files(body, rules, metadata, context.user_id, emit)
+        request = build_request(body, ref, model, settings, context)
         log.debug(
             "endpoint: %s, api_model_id: %s, left out: %s",
             request.endpoint,

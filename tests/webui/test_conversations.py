@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -21,12 +22,14 @@ class StoredChat:
 
     def __init__(self, webui: OpenWebUI, model: str) -> None:
         self._webui = webui
-        self._model = f"{FUNCTION}.{model}"
+        self._model = model if model.startswith("direct-") else f"{FUNCTION}.{model}"
         self.chat_id: str | None = None
         self._last: str | None = None
+        self._files: list[dict[str, Any]] = []
 
-    def start(self, text: str, **body: Any) -> str:
-        """Send a message; returns the id of the answer to come."""
+    def start(self, text: str, files: Sequence[dict[str, Any]] = (), **body: Any) -> str:
+        """Send a message with its files, and all files of the chat so far; returns the id of the answer to come."""
+        self._files += files
         user_id, answer_id = str(uuid.uuid4()), str(uuid.uuid4())
         message = {
             "id": user_id,
@@ -36,6 +39,7 @@ class StoredChat:
             "content": text,
             "timestamp": int(time.time()),
             "models": [self._model],
+            **({"files": list(files)} if files else {}),
         }
         form = {
             "model": self._model,
@@ -45,6 +49,7 @@ class StoredChat:
             "parent_id": self._last,
             "user_message": message,
             "message_ids": [{"model_id": self._model, "message_id": answer_id}],
+            **({"files": self._files} if self._files else {}),
             **({"chat_id": self.chat_id} if self.chat_id else {}),
             **body,
         }
