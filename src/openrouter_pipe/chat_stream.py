@@ -56,11 +56,8 @@ class ChatReader(AnswerReader):
         self._add_text(message.get("refusal"))
         for call in dicts(message.get("tool_calls")):
             function = mapping(call.get("function"))
-            self._add_call(
-                self._calls.add(
-                    index_of(call.get("index")), call.get("id"), function.get("name"), function.get("arguments")
-                )
-            )
+            index = index_of(call.get("index"))
+            self._add_call(index, call.get("id"), function.get("name"), function.get("arguments"))
         for annotation in dicts(message.get("annotations")):
             self._add_annotation(annotation)
         for image in dicts(message.get("images")):

@@ -73,49 +73,34 @@ class ToolCalls:
     def __len__(self) -> int:
         return len(self._calls)
 
-    def add(self, place: object, call_id: object, name: object, arguments: object) -> dict[str, Any] | None:
-        """Take a fragment; returns the fragment to send on, if it says something new."""
-        call_id, name, arguments = _as_text(call_id), _as_text(name), _as_text(arguments)
-        if place is not None:
-            call = self._at.get(place)
-            # Gateways to Gemini give all calls of an answer the same index.
-            if call is not None and name and call_id not in ("", call.upstream_id):
-                call = None
-        elif call_id or name:
-            call = self._by_id.get(call_id)
-        else:
-            call = self._calls[-1] if self._calls else None
-        if call is not None:
-            return self._extend(call, name, arguments)
-        return self._begin(place, call_id, name, arguments) if call_id or name or arguments else None
-
-    def complete(self, place: object, call_id: object, name: object, arguments: object) -> dict[str, Any] | None:
-        """Take a whole call, parts of which may have come; returns the fragment that was missing."""
+    def add(
+        self, place: object, call_id: object, name: object, arguments: object, whole: bool
+    ) -> dict[str, Any] | None:
+        """Take a fragment, or a whole call of which parts may have come; returns what of it is to be sent on."""
         call_id, name, arguments = _as_text(call_id), _as_text(name), _as_text(arguments)
         call = self._at.get(place)
+        if place is None:
+            call = self._by_id.get(call_id) if call_id or name else next(reversed(self._calls), None)
+        elif call is not None and name and not whole and call_id not in ("", call.upstream_id):
+            # Gateways to Gemini give all calls of an answer the same index.
+            call = None
         if call is None:
-            return self._begin(place, call_id, name, arguments)
-        rest = arguments[len(call.arguments) :] if arguments.startswith(call.arguments) else ""
-        return self._extend(call, name, rest)
+            return self._begin(place, call_id, name, arguments) if call_id or name or arguments else None
+        if whole:
+            arguments = arguments[len(call.arguments) :] if arguments.startswith(call.arguments) else ""
+        # The name is sent once: clients join what they get of it.
+        news = {"name": name} if name and not call.name else {}
+        call.name = call.name or name
+        call.arguments += arguments
+        return {"index": call.index, "function": {**news, "arguments": arguments}} if news or arguments else None
 
     def _begin(self, place: object, call_id: str, name: str, arguments: str) -> dict[str, Any]:
         call = self._at[place] = _Call(len(self._calls), call_id, name, arguments)
         self._calls.append(call)
         unique = call_id if call_id and call_id not in self._by_id else f"call_{uuid.uuid4().hex[:24]}"
         self._by_id[unique] = call
-        return {
-            "index": call.index,
-            "id": unique,
-            "type": "function",
-            "function": {"name": name, "arguments": arguments},
-        }
-
-    def _extend(self, call: _Call, name: str, arguments: str) -> dict[str, Any] | None:
-        # The name is sent once: clients join what they get of it.
-        news = {"name": name} if name and not call.name else {}
-        call.name = call.name or name
-        call.arguments += arguments
-        return {"index": call.index, "function": {**news, "arguments": arguments}} if news or arguments else None
+        function = {"name": name, "arguments": arguments}
+        return {"index": call.index, "id": unique, "type": "function", "function": function}
 
 
 class AnswerReader:
@@ -170,10 +155,10 @@ class AnswerReader:
     def close(self) -> list[Delta]:
         """What is left to say at the end: the reasoning details, once, for the next round to begin with."""
         details = [detail for detail in self._reasoning_details() if any(map(detail.get, _DETAIL_CONTENTS))]
-        if details and not self._reasoned:
-            # Open WebUI keeps details in a block of reasoning only; without a word in it, it would look broken.
-            self._add_reasoning(_PRIVATE)
         if details:
+            if not self._reasoned:
+                # Open WebUI keeps details in a block of reasoning only; without a word in it, it would look broken.
+                self._add_reasoning(_PRIVATE)
             self._deltas.append(Delta(details=details))
         if self._calls and self.finish_reason in (None, "stop"):
             self.finish_reason = "tool_calls"
@@ -203,26 +188,18 @@ class AnswerReader:
 
     def _add_text(self, text: object) -> None:
         if isinstance(text, str) and text:
-            last = self._last()
-            if last.tool_calls:
-                last = self._next()
-            last.text += text
+            self._room("tool_calls").text += text
 
     def _add_reasoning(self, text: object) -> None:
         if isinstance(text, str) and text:
             self._reasoned = True
-            last = self._last()
-            if last.text or last.tool_calls:
-                last = self._next()
-            last.reasoning += text
+            self._room("tool_calls", "text").reasoning += text
 
-    def _add_call(self, fragment: dict[str, Any] | None) -> None:
-        """Send on what `ToolCalls` made of a fragment."""
-        if fragment is not None:
-            last = self._last()
-            if last.text or last.reasoning:
-                last = self._next()
-            last.tool_calls.append(fragment)
+    def _add_call(
+        self, place: object, call_id: object, name: object, arguments: object, *, whole: bool = False
+    ) -> None:
+        if fragment := self._calls.add(place, call_id, name, arguments, whole):
+            self._room("text", "reasoning").tool_calls.append(fragment)
 
     def _add_annotation(self, annotation: Mapping[str, Any]) -> None:
         """A source in the nested form of /chat/completions (or a parsed file, as it is), each one once."""
@@ -236,7 +213,7 @@ class AnswerReader:
             annotation = {"type": "url_citation", "url_citation": citation}
         if annotation and isinstance(source, str) and source and source not in self._sources:
             self._sources.add(source)
-            self._last().annotations.append(dict(annotation))
+            self._room().annotations.append(dict(annotation))
 
     def _add_image(self, image: object) -> None:
         """A picture, each one once: an address, a data URL, or base64 without its head."""
@@ -245,13 +222,18 @@ class AnswerReader:
         if not image.startswith(("data:", "http://", "https://")):
             image = f"data:image/{_IMAGE_KINDS.get(image[0], 'png')};base64,{image}"
         if image not in self._images:
-            self._last().images.append({"type": "image_url", "image_url": {"url": image}, "index": len(self._images)})
+            self._room().images.append({"type": "image_url", "image_url": {"url": image}, "index": len(self._images)})
             self._images.add(image)
 
-    def _last(self) -> Delta:
-        return self._deltas[-1] if self._deltas else self._next()
-
-    def _next(self) -> Delta:
+    def _room(self, *others: str) -> Delta:
+        """The latest delta; a new one if that has any of these fields, which what comes now must not stand before."""
+        if self._deltas:
+            last = self._deltas[-1]
+            for field_name in others:
+                if getattr(last, field_name):
+                    break
+            else:
+                return last
         self._deltas.append(Delta())
         return self._deltas[-1]
 

@@ -78,19 +78,14 @@ class ResponsesReader(AnswerReader):
             self._items.setdefault(place, {"type": kind})
         add(text)
 
-    def _item_added(self, event: Mapping[str, Any]) -> None:
-        place, item = _place_in(event), mapping(event.get("item"))
-        self._items[place] = item
-        if item.get("type") == "function_call":
-            self._add_call(self._calls.add(place, item.get("call_id"), item.get("name"), item.get("arguments")))
-        elif _is_server_tool(item):
-            self._note_tool(place, item, done=False)
+    def _item(self, event: Mapping[str, Any]) -> None:
+        done = event["type"] == "response.output_item.done"
+        self._read_item(_place_in(event), mapping(event.get("item")), done)
 
     def _arguments(self, event: Mapping[str, Any]) -> None:
-        self._add_call(self._calls.add(_place_in(event), None, None, event.get("delta")))
-
-    def _whole_arguments(self, event: Mapping[str, Any]) -> None:
-        self._add_call(self._calls.complete(_place_in(event), None, event.get("name"), event.get("arguments")))
+        whole = "arguments" in event
+        arguments = event.get("arguments" if whole else "delta")
+        self._add_call(_place_in(event), None, event.get("name"), arguments, whole=whole)
 
     def _annotation(self, event: Mapping[str, Any]) -> None:
         self._add_annotation(mapping(event.get("annotation")))
@@ -112,23 +107,20 @@ class ResponsesReader(AnswerReader):
             self._tools[place] = status
             self.statuses.append((place, status))
 
-    def _item_done(self, event: Mapping[str, Any]) -> None:
-        self._read_item(_place_in(event), mapping(event.get("item")))
-
-    def _read_item(self, place: object, item: Mapping[str, Any]) -> None:
+    def _read_item(self, place: object, item: Mapping[str, Any], done: bool) -> None:
         """Add what no event has streamed of an output item."""
         self._items[place] = item
         kind = item.get("type")
         if kind == "function_call":
-            self._add_call(self._calls.complete(place, item.get("call_id"), item.get("name"), item.get("arguments")))
+            self._add_call(place, item.get("call_id"), item.get("name"), item.get("arguments"), whole=True)
         elif _is_server_tool(item):
-            self._note_tool(place, item, done=True)
+            self._note_tool(place, item, done)
         if kind in _IMAGES:
             self._add_image(item.get("imageUrl") or item.get("result") or item.get("imageB64"))
         for part in dicts(item.get("content")):
             for annotation in dicts(part.get("annotations")):
                 self._add_annotation(annotation)
-        if place in self._shown:
+        if not done or place in self._shown:
             return
         content = texts_in(item.get("content"), "text")
         if kind == "message":
@@ -138,10 +130,7 @@ class ResponsesReader(AnswerReader):
                 self._say(kind, place, number, text)
 
     def _close(self, event: Mapping[str, Any]) -> None:
-        response = event.get("response")
-        if not isinstance(response, dict):
-            return
-        self._note_response(response)
+        response = self._note(event)
         if response.get("error") or response.get("status") == "failed":
             self._refuse(event)
             return
@@ -164,34 +153,33 @@ class ResponsesReader(AnswerReader):
             likely = chain(*(rest.get(key, ()) for key in _marks_of(item)), [f"end {number}"])
             place = next(place for place in likely if place not in taken)
             taken.add(place)
-            self._read_item(place, item)
+            self._read_item(place, item, done=True)
 
-    def _created(self, event: Mapping[str, Any]) -> None:
-        self._note_response(mapping(event.get("response")))
-
-    def _note_response(self, response: Mapping[str, Any]) -> None:
+    def _note(self, event: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Keep what the response in an event (or a failure without one) tells beside its output; returns it."""
+        response = mapping(event.get("response")) or event
         self._note_served(response)
         if isinstance(usage := response.get("usage"), dict):
             self.usage = chat_usage(usage)
+        return response
 
     def _refuse(self, event: Mapping[str, Any]) -> None:
-        failed = mapping(event.get("response")) or event
-        self._note_response(failed)
+        failed = self._note(event)
         error = failed.get("error") or {key: failed[key] for key in ("code", "message") if key in failed}
         if isinstance(error, dict) and "error_type" in failed:
             error = {"error_type": failed["error_type"], **error}
         self._fail(error)
 
-    _handlers: ClassVar[dict[str, Callable[[ResponsesReader, Mapping[str, Any]], None]]] = {
-        "response.created": _created,
+    _handlers: ClassVar[dict[str, Callable[[ResponsesReader, Mapping[str, Any]], object]]] = {
+        "response.created": _note,
         "response.output_text.delta": _text,
         "response.refusal.delta": _text,
         "response.reasoning_text.delta": _reasoning,
         "response.reasoning_summary_text.delta": _reasoning,
-        "response.output_item.added": _item_added,
-        "response.output_item.done": _item_done,
+        "response.output_item.added": _item,
+        "response.output_item.done": _item,
         "response.function_call_arguments.delta": _arguments,
-        "response.function_call_arguments.done": _whole_arguments,
+        "response.function_call_arguments.done": _arguments,
         "response.output_text.annotation.added": _annotation,
         "response.completed": _close,
         "response.incomplete": _close,
