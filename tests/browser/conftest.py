@@ -1,0 +1,140 @@
+"""A Chromium in front of a real Open WebUI, into which an administrator has pasted the pipe."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import subprocess
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from browser.pages import Functions
+from playwright.sync_api import Browser, BrowserContext, Error, Page, expect, sync_playwright
+from webui.conftest import BUILT, SandboxControl, sandbox, sandbox_process  # noqa: F401 (fixtures)
+from webui_server import OpenWebUI
+
+ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+VIEWPORT = {"width": 1280, "height": 800}
+LIMIT_MS = 15_000  # for one step of a page
+
+ADMIN = ("admin@example.com", "admin-password")
+USER = ("ada@example.com", "user-password")
+# No model is asked for titles and the like: a rule of the sandbox is for the chat that a test sends.
+NO_TASKS = ("ENABLE_TITLE_GENERATION", "ENABLE_TAGS_GENERATION", "ENABLE_FOLLOW_UP_GENERATION")
+VALVES = {
+    "API_KEY": "sk-or-v1-sandbox",
+    "VARIANT_MODELS": "openai/gpt-4o:nitro, openai/gpt-4o@preset/email-copywriter, @preset/*",
+}
+
+
+def find_chromium() -> str | None:
+    """The browser's path. It is asked for its version, for there are packages that only tell where to get it."""
+    for path in filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))):
+        if subprocess.run([path, "--version"], capture_output=True, check=False).returncode == 0:
+            return path
+    return None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
+    """A failed test says where its picture lies."""
+    report = yield
+    pages = [value for value in getattr(item, "funcargs", {}).values() if isinstance(value, Page)]
+    if report.failed and pages and "tmp_path" in item.funcargs:
+        path = item.funcargs["tmp_path"] / "page.png"
+        with contextlib.suppress(Error):
+            pages[0].screenshot(path=path)
+            report.sections.append(("The page", str(path)))
+    return report
+
+
+@pytest.fixture(scope="session")
+def chromium_path() -> str:
+    if path := find_chromium():
+        return path
+    pytest.skip("there is no Chromium on this machine (apt-get install chromium)")
+
+
+@pytest.fixture(scope="session")
+def webui(chromium_path: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenWebUI]:
+    """Open WebUI with two accounts, an administrator's and an ordinary one."""
+    settings = dict.fromkeys(NO_TASKS, "False")
+    with OpenWebUI(tmp_path_factory.mktemp("browser-webui"), auth=True, env=settings) as server:
+        server.sign_in(*ADMIN)
+        server.request("POST", "/api/v1/users/user/settings/update", {"ui": {"showChangelog": False}})
+        user = {"email": USER[0], "password": USER[1], "name": "Ada", "role": "user"}
+        server.request("POST", "/api/v1/auths/add", user)
+        yield server
+
+
+@pytest.fixture(scope="module")
+def chromium(chromium_path: str) -> Iterator[Browser]:
+    """The browser. Not for the whole session: while Playwright runs, no other event loop can be started."""
+    expect.set_options(timeout=LIMIT_MS)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium_path, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+def new_context(chromium: Browser, webui: OpenWebUI, token: str | None = None) -> BrowserContext:
+    """A browser window of its own, signed in with a token when there is one."""
+    storage = [{"origin": webui.url, "localStorage": [{"name": "token", "value": token}]}] if token else []
+    context = chromium.new_context(
+        base_url=webui.url,
+        locale="en-US",
+        permissions=["clipboard-read", "clipboard-write"],
+        storage_state={"cookies": [], "origins": storage},  # type: ignore[typeddict-item]
+        viewport=VIEWPORT,  # type: ignore[arg-type]
+    )
+    context.set_default_timeout(LIMIT_MS)
+    return context
+
+
+@pytest.fixture(scope="module")
+def admin_context(chromium: Browser, webui: OpenWebUI) -> Iterator[BrowserContext]:
+    token = webui.client.headers["Authorization"].removeprefix("Bearer ")
+    context = new_context(chromium, webui, token)
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def stranger(chromium: Browser, webui: OpenWebUI) -> Iterator[Page]:
+    """A page of somebody who has not signed in."""
+    context = new_context(chromium, webui)
+    yield context.new_page()
+    context.close()
+
+
+@pytest.fixture(scope="module")
+def pipe_id(admin_context: BrowserContext, webui: OpenWebUI, sandbox_process: SandboxControl) -> str:  # noqa: F811
+    """The id of the pipe, after the administrator has pasted, set and switched it on; once for all modules."""
+    if not webui.request("GET", "/api/v1/functions/"):
+        page = admin_context.new_page()
+        functions = Functions(page)
+        functions.open()
+        functions.paste_new(BUILT.read_text(encoding="utf-8"))
+        form = functions.valves()
+        form.fill({**VALVES, "BASE_URL": sandbox_process.base_url})
+        form.save()
+        functions.switch().click()
+        expect(functions.switch()).to_be_checked()
+        page.close()
+    (row,) = webui.request("GET", "/api/v1/functions/")
+    return str(row["id"])
+
+
+@pytest.fixture
+def admin(
+    admin_context: BrowserContext,
+    pipe_id: str,
+    sandbox: SandboxControl,  # noqa: F811
+    tmp_path: Path,
+) -> Iterator[Page]:
+    """A new page of the administrator, with the pipe installed and no rules in the sandbox."""
+    page = admin_context.new_page()
+    yield page
+    page.close()
