@@ -23,19 +23,18 @@ import mimetypes
 import os
 import re
 import sys
-import tempfile
 import time
 import uuid
 import weakref
 from base64 import b64encode
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Iterable
+from collections.abc import Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain, takewhile
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple, Self
-from urllib.parse import quote
 import aiohttp
 from pydantic import BaseModel, Field, ModelWrapValidatorHandler, PrivateAttr, ValidationError
 from pydantic import model_validator
@@ -620,20 +619,22 @@ _MAX_ID_LENGTH = 200
 # Keys of `pricing` that are not a price.
 _NOT_PRICES = ("discount", "overrides")
 # What of a row is used; the rest (benchmarks, links, …) is not kept.
-_USED = ("description", "context_length", "pricing", "architecture", "supported_parameters", "reasoning", "has_zdr")
+_USED = (
+    *("id", "name", "description", "context_length", "pricing"),
+    *("architecture", "supported_parameters", "reasoning", "has_zdr"),
+)
 
 
 class Model(NamedTuple):
-    """One row of the catalog. Its fields are read when asked for; what is unknown or makes no sense is `None` or empty."""
+    """One row of the catalog. Its fields are read when asked for; what is unknown or makes no sense is `None` or empty.
+
+    `parse_model` of its `row` is the same model.
+    """
 
     id: str
     name: str
     ref: ModelRef
     row: Mapping[str, Any]
-
-    def as_row(self) -> dict[str, Any]:
-        """What `parse_model` reads."""
-        return {"id": self.id, "name": self.name, **self.row}
 
     @property
     def description(self) -> str:
@@ -722,58 +723,44 @@ class Preset(NamedTuple):
     description: str = ""
     model_id: str | None = None
 
-    def as_row(self) -> dict[str, Any]:
-        """What `parse_preset` reads."""
-        return {"slug": self.slug, "name": self.name, "description": self.description, "model": self.model_id}
-
-    def as_model_row(self) -> dict[str, Any]:
-        """A row of `GET /models` that names this preset."""
-        return {"id": ModelRef("", (), self.slug).api_id, "name": self.name, "description": self.description}
-
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
     """The rows of one account at one moment: `models` by id, discovered presets, and how many rows were left out.
 
-    `knows_presets` is false until the account was asked for its presets; `row_presets` are those that rows name.
+    `knows_presets` is false until the account was asked for its presets; until then there are those that rows name.
     """
 
     models: Mapping[str, Model]
     presets: tuple[Preset, ...] = ()
-    row_presets: tuple[Preset, ...] = ()
     left_out: int = 0
     knows_presets: bool = False
-    _ids_by_spelling: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
-    def from_rows(cls, rows: Iterable[object], left_out: int = 0) -> Catalog:
+    def from_rows(cls, rows: Iterable[object]) -> Catalog:
         """Read `GET /models` rows. Odd values become "unknown"; a row without an id or without text output is counted."""
         models: dict[str, Model] = {}
-        found: dict[str, Preset] = {}
+        presets: dict[str, Preset] = {}
+        left_out = 0
         for row in rows:
             model = parse_model(row)
             if model is None:
                 left_out += 1
-            elif model.ref.base:
-                models.setdefault(model.id, model)
             elif slug := model.ref.preset:
                 name = slug if model.name == model.id else model.name
-                found.setdefault(slug, Preset(slug, name, model.description))
-        presets = tuple(found.values())
-        return cls(models, presets, presets, left_out, _ids_by_spelling=_by_spelling(models))
+                presets.setdefault(slug, Preset(slug, name, model.description))
+            else:
+                models.setdefault(model.id, model)
+        return cls(models, tuple(presets.values()), left_out)
 
     def with_presets(self, presets: Iterable[Preset]) -> Catalog:
-        """The same rows with these presets of the account; of two with one slug the later one counts."""
-        by_slug = {preset.slug: preset for preset in (*self.row_presets, *presets)}
+        """The same rows with these presets of the account too; of two with one slug the later one counts."""
+        by_slug = {preset.slug: preset for preset in (*self.presets, *presets)}
         return replace(self, presets=tuple(by_slug.values()), knows_presets=True)
 
     def describe(self, ref: ModelRef) -> Model | None:
         """The row that describes `ref`: without preset and routing tags but with its catalog tag, else the base row."""
         return next((self.models[row_id] for row_id in ref.row_ids if row_id in self.models), None)
-
-    def find(self, text: str) -> Model | None:
-        """The row that a person means by `text`: an id in any case, with `/` or `.` behind the author."""
-        return self.models.get(text) or self.models.get(self._ids_by_spelling.get(text.lower(), ""))
 
 
 def parse_model(row: object) -> Model | None:
@@ -797,8 +784,7 @@ def parse_preset(row: object) -> Preset | None:
     slug = _text(row.get("slug"))
     if len(slug) > _MAX_ID_LENGTH or not is_preset_slug(slug):
         return None
-    has_version = isinstance(row.get("designated_version"), dict)
-    config = mapping(row["designated_version"].get("config")) if has_version else row
+    config = mapping(mapping(row.get("designated_version")).get("config"))
     models = filter(None, (_text(config.get("model")), *texts(config.get("models"))))
     return Preset(slug, one_line(row.get("name")) or slug, _text(row.get("description")), next(models, None))
 
@@ -811,13 +797,6 @@ def one_line(value: object) -> str:
 
 def _can_be_an_id(text: str) -> bool:
     return 0 < len(text) <= _MAX_ID_LENGTH and text.isprintable() and " " not in text
-
-
-def _by_spelling(ids: Iterable[str]) -> dict[str, str]:
-    """Each id by its lower-case form, and by that with a `.` behind the author; of two that collide the first counts."""
-    names = [(row_id.lower(), row_id) for row_id in ids]
-    names += [(name.replace("/", ".", 1), row_id) for name, row_id in names]
-    return dict(reversed(names))
 
 
 def _text(value: object) -> str:
@@ -1360,10 +1339,9 @@ log = logging.getLogger("openrouter_pipe")
 # A text that is far too long to be meant is cut here, so that a pasted book costs a moment, not a minute.
 MAX_ENTRIES = 5_000
 MAX_ENTRY_LENGTH = 256
-# Matching a wildcard costs a look at every row of the catalog.
-_MAX_WILDCARDS = 200
 MAX_HINTS = 50
-_MAX_HINT_CANDIDATES = 1_000
+# What of a list valve is not meant: comments, and spaces within a line.
+_NOT_MEANT = re.compile(r"#[^\r\n]*|[^\S\r\n]+")
 
 
 class Problem(NamedTuple):
@@ -1380,27 +1358,16 @@ class Problem(NamedTuple):
 
 
 def split_entries(valve: str, text: str) -> tuple[list[str], list[Problem]]:
-    """The distinct entries of a list valve, in order, and problems when there were too many, or too many wildcards.
+    """The distinct entries of a list valve, in order, and a problem when there were too many.
 
     Entries stand between commas, semicolons or line ends; `#` starts a comment to the end of the line; spaces do not count.
     """
-    entries: dict[str, None] = {}
-    problems: list[Problem] = []
-    wildcards = 0
-    for entry in _iter_entries(text):
-        if entry in entries:
-            continue
-        if len(entries) >= MAX_ENTRIES:
-            problems.append(Problem(valve, "", f"only the first {MAX_ENTRIES} entries count"))
-            break
-        # All presets of one model are no look at every row.
-        is_pattern = has_wildcard(entry.removesuffix("preset/*"))
-        wildcards += is_pattern
-        if wildcards <= _MAX_WILDCARDS or not is_pattern:
-            entries[entry] = None
-        elif wildcards == _MAX_WILDCARDS + 1:
-            problems.append(Problem(valve, entry, f"only the first {_MAX_WILDCARDS} entries with wildcards count"))
-    return list(entries), problems
+    written = filter(None, re.split(r"[,;\r\n]", _NOT_MEANT.sub("", text)))
+    # Nothing is called like an entry that had to be cut.
+    cut = (entry if len(entry) <= MAX_ENTRY_LENGTH else f"{entry[:MAX_ENTRY_LENGTH]}…" for entry in written)
+    entries = list(dict.fromkeys(cut))
+    too_many = [Problem(valve, "", f"only the first {MAX_ENTRIES} entries count")] if len(entries) > MAX_ENTRIES else []
+    return entries[:MAX_ENTRIES], too_many
 
 
 def has_wildcard(text: str) -> bool:
@@ -1414,24 +1381,13 @@ def closest(entry: str, candidates: Iterable[str]) -> str:
     An entry without an author is compared with what follows the candidates' authors as well.
     """
     wanted = entry.lower()
-    author = wanted.partition("/")[0]
-    # Ids of the same author first: they are the likely ones, and the number compared is limited.
-    pool = sorted(candidates, key=lambda candidate: not candidate.lower().startswith(author))[:_MAX_HINT_CANDIDATES]
-    by_name = {candidate.lower(): candidate for candidate in pool}
+    names = {candidate.lower(): candidate for candidate in candidates}
     if "/" not in wanted:
-        by_name = {candidate.partition("/")[2].lower(): candidate for candidate in reversed(pool)} | by_name
-    begun = sorted((name for name in by_name if name.startswith(wanted)), key=len) if len(wanted) > 1 else []
-    names = [*begun[:2], *difflib.get_close_matches(wanted, by_name, n=3, cutoff=0.6)]
-    found = list(dict.fromkeys(by_name[name] for name in names))[:3]
+        names = {name.partition("/")[2]: candidate for name, candidate in names.items()} | names
+    begun = sorted((name for name in names if name.startswith(wanted)), key=len) if len(wanted) > 1 else []
+    alike = [*begun[:2], *difflib.get_close_matches(wanted, names, n=3, cutoff=0.6)]
+    found = list(dict.fromkeys(map(names.__getitem__, alike)))[:3]
     return f"did you mean {', '.join(found)}?" if found else ""
-
-
-def _iter_entries(text: str) -> Iterator[str]:
-    for line in text.replace("\r", "\n").split("\n"):
-        for part in line.partition("#")[0].replace(";", ",").split(","):
-            entry = "".join(part.split())
-            if entry:
-                yield entry
 
 
 # ===== reasoning.py =====
@@ -1713,42 +1669,40 @@ def _texts_of(parts: object) -> list[str]:
 # Which catalog rows `MODEL_ID` selects.
 
 class Choice(NamedTuple):
-    """What `MODEL_ID` says of one catalog: ids it selects and excludes, its `!` entries, those that name virtual models."""
+    """What `MODEL_ID` says: the ids it selects, its entries that name virtual models, and its `!` entries."""
 
     matched: set[str]
-    excluded: set[str]
-    excludes: list[str]
     virtual_entries: list[str]
+    excludes: list[str]
     problems: list[Problem]
 
 
 class NameIndex:
     """Names of models by each spelling that an entry is matched against."""
 
-    def __init__(self, refs: Iterable[ModelRef]) -> None:
-        self._refs = tuple(refs)
+    def __init__(self, api_ids: Iterable[str]) -> None:
+        self._api_ids = tuple(api_ids)
 
     def match(self, entry: str) -> set[str]:
-        """The API ids that an entry of `MODEL_ID` means, whether it has a `!` or not."""
-        text = _pattern(entry)
+        """The API ids that an entry means, whether it has a `!` or not."""
+        text = entry.lstrip("!").lower()
         if text == "*":
-            return {ref.api_id for ref in self._refs}
+            return set(self._api_ids)
         if not has_wildcard(text):
-            return set(self._ids.get(text, ()))
+            return set(self._spelled.get(text, ()))
         # fnmatch's translation cannot backtrack without end; only "[" has to lose its meaning.
         fullmatch = re.compile(fnmatch.translate(text.replace("[", "[[]"))).fullmatch
-        return set().union(*(ids for spelling, ids in self._ids.items() if fullmatch(spelling)))
+        return set().union(*(ids for spelling, ids in self._spelled.items() if fullmatch(spelling)))
 
     @cached_property
-    def _ids(self) -> dict[str, list[str]]:
+    def _spelled(self) -> dict[str, list[str]]:
         """The API ids by `openai/gpt-4o`, `openai.gpt-4o` and `gpt-4o`, in lower case."""
-        ids: dict[str, list[str]] = {}
-        for ref in self._refs:
-            name = ref.api_id.lower()
-            author, slash, slug = name.partition("/")
-            for spelling in (name, f"{author}.{slug}", slug) if slash else (name,):
-                ids.setdefault(spelling, []).append(ref.api_id)
-        return ids
+        spelled: dict[str, list[str]] = {}
+        for api_id in self._api_ids:
+            name = api_id.lower()
+            for spelling in {name, name.replace("/", ".", 1), name.partition("/")[2] or name}:
+                spelled.setdefault(spelling, []).append(api_id)
+        return spelled
 
 
 def choose(catalog: Catalog, text: str, index: NameIndex) -> Choice:
@@ -1757,61 +1711,47 @@ def choose(catalog: Catalog, text: str, index: NameIndex) -> Choice:
     Batch rows cannot be called in a chat: they need to be named exactly.
     """
     entries, problems = split_entries("MODEL_ID", text)
-    batch = {model.id for model in catalog.models.values() if model.is_batch}
+    excludes = [entry for entry in entries if entry.startswith("!")]
+    includes = [entry for entry in entries if not entry.startswith("!")]
     # As one of several, "auto" is the name of a model (openrouter/auto) like any other.
-    takes_all = [entry.lower() for entry in entries if not entry.startswith("!")] in ([], ["auto"])
-    choice = Choice(index.match("*") - batch if takes_all else set(), set(), [], [], problems)
-    for entry in entries:
-        if len(entry) > MAX_ENTRY_LENGTH:
-            problems.append(Problem("MODEL_ID", entry, "too long to be a model id"))
-        elif entry.startswith("!"):
-            choice.excludes.append(entry)
-            choice.excluded.update(index.match(entry))
-        elif _names_virtual_model(entry):
+    if [entry.lower() for entry in includes] in ([], ["auto"]):
+        includes = ["*"]
+    choice = Choice(set(), [], excludes, problems)
+    batch = {model.id for model in catalog.models.values() if model.is_batch}
+    for entry in includes:
+        if "@" in entry or any(tag in ROUTING_TAGS for tag in entry.lower().split(":")[1:]):
             choice.virtual_entries.append(entry)
-        elif not takes_all:
-            matches = index.match(entry)
-            found = matches - batch if has_wildcard(entry) else matches
-            choice.matched.update(found)
-            if not found:
-                report_unmatched(catalog, entry, problems, "batch models cannot be called in a chat" if matches else "")
-    choice.matched.difference_update(choice.excluded)
+            continue
+        found = index.match(entry) - (batch if has_wildcard(entry) else set())
+        choice.matched.update(found)
+        if not found:
+            report_unmatched(catalog, entry, problems)
+    for entry in excludes:
+        choice.matched.difference_update(index.match(entry))
     return choice
 
 
-def report_unmatched(catalog: Catalog, entry: str, problems: list[Problem], hint: str = "") -> None:
-    """Add the problem of an entry that matches nothing: none while no model at all is known."""
-    if not hint and catalog.models and len(problems) < MAX_HINTS:
-        authors = dict.fromkeys(f"{row_id.partition('/')[0]}/*" for row_id in catalog.models if "/" in row_id)
-        hint = similar_models(catalog, _pattern(entry), authors)
+def report_unmatched(catalog: Catalog, entry: str, problems: list[Problem]) -> None:
+    """Add the problem of an entry of `MODEL_ID` that matches nothing: none while no model at all is known."""
     if catalog.models:
-        problems.append(Problem("MODEL_ID", entry, "matches no model", hint))
+        problems.append(Problem("MODEL_ID", entry, "matches no model", similar_models(catalog, entry, problems)))
 
 
-def similar_models(catalog: Catalog, text: str, others: Iterable[str] = ()) -> str:
-    """A hint that names the models (and `others`) that `text` may have meant; empty when there are none."""
-    models = [model.id for model in catalog.models.values() if not model.is_batch]
-    return closest(text, [*others, *models])
-
-
-def _names_virtual_model(entry: str) -> bool:
-    """Whether an entry has a preset or a routing tag, which no catalog row has."""
-    text = _pattern(entry)
-    return "@" in text or any(tag in ROUTING_TAGS for tag in text.split(":")[1:])
-
-
-def _pattern(entry: str) -> str:
-    """An entry in lower case, without `!`, a preset as OpenRouter spells it (not `model:preset/x`, `preset/x`)."""
-    text = entry.lstrip("!").lower()
-    return f"@{text}" if text.startswith("preset/") else text.replace(":preset/", "@preset/")
+def similar_models(catalog: Catalog, entry: str, problems: Collection[Problem] = ()) -> str:
+    """A hint that names what `entry` may have meant; empty when nothing is like it, or after too many problems."""
+    if len(problems) >= MAX_HINTS:
+        return ""
+    text = entry.lstrip("!")
+    names = [model.id for model in catalog.models.values() if not model.is_batch]
+    if has_wildcard(text) or "/" not in text:
+        names += {f"{name.partition('/')[0]}/*": None for name in names if "/" in name}
+    return closest(text, names)
 
 
 # ===== variant_entries.py =====
 # One entry of `VARIANT_MODELS`, read: the base or pattern, the variant tags, the preset; or what is wrong with it.
 
 ANY_PRESET = "*"
-# Where the preset begins: `model@preset/x`, and as Open WebUI spells it, `model:preset/x` and `preset/x`.
-_BEFORE_PRESET = re.compile(r"@|:(?=preset/)|^(?=preset/)")
 
 
 class VariantEntry(NamedTuple):
@@ -1823,26 +1763,13 @@ class VariantEntry(NamedTuple):
     tags: tuple[str, ...]
     preset: str | None
 
-    @property
-    def catalog_tag(self) -> str | None:
-        """The tag that asks for a row of its own, or None."""
-        return self.tags[0] if self.tags and self.tags[0] in CATALOG_TAGS else None
-
-    @property
-    def has_wildcard(self) -> bool:
-        """Whether the base is a pattern."""
-        return has_wildcard(self.base)
-
 
 def read_variant_entry(valve: str, entry: str) -> VariantEntry | Problem:
     """Take an entry apart; a `Problem` when it cannot mean anything."""
-    if len(entry) > MAX_ENTRY_LENGTH:
-        return Problem(valve, entry, "too long to be a model id")
-    head, *tail = _BEFORE_PRESET.split(entry, maxsplit=1)
-    preset = tail[0].removeprefix("preset/") if tail else None
-    if tail and not tail[0].startswith("preset/"):
-        hint = f"{head}@preset/{tail[0].rpartition('/')[2]}"
-        return Problem(valve, entry, "a preset is written @preset/slug", hint)
+    head, at, tail = entry.partition("@")
+    preset = tail.removeprefix("preset/") if at else None
+    if preset == tail:
+        return Problem(valve, entry, "a preset is written @preset/slug", f"{head}@preset/{tail.rpartition('/')[2]}")
     if preset not in (None, ANY_PRESET) and not is_preset_slug(preset or ""):
         hint = "letters, digits, dots, dashes, underscores; a variant stands before @preset/"
         return Problem(valve, entry, "not the slug of a preset", hint)
@@ -1853,18 +1780,15 @@ def read_variant_entry(valve: str, entry: str) -> VariantEntry | Problem:
     if not base and (tags or preset is None):
         return Problem(valve, entry, "no model is named")
     if not tags and preset is None:
-        return Problem(valve, entry, "no variant and no preset (missing colon?)", _missing_colon_hint(base))
+        model, _, tag = base.rpartition("-")
+        hint = f"{model}:{tag.lower()}" if tag.lower() in (*ROUTING_TAGS, *CATALOG_TAGS) else f"e.g. {base}:nitro"
+        return Problem(valve, entry, "no variant and no preset (missing colon?)", hint)
     of_catalog = tuple(tag for tag in tags if tag in CATALOG_TAGS)
     if len(of_catalog) > 1:
         return Problem(valve, entry, f"one model cannot be both :{' and :'.join(of_catalog)}")
     if "batch" in tags:
         return Problem(valve, entry, "batch models cannot be called in a chat")
     return VariantEntry(valve, entry, base, tuple(dict.fromkeys(of_catalog + tags)), preset)
-
-
-def _missing_colon_hint(base: str) -> str:
-    model, _, tag = base.rpartition("-")
-    return f"{model}:{tag.lower()}" if tag.lower() in (*ROUTING_TAGS, *CATALOG_TAGS) else f"e.g. {base}:nitro"
 
 
 # ===== chat_stream.py =====
@@ -2301,16 +2225,14 @@ def _is_server_tool(item: Mapping[str, Any]) -> bool:
 # ===== virtual_models.py =====
 # `VARIANT_MODELS` and the published list: catalog rows, the virtual models behind them, and why others are missing.
 
-# Wildcards multiply (models, presets, entries): what one list may try before the rest is cut.
-_MAX_TRIES = 50_000
-# What of a list valve is not meant: comments, and spaces within a line.
-_NOT_MEANT = re.compile(r"#[^\r\n]*|[^\S\r\n]+")
 # Deprecated tags, and what took their place.
 _INSTEAD_OF = {
     "online": "web search is a tool of OpenRouter now",
     "thinking": "reasoning models think without it",
     "extended": "the model itself has the long context now",
 }
+# What nothing is known of (a preset without a model) is judged like a router: it may do everything, and is not free.
+_UNKNOWN = Model("~", "", ModelRef("~"), {})
 
 
 class Publishing(NamedTuple):
@@ -2325,8 +2247,8 @@ class Publishing(NamedTuple):
     @property
     def wants_presets(self) -> bool:
         """Whether a wildcard asks for the presets of the account."""
-        text = f"{self.model_id}\n{self.variant_models}"
-        return "preset" in text and "preset/*" in _NOT_MEANT.sub("", text)
+        valves = [text for text in (self.model_id, self.variant_models) if "preset" in text]
+        return any(entry.endswith("@preset/*") for text in valves for entry in split_entries("", text)[0])
 
 
 class Entry(NamedTuple):
@@ -2357,21 +2279,16 @@ class Published(NamedTuple):
         if ref.webui_id in self.by_webui_id:
             return
         if ref.preset is not None and self.publishing.wants_presets and not self.catalog.knows_presets:
-            assumed = Preset(ref.preset, ref.preset)
-            publish(self.catalog.with_presets((assumed, *self.catalog.presets)), self.publishing).refuse(ref)
+            assumed = self.catalog.with_presets([Preset(ref.preset, ref.preset)])
+            publish(assumed, self.publishing).refuse(ref)
             return
-        name, valve = ref.api_id, "VARIANT_MODELS"
-        mistake = read_variant_entry(valve, name)
-        hint = f"An admin can add {name} there."
-        if name in self.left_out:
-            valve, hint = self.left_out[name], ""
-        elif ref.base and self.catalog.describe(ref) is None:
-            valve, hint = "", similar_models(self.catalog, ref.base) or "choose another model."
-        elif isinstance(mistake, Problem):
-            valve, hint = "", f"{mistake.reason}."
-        if valve:
-            raise SettingsError(f"{name} is not offered here: the valve {valve} leaves it out. {hint}".strip())
-        raise SettingsError(f"OpenRouter's list has no model {name}. {hint[0].upper()}{hint[1:]}")
+        name = ref.api_id
+        valve = self.left_out.get(name)
+        if valve is None and ref.base and self.catalog.describe(ref) is None:
+            hint = similar_models(self.catalog, ref.base) or "choose another model."
+            raise SettingsError(f"OpenRouter's list has no model {name}: {hint}")
+        hint = "" if valve else f" An admin can add {name} there."
+        raise SettingsError(f"{name} is not offered here: the valve {valve or 'VARIANT_MODELS'} leaves it out.{hint}")
 
 
 def publish(catalog: Catalog, publishing: Publishing) -> Published:
@@ -2384,9 +2301,9 @@ def publish(catalog: Catalog, publishing: Publishing) -> Published:
     for entry in written:
         work.add("VARIANT_MODELS", entry)
     work.exclude()
-    entries = work.in_order()
+    entries = tuple(item.entry for item in sorted(work.listed.values(), key=lambda item: item.place))
     by_webui_id = {entry.webui_id: entry for entry in entries}
-    return Published(catalog, publishing, tuple(entries), tuple(work.problems), work.left_out, by_webui_id)
+    return Published(catalog, publishing, entries, tuple(work.problems), work.left_out, by_webui_id)
 
 
 def display_name(ref: ModelRef, model: Model | None, preset_name: str | None) -> str:
@@ -2399,16 +2316,16 @@ def display_name(ref: ModelRef, model: Model | None, preset_name: str | None) ->
     return " ".join(word for word in words if word)
 
 
-class _Virtual(NamedTuple):
-    """A virtual model, the id of the row it follows in the list ("" for presets alone), and the entry that asks for it."""
+class _Listed(NamedTuple):
+    """A published model, its place in the list, and the entry that asks for it (None: a row of the catalog)."""
 
+    place: tuple[bool, str, str, int]
     entry: Entry
-    anchor: str
-    wanted: VariantEntry
+    wanted: VariantEntry | None = None
 
 
 class _Expansion:
-    """Turns entries into published models."""
+    """Turns entries into published models (`listed`, by API id)."""
 
     def __init__(self, catalog: Catalog, publishing: Publishing) -> None:
         filters = (
@@ -2418,180 +2335,135 @@ class _Expansion:
         )
         self._filters = [(valve, trait, filter_ == "only") for valve, trait, filter_ in filters if filter_ != "all"]
         self._catalog = catalog
-        self._index = NameIndex(model.ref for model in catalog.models.values())
-        self.choice = choose(catalog, publishing.model_id, self._index)
+        self._rows = NameIndex(catalog.models)
+        self._bases = NameIndex(dict.fromkeys(model.ref.base for model in catalog.models.values()))
+        self._presets = {
+            preset.slug: preset for preset in sorted(catalog.presets, key=lambda preset: preset.name.casefold())
+        }
+        self._tries = 0
+        self.choice = choose(catalog, publishing.model_id, self._rows)
         self.problems = list(self.choice.problems)
         self.left_out: dict[str, str] = {}
-        self._presets = {preset.slug: preset for preset in sorted(catalog.presets, key=_by_name)}
-        self._rows: dict[str, Model] = {}
+        self.listed: dict[str, _Listed] = {}
         for model in catalog.models.values():
             if valve := self._filter(model) if model.id in self.choice.matched else "MODEL_ID":
                 self.left_out[model.id] = valve
             else:
-                self._rows[model.id] = model
-        self._virtual: dict[str, _Virtual] = {}
-        self._tries = 0
-        self._is_full = False
+                entry = Entry(model.ref, model.name, model, model.description, model.ref.webui_id)
+                self.listed[model.id] = _Listed((False, model.name.casefold(), model.id, 0), entry)
 
-    def add(self, valve: str, entry: str) -> None:
+    def add(self, valve: str, text: str) -> None:
         """Expand one entry of `VARIANT_MODELS` (or one of `MODEL_ID` that names a virtual model)."""
-        wanted = read_variant_entry(valve, entry)
+        if self._tries > MAX_ENTRIES:
+            return
+        wanted = read_variant_entry(valve, text)
         if isinstance(wanted, Problem):
             self.problems.append(wanted)
             return
-        rows: Iterable[Model | None] = [None]
-        tags = wanted.tags
-        if wanted.has_wildcard:
-            rows = self._rows_matching(wanted)
-        elif wanted.base:
-            rows, tags = self._rows_named(wanted)
-        presets = self._presets_of(wanted)
-        for row in rows:
-            base, carried = (row.ref.base, row.ref.variants) if row else ("", ())
-            variants = (*carried, *(tag for tag in tags if tag not in carried))
+        if wanted.preset is None:
+            presets: list[Preset | None] = [None]
+        elif wanted.preset == ANY_PRESET:
+            presets = list(self._presets.values())
+        else:
+            # A written one is named by its slug.
+            presets = [self._presets.get(wanted.preset, Preset(wanted.preset, ""))._replace(name=wanted.preset)]
+        for base in self._find(wanted) if wanted.base else [ModelRef("")]:
             for preset in presets:
                 self._tries += 1
-                if len(self._virtual) >= MAX_ENTRIES or self._tries > _MAX_TRIES:
-                    if not self._is_full:
-                        self._report(wanted, f"too many virtual models: only the first {len(self._virtual)} are listed")
-                    self._is_full = True
+                if self._tries > MAX_ENTRIES:
+                    self._report(wanted, f"too many virtual models: only the first {MAX_ENTRIES} count")
                     return
-                self._publish(wanted, ModelRef(base, variants, preset.slug if preset else None), preset, row)
+                self._publish(wanted, base, preset)
 
     def exclude(self) -> None:
         """Take away the virtual models that an entry with `!` names, and report those entries that name nothing at all."""
-        if not self.choice.excludes:
-            return
-        names = NameIndex(map(ModelRef.from_api, (*self._virtual, *self.left_out)))
+        names = NameIndex((*self.listed, *self.left_out))
         for entry in self.choice.excludes:
             matches = names.match(entry)
-            for api_id in sorted(matches & self._virtual.keys()):
-                self._leave_out(self._virtual.pop(api_id).wanted, api_id, "MODEL_ID", f"{entry} excludes it")
-            if not matches and not self._index.match(entry):
+            for api_id in sorted(matches & self.listed.keys()):
+                if wanted := self.listed[api_id].wanted:
+                    del self.listed[api_id]
+                    self._leave_out(wanted, api_id, "MODEL_ID", f"{entry} excludes it")
+            if not matches:
                 report_unmatched(self._catalog, entry, self.problems)
 
-    def in_order(self) -> list[Entry]:
-        """The list, sorted."""
-        behind: dict[str, list[Entry]] = {}
-        for entry, anchor, _ in self._virtual.values():
-            behind.setdefault(anchor, []).append(entry)
-        alone = sorted(behind.pop("", ()), key=_by_name)
-        anchors = {**self._rows, **{row_id: self._catalog.models[row_id] for row_id in behind}}
-        entries: list[Entry] = []
-        for model in sorted(anchors.values(), key=_by_name):
-            if model.id in self._rows:
-                entries.append(Entry(model.ref, model.name, model, model.description, model.ref.webui_id))
-            entries += behind.get(model.id, ())
-        return entries + alone
+    def _find(self, wanted: VariantEntry) -> list[ModelRef]:
+        """The names that an entry stands for, without its preset; each has a row that describes it.
 
-    def _filter(self, model: Model | None, is_free: bool = False) -> str:
-        """The filter valve that leaves such a model out, or an empty text. A model of which nothing is known may do all."""
-        for valve, trait, wanted in self._filters:
-            value = getattr(model, trait) if model else trait != "is_free"
-            if (value or (is_free and trait == "is_free")) != wanted:
-                return valve
-        return ""
-
-    def _report(self, wanted: VariantEntry, reason: str, hint: str = "") -> None:
-        self.problems.append(Problem(wanted.valve, wanted.entry, reason, hint))
-
-    def _rows_named(self, wanted: VariantEntry) -> tuple[list[Model], tuple[str, ...]]:
-        """The base is the row with the longest id that the entry starts with; with it, the tags to put on it.
-
-        In `MODEL_ID`, where the author may be left out, a name may mean several rows.
+        A wildcard stands for each selected model, with a catalog tag for those that have such a row.
         """
-        for count in range(len(wanted.tags), -1, -1):
-            name, tags = ":".join((wanted.base, *wanted.tags[:count])), wanted.tags[count:]
-            found = self._catalog.find(name)
-            rows = [found] if found else []
-            if not rows and wanted.valve == "MODEL_ID":
-                rows = [self._catalog.models[row_id] for row_id in sorted(self._index.match(name))]
-            for row in rows:
-                self._note_doubtful_tags(wanted, row, tags)
-            if rows:
-                return rows, tags
-        if self._catalog.models:
-            hint = similar_models(self._catalog, wanted.base) if len(self.problems) < MAX_HINTS else ""
-            self._report(wanted, "Variant model base not found", hint)
-        return [], ()
-
-    def _rows_matching(self, wanted: VariantEntry) -> Iterable[Model]:
-        """The rows that a wildcard's tags are put on: those it meets, or their catalog variants if one is asked for."""
-        within = self._index.match(wanted.base)
-        if wanted.valve == "VARIANT_MODELS":
-            within &= self.choice.matched
-        # In the catalog's order, each once: `*:free` finds the same row by its base and by itself.
-        models, tag = self._catalog.models, wanted.catalog_tag
-        met = (row for row in models.values() if row.id in within and not row.ref.preset and not row.is_batch)
-        found = [row if tag in (None, *row.ref.variants) else models.get(f"{row.id}:{tag}") for row in met]
-        rows = {row.id: row for row in found if row}
-        if rows:
-            self._note_doubtful_tags(wanted, None, wanted.tags)
+        models, is_pattern = self._catalog.models, has_wildcard(wanted.base)
+        if is_pattern:
+            ids = self._rows.match(wanted.base)
+            within = ids & self.choice.matched if wanted.valve == "VARIANT_MODELS" else ids
+            bases = [model.ref for model in models.values() if model.id in within]
+        else:
+            bases = [ModelRef(base) for base in sorted(self._bases.match(wanted.base))]
+        needed = set(wanted.tags).intersection(CATALOG_TAGS) if is_pattern else set()
+        found: dict[ModelRef, Model] = {}
+        for base in bases:
+            ref = ModelRef(base.base, (*base.variants, *(tag for tag in wanted.tags if tag not in base.variants)))
+            model = self._catalog.describe(ref)
+            if model and not model.is_batch and needed.issubset(model.ref.variants):
+                found[ref] = model
+        if found:
+            self._note_doubtful_tags(wanted, *next(iter(found.items())))
+        elif models and is_pattern:
+            hint = f"none has a row :{' :'.join(needed)}" if needed else ""
+            self._report(wanted, "matches no selected model", hint)
         elif models:
-            which = "model" if wanted.valve == "MODEL_ID" else "selected model"
-            self._report(wanted, f"matches no {which}{f' with a :{tag} row in the catalog' if tag else ''}")
-        return rows.values()
+            hint = similar_models(self._catalog, wanted.base, self.problems)
+            self._report(wanted, "Variant model base not found", hint)
+        return list(found)
 
-    def _presets_of(self, wanted: VariantEntry) -> list[Preset | None]:
-        """The presets an entry asks for: none, all that were discovered, or the written one under its slug."""
-        slug = wanted.preset
-        if slug is None:
-            return [None]
-        if slug == ANY_PRESET:
-            return list(self._presets.values())
-        return [self._presets.get(slug, Preset(slug, slug))._replace(name=slug)]
-
-    def _note_doubtful_tags(self, wanted: VariantEntry, row: Model | None, tags: tuple[str, ...]) -> None:
-        """Report tags that OpenRouter may refuse (put on this row, if one is named); all is published all the same."""
-        for tag in wanted.tags if tags else ():
-            instead = _INSTEAD_OF.get(tag)
-            if row is not None and tag in CATALOG_TAGS and tag in tags:
-                hint = (
-                    f":{tag} is deprecated: {instead}"
-                    if instead
-                    else "listed all the same, but OpenRouter may refuse it"
-                )
-                self._report(wanted, f"the catalog has no {row.id}:{tag}", hint)
-            elif instead:
-                self._report(wanted, f"variant :{tag} is deprecated", instead)
-            elif tag in tags and tag not in (*ROUTING_TAGS, *CATALOG_TAGS):
+    def _note_doubtful_tags(self, wanted: VariantEntry, ref: ModelRef, model: Model) -> None:
+        """Report tags that OpenRouter may refuse; what is no row of its own is published all the same."""
+        for tag in wanted.tags if ref != model.ref else ():
+            if tag in _INSTEAD_OF:
+                self._report(wanted, f"variant :{tag} is deprecated", _INSTEAD_OF[tag])
+            elif tag in CATALOG_TAGS and tag not in model.ref.variants:
+                hint = "listed all the same, but OpenRouter may refuse it"
+                self._report(wanted, f"the catalog has no {ref.base}:{tag}", hint)
+            elif tag not in (*ROUTING_TAGS, *model.ref.variants):
                 hint = f"listed all the same; OpenRouter has :{', :'.join(ROUTING_TAGS)}"
                 self._report(wanted, f"unknown variant :{tag}", hint)
 
-    def _publish(self, wanted: VariantEntry, ref: ModelRef, preset: Preset | None, row: Model | None) -> None:
-        """Add one virtual model, put on `row` (None: a preset alone), or note which valve leaves it out."""
-        api_id = ref.api_id
-        if api_id in self._rows or api_id in self._virtual:
+    def _publish(self, wanted: VariantEntry, base: ModelRef, preset: Preset | None) -> None:
+        """Add one virtual model, or note which valve leaves it out. Without a base, the preset's own model describes it."""
+        ref = base._replace(preset=preset.slug) if preset else base
+        if ref.api_id in self.listed:
             return
-        described = ref if row or preset is None else ModelRef.from_api(preset.model_id or "")
-        # The rows it is a variant of, the one that describes it first.
-        row_ids = [row_id for row_id in described.row_ids if row_id in self._catalog.models] or (
-            [row.id] if row else []
-        )
-        model = self._catalog.models[row_ids[0]] if row_ids else None
-        hint = ""
-        if row and wanted.valve == "VARIANT_MODELS":
-            # A base that MODEL_ID leaves out takes its variants along.
-            selected = row_ids[0] not in self.choice.excluded and not self.choice.matched.isdisjoint(row_ids)
-            hint = "" if selected else f"{row_ids[0]} has to be selected there"
-        if valve := "MODEL_ID" if hint else self._filter(model, is_free="free" in described.variants):
-            self._leave_out(wanted, api_id, valve, hint)
+        models, described, row, hint = self._catalog.models, base, None, ""
+        place = (True, preset.name.casefold() if preset else "", ref.api_id, 0)
+        if base.base:
+            rows = [models[row_id] for row_id in base.row_ids if row_id in models]
+            row = next((row for row in rows if row.id in self.listed), rows[0])
+            place = (False, row.name.casefold(), row.id, self._tries)
+            if wanted.valve == "VARIANT_MODELS" and self.choice.matched.isdisjoint(base.row_ids):
+                # A base that MODEL_ID leaves out takes its variants along.
+                hint = f"{row.id} has to be selected there"
+        elif preset:
+            described = ModelRef.from_api(preset.model_id or "")
+        model = self._catalog.describe(described)
+        if valve := "MODEL_ID" if hint else self._filter((model or _UNKNOWN)._replace(ref=described)):
+            self._leave_out(wanted, ref.api_id, valve, hint)
             return
-        description = (preset.description if preset else "") or (model.description if model else "")
         name = display_name(ref, model if row else None, preset.name if preset else None)
-        anchor = next((row_id for row_id in row_ids if row_id in self._rows), row_ids[0]) if row else ""
-        self._virtual[api_id] = _Virtual(Entry(ref, name, model, description, ref.webui_id), anchor, wanted)
+        description = (preset.description if preset else "") or (model.description if model else "")
+        self.listed[ref.api_id] = _Listed(place, Entry(ref, name, model, description, ref.webui_id), wanted)
+
+    def _filter(self, model: Model) -> str:
+        """The filter valve that leaves such a model out, or an empty text."""
+        return next((valve for valve, trait, value in self._filters if getattr(model, trait) is not value), "")
 
     def _leave_out(self, wanted: VariantEntry, api_id: str, valve: str, hint: str) -> None:
         """Note that a valve leaves a virtual model out; what a wildcard brings is left out without a word."""
         self.left_out[api_id] = valve
-        if not wanted.has_wildcard and wanted.preset != ANY_PRESET:
+        if not has_wildcard(wanted.entry):
             self._report(wanted, f"left out by {valve}", hint)
 
-
-def _by_name(item: Model | Entry | Preset) -> tuple[str, str]:
-    """The order of the list: by name, whatever its case."""
-    return item.name.casefold(), item.slug if isinstance(item, Preset) else item.ref.api_id
+    def _report(self, wanted: VariantEntry, reason: str, hint: str = "") -> None:
+        self.problems.append(Problem(wanted.valve, wanted.entry, reason, hint))
 
 
 # ===== settings.py =====
@@ -3478,7 +3350,6 @@ async def _read_text(file: ChatFile, item: dict[str, Any], user: Any, host: Any)
 # ===== catalog_store.py =====
 # The cached catalog: memory, then disk, then the network. A stale copy beats a failure, and nobody waits for a refresh.
 
-_FORMAT = 1
 _LIST_WAITS_SECONDS = 5.0
 _FETCH_SECONDS = 60.0
 _FIRST_PAUSE_SECONDS = 5.0
@@ -3497,14 +3368,19 @@ class CatalogStore:
         self._transport = transport
         self._account: _Account | None = None
 
+    @property
+    def fetched_at(self) -> float:
+        """When the catalog was fetched (Unix time); 0: never."""
+        return self._account.fetched_at if self._account else 0.0
+
     async def catalog_for_list(self, settings: Settings, directory: Path | None) -> Catalog | None:
         """The catalog for the model list. Waits for the network, 5 s at most, only when nothing at all is known."""
         catalog = await self.catalog_for_chat(settings, directory)
         account = self._account
-        if account is None or catalog is not None:
-            return catalog
-        await account.wait()
-        return account.catalog
+        if catalog is None and account is not None:
+            await account.wait()
+            catalog = account.catalog
+        return catalog
 
     async def catalog_for_chat(self, settings: Settings, directory: Path | None) -> Catalog | None:
         """The catalog from memory or disk, None when unknown. A refresh that is due starts in the background."""
@@ -3532,127 +3408,106 @@ class _Account:
     def __init__(self, key: str, path: Path | None) -> None:
         self.key = key
         self.catalog: Catalog | None = None
+        self.fetched_at = 0.0
         self.problem = ""
         self._path = path
-        self._presets: tuple[Preset, ...] = ()
-        # Unix time, 0 = never.
-        self._rows_at = 0.0
-        self._presets_at = 0.0
         self._reading = asyncio.Lock()
-        self._is_read = False
+        self._is_read = path is None
         self._task: asyncio.Task[None] | None = None
-        self._rows_tried = asyncio.Event()
-        self._failures = 0
+        self._tried = asyncio.Event()
+        self._pause = 0.0
         # By the clock of the event loop.
-        self._started = 0.0
         self._next_try = 0.0
 
     async def read_disk(self) -> None:
         """Take the copy on disk, once; concurrent callers wait for the same read."""
         async with self._reading:
-            if not self._is_read and self._path is not None:
-                await asyncio.to_thread(self._load, self._path)
-            self._is_read = True
+            if self._path is not None and not self._is_read:
+                self.catalog, self.fetched_at = await asyncio.to_thread(_read_copy, self._path)
+                self._is_read = True
 
     def refresh(self, transport: Transport, settings: Settings) -> None:
-        """Fetch in the background what is due, unless that runs already or failed a moment ago."""
-        wants_presets = settings.publishing.wants_presets and _is_stale(self._presets_at, settings)
-        wants_rows = self.catalog is None or _is_stale(self._rows_at, settings)
+        """Fetch in the background when that is due, unless it is under way or failed a moment ago."""
+        known, age = self.catalog, time.time() - self.fetched_at
+        has_all = known is not None and (known.knows_presets or not settings.publishing.wants_presets)
+        # A time in the future means that the clock was set back since: fetch again rather than never.
+        is_due = not has_all or not 0 <= age < settings.refresh_seconds
         loop = asyncio.get_running_loop()
-        if self._task is None and (wants_rows or wants_presets) and loop.time() >= self._next_try:
-            self._started = loop.time()
-            self._rows_tried.clear()
-            self._task = loop.create_task(self._run(transport, settings, wants_rows, wants_presets))
+        if is_due and loop.time() >= self._next_try and (self._task is None or self._task.done()):
+            self._tried.clear()
+            self._task = loop.create_task(self._run(transport, settings))
 
     async def wait(self) -> None:
-        """Wait until the rows are here, or a refresh has tried for so long or failed; it goes on then."""
+        """Wait until the rows are here or cannot be had; after 5 s nobody waits any more, and the refresh goes on."""
         try:
-            async with asyncio.timeout_at(self._started + _LIST_WAITS_SECONDS):
-                await self._rows_tried.wait()
+            async with asyncio.timeout(_LIST_WAITS_SECONDS):
+                await self._tried.wait()
         except TimeoutError:
+            self._tried.set()
             wait = f"{_LIST_WAITS_SECONDS:g} s"
             self.problem = self.problem or f"the models have not come within {wait}; they are listed once they have"
 
-    async def _run(self, transport: Transport, settings: Settings, wants_rows: bool, wants_presets: bool) -> None:
+    async def _run(self, transport: Transport, settings: Settings) -> None:
         problem = ""
         try:
-            if wants_rows:
-                catalog = await _fetch_catalog(transport, settings)
-                self._rows_at = time.time()
-                await self._keep(catalog)
-            if wants_presets and self.catalog is not None:
-                self._presets = await _fetch_presets(transport, settings)
-                self._presets_at = time.time()
-                await self._keep(self.catalog)
+            catalog = await _fetch_catalog(transport, settings)
+            self.fetched_at = time.time()
+            known = self.catalog
+            # The presets of the last time stay until they are here anew.
+            await self._keep(catalog.with_presets(known.presets) if known and known.knows_presets else catalog)
+            if settings.publishing.wants_presets:
+                await self._keep(catalog.with_presets(await _fetch_presets(transport, settings)))
         except PipeError as error:
             problem = str(error)
-        except Exception as error:  # noqa: BLE001 - nobody awaits this task: a surprise must not end refreshing for good
+        except Exception as error:  # noqa: BLE001 - nobody awaits this task: a surprise has to be told all the same
             log.exception("Refreshing the catalog failed")
             problem = f"refreshing the catalog failed ({type(error).__name__})"
-        finally:
-            self._task = None
-            self._rows_tried.set()
         self.problem = problem
-        pause = min(_FIRST_PAUSE_SECONDS * 2**self._failures, _LONGEST_PAUSE_SECONDS) if problem else 0.0
-        self._next_try = asyncio.get_running_loop().time() + pause
-        self._failures = min(self._failures + 1, 20) if problem else 0
+        self._pause = min(2 * self._pause or _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS) if problem else 0.0
+        self._next_try = asyncio.get_running_loop().time() + self._pause
+        self._tried.set()
 
     async def _keep(self, catalog: Catalog) -> None:
-        """Show this catalog, with the presets of the account, and store it."""
-        self.catalog = catalog.with_presets(self._presets) if self._presets_at else catalog
+        """Show this catalog, and store it."""
+        self.catalog = catalog
         self.problem = ""
-        self._rows_tried.set()
+        self._tried.set()
         if self._path is not None:
-            await asyncio.to_thread(self._store, self._path, self.catalog)
+            await asyncio.to_thread(_write_copy, self._path, catalog, self.fetched_at)
 
-    def _load(self, path: Path) -> None:
-        """Take what is stored, if there is a good copy."""
-        try:
-            stored = parse_json(path.read_bytes())
-            if stored["format"] != _FORMAT:
-                return
-            catalog = Catalog.from_rows(stored["rows"], int(stored["left_out"]))
-            presets = tuple(filter(None, map(parse_preset, stored["presets"])))
-            rows_at, presets_at = float(stored["rows_at"]), float(stored["presets_at"])
-        except FileNotFoundError:
-            return
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            log.warning("The stored catalog cannot be used: %s", type(error).__name__)
-            return
-        if catalog.models:
-            self._presets, self._rows_at, self._presets_at = presets, rows_at, presets_at
-            self.catalog = catalog.with_presets(presets) if presets_at else catalog
 
-    def _store(self, path: Path, catalog: Catalog) -> None:
-        """Replace the stored catalog in one step; readable by its user only."""
-        rows = [row.as_row() for row in catalog.models.values()] + [row.as_model_row() for row in catalog.row_presets]
-        content = dump_json(
-            {
-                "format": _FORMAT,
-                "rows_at": self._rows_at,
-                "presets_at": self._presets_at,
-                "left_out": catalog.left_out,
-                "rows": rows,
-                "presets": [preset.as_row() for preset in self._presets],
-            }
+def _read_copy(path: Path) -> tuple[Catalog | None, float]:
+    """The stored catalog and when it was fetched; None when there is no good copy."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        stored = parse_json(path.read_bytes())
+        catalog = replace(
+            Catalog.from_rows(stored["rows"]),
+            presets=tuple(Preset(*row) for row in stored["presets"]),
+            left_out=int(stored["left_out"]),
+            knows_presets=bool(stored["knows_presets"]),
         )
-        try:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".tmp")
-            try:
-                with os.fdopen(handle, "wb") as file:
-                    file.write(content)
-                Path(name).replace(path)
-            finally:
-                # Still there when it could not be written or moved.
-                Path(name).unlink(missing_ok=True)
-        except OSError as error:
-            log.warning("The catalog cannot be stored in %s: %s", path.parent, error.strerror)
+        if catalog.models:
+            return catalog, float(stored["fetched_at"])
+    return None, 0.0
 
 
-def _is_stale(fetched_at: float, settings: Settings) -> bool:
-    # A time in the future means that the clock was set back since: fetch again rather than never.
-    return not 0 <= time.time() - fetched_at < settings.refresh_seconds
+def _write_copy(path: Path, catalog: Catalog, fetched_at: float) -> None:
+    """Replace the stored catalog in one step; readable by its user only."""
+    content = {
+        "fetched_at": fetched_at,
+        "rows": [model.row for model in catalog.models.values()],
+        "presets": [list(preset) for preset in catalog.presets],
+        "left_out": catalog.left_out,
+        "knows_presets": catalog.knows_presets,
+    }
+    part = path.with_suffix(f".{os.getpid()}")
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        part.touch(mode=0o600)
+        part.write_bytes(dump_json(content))
+        part.replace(path)
+    except OSError as error:
+        log.warning("The catalog cannot be stored in %s: %s", path.parent, error.strerror)
 
 
 async def _get(transport: Transport, settings: Settings, path: str) -> Any:
@@ -3667,55 +3522,46 @@ async def _get(transport: Transport, settings: Settings, path: str) -> Any:
 
 async def _fetch_catalog(transport: Transport, settings: Settings) -> Catalog:
     """The models that this key may use, and which of them have an endpoint with zero data retention, if that matters."""
-    zdr_only = settings.publishing.zdr_only
-    paths = ("/models/user", "/models?zdr=true")[: 1 + zdr_only]
-    answers = await asyncio.gather(*(_get(transport, settings, path) for path in paths))
-    if answers[0] is None:
-        answers[0] = await transport.get_json(settings, "/models", _FETCH_SECONDS)
-    lists: list[Any] = [answer.get("data") if isinstance(answer, dict) else answer for answer in answers]
-    if not all(isinstance(rows, list) for rows in lists):
-        raise SettingsError(f"{settings.base_url} did not send a list of models. Check the valve BASE_URL.")
-    rows = lists[0]
-    if zdr_only:
-        ids = {str(row.get("id")) for row in lists[1] if isinstance(row, dict)}
-        rows = [{**row, "has_zdr": str(row.get("id")) in ids} for row in rows if isinstance(row, dict)]
+
+    def rows_of(answer: object) -> list[Any]:
+        rows = mapping(answer).get("data")
+        if not isinstance(rows, list):
+            raise SettingsError(f"{settings.base_url} did not send a list of models. Check the valve BASE_URL.")
+        return rows
+
+    answer = await _get(transport, settings, "/models/user")
+    rows = rows_of(await transport.get_json(settings, "/models", _FETCH_SECONDS) if answer is None else answer)
+    if settings.publishing.zdr_only:
+        ids = {str(row.get("id")) for row in dicts(rows_of(await _get(transport, settings, "/models?zdr=true")))}
+        rows = [{**row, "has_zdr": str(row.get("id")) in ids} for row in dicts(rows)]
     catalog = await asyncio.to_thread(Catalog.from_rows, rows)
     if not catalog.models:
         raise SettingsError(f"{settings.base_url} lists no models that can chat.")
     return catalog
 
 
-async def _fetch_presets(transport: Transport, settings: Settings) -> tuple[Preset, ...]:
-    """The active presets of the account, each with the model it names. A gateway without presets has none.
-
-    Shapes: OpenRouter answers `{"data": […], "total_count": n}`, others `{"presets": […]}` or a bare list.
-    """
-    rows: list[Any] = []
-    for _ in range(_MAX_PRESET_PAGES):
-        answer = await _get(transport, settings, f"/presets?offset={len(rows)}&limit={_PRESETS_PER_PAGE}")
-        total = answer.get("total_count") if isinstance(answer, dict) else None
-        page = (answer.get("data") or answer.get("presets")) if isinstance(answer, dict) else answer
-        new = [row for row in page if row not in rows] if isinstance(page, list) else []
-        rows += new
-        # A gateway that does not page sends the same list again: nothing new is the end as well.
-        if not new or not isinstance(total, int) or len(rows) >= total:
+async def _fetch_presets(transport: Transport, settings: Settings) -> list[Preset]:
+    """The active presets of the account, each with the model that its own page names. A gateway without presets has none."""
+    rows: list[dict[str, Any]] = []
+    for page in range(_MAX_PRESET_PAGES):
+        answer = await _get(
+            transport, settings, f"/presets?offset={page * _PRESETS_PER_PAGE}&limit={_PRESETS_PER_PAGE}"
+        )
+        found = dicts(mapping(answer).get("data"))
+        rows += found
+        if len(found) < _PRESETS_PER_PAGE:
             break
     gate = asyncio.Semaphore(_PRESETS_AT_ONCE)
-    active = filter(None, map(parse_preset, rows))
-    return tuple(await asyncio.gather(*(_with_model(transport, settings, gate, preset) for preset in active)))
 
+    async def with_model(preset: Preset) -> Preset:
+        async with gate:
+            try:
+                answer = await _get(transport, settings, f"/presets/{preset.slug}")
+            except PipeError:
+                return preset
+        return parse_preset(mapping(answer).get("data")) or preset
 
-async def _with_model(transport: Transport, settings: Settings, gate: asyncio.Semaphore, preset: Preset) -> Preset:
-    """The preset with the model that its own page names; unchanged where there is no such page."""
-    if preset.model_id:
-        return preset
-    async with gate:
-        try:
-            answer = await transport.get_json(settings, f"/presets/{quote(preset.slug)}", _FETCH_SECONDS)
-        except PipeError:
-            return preset
-    row = (answer.get("data") or answer.get("preset") or answer) if isinstance(answer, dict) else None
-    return parse_preset(row) or preset
+    return await asyncio.gather(*map(with_model, filter(None, map(parse_preset, rows))))
 
 
 # ===== answer.py =====

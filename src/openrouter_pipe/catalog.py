@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from .codec import mapping, texts
@@ -15,20 +15,22 @@ _MAX_ID_LENGTH = 200
 # Keys of `pricing` that are not a price.
 _NOT_PRICES = ("discount", "overrides")
 # What of a row is used; the rest (benchmarks, links, …) is not kept.
-_USED = ("description", "context_length", "pricing", "architecture", "supported_parameters", "reasoning", "has_zdr")
+_USED = (
+    *("id", "name", "description", "context_length", "pricing"),
+    *("architecture", "supported_parameters", "reasoning", "has_zdr"),
+)
 
 
 class Model(NamedTuple):
-    """One row of the catalog. Its fields are read when asked for; what is unknown or makes no sense is `None` or empty."""
+    """One row of the catalog. Its fields are read when asked for; what is unknown or makes no sense is `None` or empty.
+
+    `parse_model` of its `row` is the same model.
+    """
 
     id: str
     name: str
     ref: ModelRef
     row: Mapping[str, Any]
-
-    def as_row(self) -> dict[str, Any]:
-        """What `parse_model` reads."""
-        return {"id": self.id, "name": self.name, **self.row}
 
     @property
     def description(self) -> str:
@@ -117,58 +119,44 @@ class Preset(NamedTuple):
     description: str = ""
     model_id: str | None = None
 
-    def as_row(self) -> dict[str, Any]:
-        """What `parse_preset` reads."""
-        return {"slug": self.slug, "name": self.name, "description": self.description, "model": self.model_id}
-
-    def as_model_row(self) -> dict[str, Any]:
-        """A row of `GET /models` that names this preset."""
-        return {"id": ModelRef("", (), self.slug).api_id, "name": self.name, "description": self.description}
-
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
     """The rows of one account at one moment: `models` by id, discovered presets, and how many rows were left out.
 
-    `knows_presets` is false until the account was asked for its presets; `row_presets` are those that rows name.
+    `knows_presets` is false until the account was asked for its presets; until then there are those that rows name.
     """
 
     models: Mapping[str, Model]
     presets: tuple[Preset, ...] = ()
-    row_presets: tuple[Preset, ...] = ()
     left_out: int = 0
     knows_presets: bool = False
-    _ids_by_spelling: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
-    def from_rows(cls, rows: Iterable[object], left_out: int = 0) -> Catalog:
+    def from_rows(cls, rows: Iterable[object]) -> Catalog:
         """Read `GET /models` rows. Odd values become "unknown"; a row without an id or without text output is counted."""
         models: dict[str, Model] = {}
-        found: dict[str, Preset] = {}
+        presets: dict[str, Preset] = {}
+        left_out = 0
         for row in rows:
             model = parse_model(row)
             if model is None:
                 left_out += 1
-            elif model.ref.base:
-                models.setdefault(model.id, model)
             elif slug := model.ref.preset:
                 name = slug if model.name == model.id else model.name
-                found.setdefault(slug, Preset(slug, name, model.description))
-        presets = tuple(found.values())
-        return cls(models, presets, presets, left_out, _ids_by_spelling=_by_spelling(models))
+                presets.setdefault(slug, Preset(slug, name, model.description))
+            else:
+                models.setdefault(model.id, model)
+        return cls(models, tuple(presets.values()), left_out)
 
     def with_presets(self, presets: Iterable[Preset]) -> Catalog:
-        """The same rows with these presets of the account; of two with one slug the later one counts."""
-        by_slug = {preset.slug: preset for preset in (*self.row_presets, *presets)}
+        """The same rows with these presets of the account too; of two with one slug the later one counts."""
+        by_slug = {preset.slug: preset for preset in (*self.presets, *presets)}
         return replace(self, presets=tuple(by_slug.values()), knows_presets=True)
 
     def describe(self, ref: ModelRef) -> Model | None:
         """The row that describes `ref`: without preset and routing tags but with its catalog tag, else the base row."""
         return next((self.models[row_id] for row_id in ref.row_ids if row_id in self.models), None)
-
-    def find(self, text: str) -> Model | None:
-        """The row that a person means by `text`: an id in any case, with `/` or `.` behind the author."""
-        return self.models.get(text) or self.models.get(self._ids_by_spelling.get(text.lower(), ""))
 
 
 def parse_model(row: object) -> Model | None:
@@ -192,8 +180,7 @@ def parse_preset(row: object) -> Preset | None:
     slug = _text(row.get("slug"))
     if len(slug) > _MAX_ID_LENGTH or not is_preset_slug(slug):
         return None
-    has_version = isinstance(row.get("designated_version"), dict)
-    config = mapping(row["designated_version"].get("config")) if has_version else row
+    config = mapping(mapping(row.get("designated_version")).get("config"))
     models = filter(None, (_text(config.get("model")), *texts(config.get("models"))))
     return Preset(slug, one_line(row.get("name")) or slug, _text(row.get("description")), next(models, None))
 
@@ -206,13 +193,6 @@ def one_line(value: object) -> str:
 
 def _can_be_an_id(text: str) -> bool:
     return 0 < len(text) <= _MAX_ID_LENGTH and text.isprintable() and " " not in text
-
-
-def _by_spelling(ids: Iterable[str]) -> dict[str, str]:
-    """Each id by its lower-case form, and by that with a `.` behind the author; of two that collide the first counts."""
-    names = [(row_id.lower(), row_id) for row_id in ids]
-    names += [(name.replace("/", ".", 1), row_id) for name, row_id in names]
-    return dict(reversed(names))
 
 
 def _text(value: object) -> str:

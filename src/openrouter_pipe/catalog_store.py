@@ -5,20 +5,19 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-import tempfile
 import time
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from .catalog import Catalog, Preset, parse_preset
-from .codec import dump_json, parse_json
+from .codec import dicts, dump_json, mapping, parse_json
 from .errors import PipeError, SettingsError, UpstreamError
 from .problems import Problem, log
 from .settings import Settings
 from .transport import Transport
 
-_FORMAT = 1
 _LIST_WAITS_SECONDS = 5.0
 _FETCH_SECONDS = 60.0
 _FIRST_PAUSE_SECONDS = 5.0
@@ -37,14 +36,19 @@ class CatalogStore:
         self._transport = transport
         self._account: _Account | None = None
 
+    @property
+    def fetched_at(self) -> float:
+        """When the catalog was fetched (Unix time); 0: never."""
+        return self._account.fetched_at if self._account else 0.0
+
     async def catalog_for_list(self, settings: Settings, directory: Path | None) -> Catalog | None:
         """The catalog for the model list. Waits for the network, 5 s at most, only when nothing at all is known."""
         catalog = await self.catalog_for_chat(settings, directory)
         account = self._account
-        if account is None or catalog is not None:
-            return catalog
-        await account.wait()
-        return account.catalog
+        if catalog is None and account is not None:
+            await account.wait()
+            catalog = account.catalog
+        return catalog
 
     async def catalog_for_chat(self, settings: Settings, directory: Path | None) -> Catalog | None:
         """The catalog from memory or disk, None when unknown. A refresh that is due starts in the background."""
@@ -72,127 +76,106 @@ class _Account:
     def __init__(self, key: str, path: Path | None) -> None:
         self.key = key
         self.catalog: Catalog | None = None
+        self.fetched_at = 0.0
         self.problem = ""
         self._path = path
-        self._presets: tuple[Preset, ...] = ()
-        # Unix time, 0 = never.
-        self._rows_at = 0.0
-        self._presets_at = 0.0
         self._reading = asyncio.Lock()
-        self._is_read = False
+        self._is_read = path is None
         self._task: asyncio.Task[None] | None = None
-        self._rows_tried = asyncio.Event()
-        self._failures = 0
+        self._tried = asyncio.Event()
+        self._pause = 0.0
         # By the clock of the event loop.
-        self._started = 0.0
         self._next_try = 0.0
 
     async def read_disk(self) -> None:
         """Take the copy on disk, once; concurrent callers wait for the same read."""
         async with self._reading:
-            if not self._is_read and self._path is not None:
-                await asyncio.to_thread(self._load, self._path)
-            self._is_read = True
+            if self._path is not None and not self._is_read:
+                self.catalog, self.fetched_at = await asyncio.to_thread(_read_copy, self._path)
+                self._is_read = True
 
     def refresh(self, transport: Transport, settings: Settings) -> None:
-        """Fetch in the background what is due, unless that runs already or failed a moment ago."""
-        wants_presets = settings.publishing.wants_presets and _is_stale(self._presets_at, settings)
-        wants_rows = self.catalog is None or _is_stale(self._rows_at, settings)
+        """Fetch in the background when that is due, unless it is under way or failed a moment ago."""
+        known, age = self.catalog, time.time() - self.fetched_at
+        has_all = known is not None and (known.knows_presets or not settings.publishing.wants_presets)
+        # A time in the future means that the clock was set back since: fetch again rather than never.
+        is_due = not has_all or not 0 <= age < settings.refresh_seconds
         loop = asyncio.get_running_loop()
-        if self._task is None and (wants_rows or wants_presets) and loop.time() >= self._next_try:
-            self._started = loop.time()
-            self._rows_tried.clear()
-            self._task = loop.create_task(self._run(transport, settings, wants_rows, wants_presets))
+        if is_due and loop.time() >= self._next_try and (self._task is None or self._task.done()):
+            self._tried.clear()
+            self._task = loop.create_task(self._run(transport, settings))
 
     async def wait(self) -> None:
-        """Wait until the rows are here, or a refresh has tried for so long or failed; it goes on then."""
+        """Wait until the rows are here or cannot be had; after 5 s nobody waits any more, and the refresh goes on."""
         try:
-            async with asyncio.timeout_at(self._started + _LIST_WAITS_SECONDS):
-                await self._rows_tried.wait()
+            async with asyncio.timeout(_LIST_WAITS_SECONDS):
+                await self._tried.wait()
         except TimeoutError:
+            self._tried.set()
             wait = f"{_LIST_WAITS_SECONDS:g} s"
             self.problem = self.problem or f"the models have not come within {wait}; they are listed once they have"
 
-    async def _run(self, transport: Transport, settings: Settings, wants_rows: bool, wants_presets: bool) -> None:
+    async def _run(self, transport: Transport, settings: Settings) -> None:
         problem = ""
         try:
-            if wants_rows:
-                catalog = await _fetch_catalog(transport, settings)
-                self._rows_at = time.time()
-                await self._keep(catalog)
-            if wants_presets and self.catalog is not None:
-                self._presets = await _fetch_presets(transport, settings)
-                self._presets_at = time.time()
-                await self._keep(self.catalog)
+            catalog = await _fetch_catalog(transport, settings)
+            self.fetched_at = time.time()
+            known = self.catalog
+            # The presets of the last time stay until they are here anew.
+            await self._keep(catalog.with_presets(known.presets) if known and known.knows_presets else catalog)
+            if settings.publishing.wants_presets:
+                await self._keep(catalog.with_presets(await _fetch_presets(transport, settings)))
         except PipeError as error:
             problem = str(error)
-        except Exception as error:  # noqa: BLE001 - nobody awaits this task: a surprise must not end refreshing for good
+        except Exception as error:  # noqa: BLE001 - nobody awaits this task: a surprise has to be told all the same
             log.exception("Refreshing the catalog failed")
             problem = f"refreshing the catalog failed ({type(error).__name__})"
-        finally:
-            self._task = None
-            self._rows_tried.set()
         self.problem = problem
-        pause = min(_FIRST_PAUSE_SECONDS * 2**self._failures, _LONGEST_PAUSE_SECONDS) if problem else 0.0
-        self._next_try = asyncio.get_running_loop().time() + pause
-        self._failures = min(self._failures + 1, 20) if problem else 0
+        self._pause = min(2 * self._pause or _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS) if problem else 0.0
+        self._next_try = asyncio.get_running_loop().time() + self._pause
+        self._tried.set()
 
     async def _keep(self, catalog: Catalog) -> None:
-        """Show this catalog, with the presets of the account, and store it."""
-        self.catalog = catalog.with_presets(self._presets) if self._presets_at else catalog
+        """Show this catalog, and store it."""
+        self.catalog = catalog
         self.problem = ""
-        self._rows_tried.set()
+        self._tried.set()
         if self._path is not None:
-            await asyncio.to_thread(self._store, self._path, self.catalog)
+            await asyncio.to_thread(_write_copy, self._path, catalog, self.fetched_at)
 
-    def _load(self, path: Path) -> None:
-        """Take what is stored, if there is a good copy."""
-        try:
-            stored = parse_json(path.read_bytes())
-            if stored["format"] != _FORMAT:
-                return
-            catalog = Catalog.from_rows(stored["rows"], int(stored["left_out"]))
-            presets = tuple(filter(None, map(parse_preset, stored["presets"])))
-            rows_at, presets_at = float(stored["rows_at"]), float(stored["presets_at"])
-        except FileNotFoundError:
-            return
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            log.warning("The stored catalog cannot be used: %s", type(error).__name__)
-            return
-        if catalog.models:
-            self._presets, self._rows_at, self._presets_at = presets, rows_at, presets_at
-            self.catalog = catalog.with_presets(presets) if presets_at else catalog
 
-    def _store(self, path: Path, catalog: Catalog) -> None:
-        """Replace the stored catalog in one step; readable by its user only."""
-        rows = [row.as_row() for row in catalog.models.values()] + [row.as_model_row() for row in catalog.row_presets]
-        content = dump_json(
-            {
-                "format": _FORMAT,
-                "rows_at": self._rows_at,
-                "presets_at": self._presets_at,
-                "left_out": catalog.left_out,
-                "rows": rows,
-                "presets": [preset.as_row() for preset in self._presets],
-            }
+def _read_copy(path: Path) -> tuple[Catalog | None, float]:
+    """The stored catalog and when it was fetched; None when there is no good copy."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        stored = parse_json(path.read_bytes())
+        catalog = replace(
+            Catalog.from_rows(stored["rows"]),
+            presets=tuple(Preset(*row) for row in stored["presets"]),
+            left_out=int(stored["left_out"]),
+            knows_presets=bool(stored["knows_presets"]),
         )
-        try:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".tmp")
-            try:
-                with os.fdopen(handle, "wb") as file:
-                    file.write(content)
-                Path(name).replace(path)
-            finally:
-                # Still there when it could not be written or moved.
-                Path(name).unlink(missing_ok=True)
-        except OSError as error:
-            log.warning("The catalog cannot be stored in %s: %s", path.parent, error.strerror)
+        if catalog.models:
+            return catalog, float(stored["fetched_at"])
+    return None, 0.0
 
 
-def _is_stale(fetched_at: float, settings: Settings) -> bool:
-    # A time in the future means that the clock was set back since: fetch again rather than never.
-    return not 0 <= time.time() - fetched_at < settings.refresh_seconds
+def _write_copy(path: Path, catalog: Catalog, fetched_at: float) -> None:
+    """Replace the stored catalog in one step; readable by its user only."""
+    content = {
+        "fetched_at": fetched_at,
+        "rows": [model.row for model in catalog.models.values()],
+        "presets": [list(preset) for preset in catalog.presets],
+        "left_out": catalog.left_out,
+        "knows_presets": catalog.knows_presets,
+    }
+    part = path.with_suffix(f".{os.getpid()}")
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        part.touch(mode=0o600)
+        part.write_bytes(dump_json(content))
+        part.replace(path)
+    except OSError as error:
+        log.warning("The catalog cannot be stored in %s: %s", path.parent, error.strerror)
 
 
 async def _get(transport: Transport, settings: Settings, path: str) -> Any:
@@ -207,52 +190,43 @@ async def _get(transport: Transport, settings: Settings, path: str) -> Any:
 
 async def _fetch_catalog(transport: Transport, settings: Settings) -> Catalog:
     """The models that this key may use, and which of them have an endpoint with zero data retention, if that matters."""
-    zdr_only = settings.publishing.zdr_only
-    paths = ("/models/user", "/models?zdr=true")[: 1 + zdr_only]
-    answers = await asyncio.gather(*(_get(transport, settings, path) for path in paths))
-    if answers[0] is None:
-        answers[0] = await transport.get_json(settings, "/models", _FETCH_SECONDS)
-    lists: list[Any] = [answer.get("data") if isinstance(answer, dict) else answer for answer in answers]
-    if not all(isinstance(rows, list) for rows in lists):
-        raise SettingsError(f"{settings.base_url} did not send a list of models. Check the valve BASE_URL.")
-    rows = lists[0]
-    if zdr_only:
-        ids = {str(row.get("id")) for row in lists[1] if isinstance(row, dict)}
-        rows = [{**row, "has_zdr": str(row.get("id")) in ids} for row in rows if isinstance(row, dict)]
+
+    def rows_of(answer: object) -> list[Any]:
+        rows = mapping(answer).get("data")
+        if not isinstance(rows, list):
+            raise SettingsError(f"{settings.base_url} did not send a list of models. Check the valve BASE_URL.")
+        return rows
+
+    answer = await _get(transport, settings, "/models/user")
+    rows = rows_of(await transport.get_json(settings, "/models", _FETCH_SECONDS) if answer is None else answer)
+    if settings.publishing.zdr_only:
+        ids = {str(row.get("id")) for row in dicts(rows_of(await _get(transport, settings, "/models?zdr=true")))}
+        rows = [{**row, "has_zdr": str(row.get("id")) in ids} for row in dicts(rows)]
     catalog = await asyncio.to_thread(Catalog.from_rows, rows)
     if not catalog.models:
         raise SettingsError(f"{settings.base_url} lists no models that can chat.")
     return catalog
 
 
-async def _fetch_presets(transport: Transport, settings: Settings) -> tuple[Preset, ...]:
-    """The active presets of the account, each with the model it names. A gateway without presets has none.
-
-    Shapes: OpenRouter answers `{"data": […], "total_count": n}`, others `{"presets": […]}` or a bare list.
-    """
-    rows: list[Any] = []
-    for _ in range(_MAX_PRESET_PAGES):
-        answer = await _get(transport, settings, f"/presets?offset={len(rows)}&limit={_PRESETS_PER_PAGE}")
-        total = answer.get("total_count") if isinstance(answer, dict) else None
-        page = (answer.get("data") or answer.get("presets")) if isinstance(answer, dict) else answer
-        new = [row for row in page if row not in rows] if isinstance(page, list) else []
-        rows += new
-        # A gateway that does not page sends the same list again: nothing new is the end as well.
-        if not new or not isinstance(total, int) or len(rows) >= total:
+async def _fetch_presets(transport: Transport, settings: Settings) -> list[Preset]:
+    """The active presets of the account, each with the model that its own page names. A gateway without presets has none."""
+    rows: list[dict[str, Any]] = []
+    for page in range(_MAX_PRESET_PAGES):
+        answer = await _get(
+            transport, settings, f"/presets?offset={page * _PRESETS_PER_PAGE}&limit={_PRESETS_PER_PAGE}"
+        )
+        found = dicts(mapping(answer).get("data"))
+        rows += found
+        if len(found) < _PRESETS_PER_PAGE:
             break
     gate = asyncio.Semaphore(_PRESETS_AT_ONCE)
-    active = filter(None, map(parse_preset, rows))
-    return tuple(await asyncio.gather(*(_with_model(transport, settings, gate, preset) for preset in active)))
 
+    async def with_model(preset: Preset) -> Preset:
+        async with gate:
+            try:
+                answer = await _get(transport, settings, f"/presets/{preset.slug}")
+            except PipeError:
+                return preset
+        return parse_preset(mapping(answer).get("data")) or preset
 
-async def _with_model(transport: Transport, settings: Settings, gate: asyncio.Semaphore, preset: Preset) -> Preset:
-    """The preset with the model that its own page names; unchanged where there is no such page."""
-    if preset.model_id:
-        return preset
-    async with gate:
-        try:
-            answer = await transport.get_json(settings, f"/presets/{quote(preset.slug)}", _FETCH_SECONDS)
-        except PipeError:
-            return preset
-    row = (answer.get("data") or answer.get("preset") or answer) if isinstance(answer, dict) else None
-    return parse_preset(row) or preset
+    return await asyncio.gather(*map(with_model, filter(None, map(parse_preset, rows))))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import logging
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from .catalog import one_line
@@ -14,10 +15,9 @@ log = logging.getLogger("openrouter_pipe")
 # A text that is far too long to be meant is cut here, so that a pasted book costs a moment, not a minute.
 MAX_ENTRIES = 5_000
 MAX_ENTRY_LENGTH = 256
-# Matching a wildcard costs a look at every row of the catalog.
-_MAX_WILDCARDS = 200
 MAX_HINTS = 50
-_MAX_HINT_CANDIDATES = 1_000
+# What of a list valve is not meant: comments, and spaces within a line.
+_NOT_MEANT = re.compile(r"#[^\r\n]*|[^\S\r\n]+")
 
 
 class Problem(NamedTuple):
@@ -34,27 +34,16 @@ class Problem(NamedTuple):
 
 
 def split_entries(valve: str, text: str) -> tuple[list[str], list[Problem]]:
-    """The distinct entries of a list valve, in order, and problems when there were too many, or too many wildcards.
+    """The distinct entries of a list valve, in order, and a problem when there were too many.
 
     Entries stand between commas, semicolons or line ends; `#` starts a comment to the end of the line; spaces do not count.
     """
-    entries: dict[str, None] = {}
-    problems: list[Problem] = []
-    wildcards = 0
-    for entry in _iter_entries(text):
-        if entry in entries:
-            continue
-        if len(entries) >= MAX_ENTRIES:
-            problems.append(Problem(valve, "", f"only the first {MAX_ENTRIES} entries count"))
-            break
-        # All presets of one model are no look at every row.
-        is_pattern = has_wildcard(entry.removesuffix("preset/*"))
-        wildcards += is_pattern
-        if wildcards <= _MAX_WILDCARDS or not is_pattern:
-            entries[entry] = None
-        elif wildcards == _MAX_WILDCARDS + 1:
-            problems.append(Problem(valve, entry, f"only the first {_MAX_WILDCARDS} entries with wildcards count"))
-    return list(entries), problems
+    written = filter(None, re.split(r"[,;\r\n]", _NOT_MEANT.sub("", text)))
+    # Nothing is called like an entry that had to be cut.
+    cut = (entry if len(entry) <= MAX_ENTRY_LENGTH else f"{entry[:MAX_ENTRY_LENGTH]}…" for entry in written)
+    entries = list(dict.fromkeys(cut))
+    too_many = [Problem(valve, "", f"only the first {MAX_ENTRIES} entries count")] if len(entries) > MAX_ENTRIES else []
+    return entries[:MAX_ENTRIES], too_many
 
 
 def has_wildcard(text: str) -> bool:
@@ -68,21 +57,10 @@ def closest(entry: str, candidates: Iterable[str]) -> str:
     An entry without an author is compared with what follows the candidates' authors as well.
     """
     wanted = entry.lower()
-    author = wanted.partition("/")[0]
-    # Ids of the same author first: they are the likely ones, and the number compared is limited.
-    pool = sorted(candidates, key=lambda candidate: not candidate.lower().startswith(author))[:_MAX_HINT_CANDIDATES]
-    by_name = {candidate.lower(): candidate for candidate in pool}
+    names = {candidate.lower(): candidate for candidate in candidates}
     if "/" not in wanted:
-        by_name = {candidate.partition("/")[2].lower(): candidate for candidate in reversed(pool)} | by_name
-    begun = sorted((name for name in by_name if name.startswith(wanted)), key=len) if len(wanted) > 1 else []
-    names = [*begun[:2], *difflib.get_close_matches(wanted, by_name, n=3, cutoff=0.6)]
-    found = list(dict.fromkeys(by_name[name] for name in names))[:3]
+        names = {name.partition("/")[2]: candidate for name, candidate in names.items()} | names
+    begun = sorted((name for name in names if name.startswith(wanted)), key=len) if len(wanted) > 1 else []
+    alike = [*begun[:2], *difflib.get_close_matches(wanted, names, n=3, cutoff=0.6)]
+    found = list(dict.fromkeys(map(names.__getitem__, alike)))[:3]
     return f"did you mean {', '.join(found)}?" if found else ""
-
-
-def _iter_entries(text: str) -> Iterator[str]:
-    for line in text.replace("\r", "\n").split("\n"):
-        for part in line.partition("#")[0].replace(";", ",").split(","):
-            entry = "".join(part.split())
-            if entry:
-                yield entry

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from typing import NamedTuple
 
 from .model_ref import CATALOG_TAGS, ROUTING_TAGS, is_preset_slug, is_tag
-from .problems import MAX_ENTRY_LENGTH, Problem, has_wildcard
+from .problems import Problem
 
 ANY_PRESET = "*"
-# Where the preset begins: `model@preset/x`, and as Open WebUI spells it, `model:preset/x` and `preset/x`.
-_BEFORE_PRESET = re.compile(r"@|:(?=preset/)|^(?=preset/)")
 
 
 class VariantEntry(NamedTuple):
@@ -22,26 +19,13 @@ class VariantEntry(NamedTuple):
     tags: tuple[str, ...]
     preset: str | None
 
-    @property
-    def catalog_tag(self) -> str | None:
-        """The tag that asks for a row of its own, or None."""
-        return self.tags[0] if self.tags and self.tags[0] in CATALOG_TAGS else None
-
-    @property
-    def has_wildcard(self) -> bool:
-        """Whether the base is a pattern."""
-        return has_wildcard(self.base)
-
 
 def read_variant_entry(valve: str, entry: str) -> VariantEntry | Problem:
     """Take an entry apart; a `Problem` when it cannot mean anything."""
-    if len(entry) > MAX_ENTRY_LENGTH:
-        return Problem(valve, entry, "too long to be a model id")
-    head, *tail = _BEFORE_PRESET.split(entry, maxsplit=1)
-    preset = tail[0].removeprefix("preset/") if tail else None
-    if tail and not tail[0].startswith("preset/"):
-        hint = f"{head}@preset/{tail[0].rpartition('/')[2]}"
-        return Problem(valve, entry, "a preset is written @preset/slug", hint)
+    head, at, tail = entry.partition("@")
+    preset = tail.removeprefix("preset/") if at else None
+    if preset == tail:
+        return Problem(valve, entry, "a preset is written @preset/slug", f"{head}@preset/{tail.rpartition('/')[2]}")
     if preset not in (None, ANY_PRESET) and not is_preset_slug(preset or ""):
         hint = "letters, digits, dots, dashes, underscores; a variant stands before @preset/"
         return Problem(valve, entry, "not the slug of a preset", hint)
@@ -52,15 +36,12 @@ def read_variant_entry(valve: str, entry: str) -> VariantEntry | Problem:
     if not base and (tags or preset is None):
         return Problem(valve, entry, "no model is named")
     if not tags and preset is None:
-        return Problem(valve, entry, "no variant and no preset (missing colon?)", _missing_colon_hint(base))
+        model, _, tag = base.rpartition("-")
+        hint = f"{model}:{tag.lower()}" if tag.lower() in (*ROUTING_TAGS, *CATALOG_TAGS) else f"e.g. {base}:nitro"
+        return Problem(valve, entry, "no variant and no preset (missing colon?)", hint)
     of_catalog = tuple(tag for tag in tags if tag in CATALOG_TAGS)
     if len(of_catalog) > 1:
         return Problem(valve, entry, f"one model cannot be both :{' and :'.join(of_catalog)}")
     if "batch" in tags:
         return Problem(valve, entry, "batch models cannot be called in a chat")
     return VariantEntry(valve, entry, base, tuple(dict.fromkeys(of_catalog + tags)), preset)
-
-
-def _missing_colon_hint(base: str) -> str:
-    model, _, tag = base.rpartition("-")
-    return f"{model}:{tag.lower()}" if tag.lower() in (*ROUTING_TAGS, *CATALOG_TAGS) else f"e.g. {base}:nitro"

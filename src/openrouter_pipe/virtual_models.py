@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from .catalog import Catalog, Model, Preset
 from .errors import SettingsError
 from .model_ref import CATALOG_TAGS, ROUTING_TAGS, ModelRef
-from .problems import MAX_ENTRIES, MAX_HINTS, Problem, split_entries
+from .problems import MAX_ENTRIES, Problem, has_wildcard, split_entries
 from .selection import NameIndex, choose, report_unmatched, similar_models
 from .variant_entries import ANY_PRESET, VariantEntry, read_variant_entry
 
-# Wildcards multiply (models, presets, entries): what one list may try before the rest is cut.
-_MAX_TRIES = 50_000
-# What of a list valve is not meant: comments, and spaces within a line.
-_NOT_MEANT = re.compile(r"#[^\r\n]*|[^\S\r\n]+")
 # Deprecated tags, and what took their place.
 _INSTEAD_OF = {
     "online": "web search is a tool of OpenRouter now",
     "thinking": "reasoning models think without it",
     "extended": "the model itself has the long context now",
 }
+# What nothing is known of (a preset without a model) is judged like a router: it may do everything, and is not free.
+_UNKNOWN = Model("~", "", ModelRef("~"), {})
 
 
 class Publishing(NamedTuple):
@@ -37,8 +34,8 @@ class Publishing(NamedTuple):
     @property
     def wants_presets(self) -> bool:
         """Whether a wildcard asks for the presets of the account."""
-        text = f"{self.model_id}\n{self.variant_models}"
-        return "preset" in text and "preset/*" in _NOT_MEANT.sub("", text)
+        valves = [text for text in (self.model_id, self.variant_models) if "preset" in text]
+        return any(entry.endswith("@preset/*") for text in valves for entry in split_entries("", text)[0])
 
 
 class Entry(NamedTuple):
@@ -69,21 +66,16 @@ class Published(NamedTuple):
         if ref.webui_id in self.by_webui_id:
             return
         if ref.preset is not None and self.publishing.wants_presets and not self.catalog.knows_presets:
-            assumed = Preset(ref.preset, ref.preset)
-            publish(self.catalog.with_presets((assumed, *self.catalog.presets)), self.publishing).refuse(ref)
+            assumed = self.catalog.with_presets([Preset(ref.preset, ref.preset)])
+            publish(assumed, self.publishing).refuse(ref)
             return
-        name, valve = ref.api_id, "VARIANT_MODELS"
-        mistake = read_variant_entry(valve, name)
-        hint = f"An admin can add {name} there."
-        if name in self.left_out:
-            valve, hint = self.left_out[name], ""
-        elif ref.base and self.catalog.describe(ref) is None:
-            valve, hint = "", similar_models(self.catalog, ref.base) or "choose another model."
-        elif isinstance(mistake, Problem):
-            valve, hint = "", f"{mistake.reason}."
-        if valve:
-            raise SettingsError(f"{name} is not offered here: the valve {valve} leaves it out. {hint}".strip())
-        raise SettingsError(f"OpenRouter's list has no model {name}. {hint[0].upper()}{hint[1:]}")
+        name = ref.api_id
+        valve = self.left_out.get(name)
+        if valve is None and ref.base and self.catalog.describe(ref) is None:
+            hint = similar_models(self.catalog, ref.base) or "choose another model."
+            raise SettingsError(f"OpenRouter's list has no model {name}: {hint}")
+        hint = "" if valve else f" An admin can add {name} there."
+        raise SettingsError(f"{name} is not offered here: the valve {valve or 'VARIANT_MODELS'} leaves it out.{hint}")
 
 
 def publish(catalog: Catalog, publishing: Publishing) -> Published:
@@ -96,9 +88,9 @@ def publish(catalog: Catalog, publishing: Publishing) -> Published:
     for entry in written:
         work.add("VARIANT_MODELS", entry)
     work.exclude()
-    entries = work.in_order()
+    entries = tuple(item.entry for item in sorted(work.listed.values(), key=lambda item: item.place))
     by_webui_id = {entry.webui_id: entry for entry in entries}
-    return Published(catalog, publishing, tuple(entries), tuple(work.problems), work.left_out, by_webui_id)
+    return Published(catalog, publishing, entries, tuple(work.problems), work.left_out, by_webui_id)
 
 
 def display_name(ref: ModelRef, model: Model | None, preset_name: str | None) -> str:
@@ -111,16 +103,16 @@ def display_name(ref: ModelRef, model: Model | None, preset_name: str | None) ->
     return " ".join(word for word in words if word)
 
 
-class _Virtual(NamedTuple):
-    """A virtual model, the id of the row it follows in the list ("" for presets alone), and the entry that asks for it."""
+class _Listed(NamedTuple):
+    """A published model, its place in the list, and the entry that asks for it (None: a row of the catalog)."""
 
+    place: tuple[bool, str, str, int]
     entry: Entry
-    anchor: str
-    wanted: VariantEntry
+    wanted: VariantEntry | None = None
 
 
 class _Expansion:
-    """Turns entries into published models."""
+    """Turns entries into published models (`listed`, by API id)."""
 
     def __init__(self, catalog: Catalog, publishing: Publishing) -> None:
         filters = (
@@ -130,177 +122,132 @@ class _Expansion:
         )
         self._filters = [(valve, trait, filter_ == "only") for valve, trait, filter_ in filters if filter_ != "all"]
         self._catalog = catalog
-        self._index = NameIndex(model.ref for model in catalog.models.values())
-        self.choice = choose(catalog, publishing.model_id, self._index)
+        self._rows = NameIndex(catalog.models)
+        self._bases = NameIndex(dict.fromkeys(model.ref.base for model in catalog.models.values()))
+        self._presets = {
+            preset.slug: preset for preset in sorted(catalog.presets, key=lambda preset: preset.name.casefold())
+        }
+        self._tries = 0
+        self.choice = choose(catalog, publishing.model_id, self._rows)
         self.problems = list(self.choice.problems)
         self.left_out: dict[str, str] = {}
-        self._presets = {preset.slug: preset for preset in sorted(catalog.presets, key=_by_name)}
-        self._rows: dict[str, Model] = {}
+        self.listed: dict[str, _Listed] = {}
         for model in catalog.models.values():
             if valve := self._filter(model) if model.id in self.choice.matched else "MODEL_ID":
                 self.left_out[model.id] = valve
             else:
-                self._rows[model.id] = model
-        self._virtual: dict[str, _Virtual] = {}
-        self._tries = 0
-        self._is_full = False
+                entry = Entry(model.ref, model.name, model, model.description, model.ref.webui_id)
+                self.listed[model.id] = _Listed((False, model.name.casefold(), model.id, 0), entry)
 
-    def add(self, valve: str, entry: str) -> None:
+    def add(self, valve: str, text: str) -> None:
         """Expand one entry of `VARIANT_MODELS` (or one of `MODEL_ID` that names a virtual model)."""
-        wanted = read_variant_entry(valve, entry)
+        if self._tries > MAX_ENTRIES:
+            return
+        wanted = read_variant_entry(valve, text)
         if isinstance(wanted, Problem):
             self.problems.append(wanted)
             return
-        rows: Iterable[Model | None] = [None]
-        tags = wanted.tags
-        if wanted.has_wildcard:
-            rows = self._rows_matching(wanted)
-        elif wanted.base:
-            rows, tags = self._rows_named(wanted)
-        presets = self._presets_of(wanted)
-        for row in rows:
-            base, carried = (row.ref.base, row.ref.variants) if row else ("", ())
-            variants = (*carried, *(tag for tag in tags if tag not in carried))
+        if wanted.preset is None:
+            presets: list[Preset | None] = [None]
+        elif wanted.preset == ANY_PRESET:
+            presets = list(self._presets.values())
+        else:
+            # A written one is named by its slug.
+            presets = [self._presets.get(wanted.preset, Preset(wanted.preset, ""))._replace(name=wanted.preset)]
+        for base in self._find(wanted) if wanted.base else [ModelRef("")]:
             for preset in presets:
                 self._tries += 1
-                if len(self._virtual) >= MAX_ENTRIES or self._tries > _MAX_TRIES:
-                    if not self._is_full:
-                        self._report(wanted, f"too many virtual models: only the first {len(self._virtual)} are listed")
-                    self._is_full = True
+                if self._tries > MAX_ENTRIES:
+                    self._report(wanted, f"too many virtual models: only the first {MAX_ENTRIES} count")
                     return
-                self._publish(wanted, ModelRef(base, variants, preset.slug if preset else None), preset, row)
+                self._publish(wanted, base, preset)
 
     def exclude(self) -> None:
         """Take away the virtual models that an entry with `!` names, and report those entries that name nothing at all."""
-        if not self.choice.excludes:
-            return
-        names = NameIndex(map(ModelRef.from_api, (*self._virtual, *self.left_out)))
+        names = NameIndex((*self.listed, *self.left_out))
         for entry in self.choice.excludes:
             matches = names.match(entry)
-            for api_id in sorted(matches & self._virtual.keys()):
-                self._leave_out(self._virtual.pop(api_id).wanted, api_id, "MODEL_ID", f"{entry} excludes it")
-            if not matches and not self._index.match(entry):
+            for api_id in sorted(matches & self.listed.keys()):
+                if wanted := self.listed[api_id].wanted:
+                    del self.listed[api_id]
+                    self._leave_out(wanted, api_id, "MODEL_ID", f"{entry} excludes it")
+            if not matches:
                 report_unmatched(self._catalog, entry, self.problems)
 
-    def in_order(self) -> list[Entry]:
-        """The list, sorted."""
-        behind: dict[str, list[Entry]] = {}
-        for entry, anchor, _ in self._virtual.values():
-            behind.setdefault(anchor, []).append(entry)
-        alone = sorted(behind.pop("", ()), key=_by_name)
-        anchors = {**self._rows, **{row_id: self._catalog.models[row_id] for row_id in behind}}
-        entries: list[Entry] = []
-        for model in sorted(anchors.values(), key=_by_name):
-            if model.id in self._rows:
-                entries.append(Entry(model.ref, model.name, model, model.description, model.ref.webui_id))
-            entries += behind.get(model.id, ())
-        return entries + alone
+    def _find(self, wanted: VariantEntry) -> list[ModelRef]:
+        """The names that an entry stands for, without its preset; each has a row that describes it.
 
-    def _filter(self, model: Model | None, is_free: bool = False) -> str:
-        """The filter valve that leaves such a model out, or an empty text. A model of which nothing is known may do all."""
-        for valve, trait, wanted in self._filters:
-            value = getattr(model, trait) if model else trait != "is_free"
-            if (value or (is_free and trait == "is_free")) != wanted:
-                return valve
-        return ""
-
-    def _report(self, wanted: VariantEntry, reason: str, hint: str = "") -> None:
-        self.problems.append(Problem(wanted.valve, wanted.entry, reason, hint))
-
-    def _rows_named(self, wanted: VariantEntry) -> tuple[list[Model], tuple[str, ...]]:
-        """The base is the row with the longest id that the entry starts with; with it, the tags to put on it.
-
-        In `MODEL_ID`, where the author may be left out, a name may mean several rows.
+        A wildcard stands for each selected model, with a catalog tag for those that have such a row.
         """
-        for count in range(len(wanted.tags), -1, -1):
-            name, tags = ":".join((wanted.base, *wanted.tags[:count])), wanted.tags[count:]
-            found = self._catalog.find(name)
-            rows = [found] if found else []
-            if not rows and wanted.valve == "MODEL_ID":
-                rows = [self._catalog.models[row_id] for row_id in sorted(self._index.match(name))]
-            for row in rows:
-                self._note_doubtful_tags(wanted, row, tags)
-            if rows:
-                return rows, tags
-        if self._catalog.models:
-            hint = similar_models(self._catalog, wanted.base) if len(self.problems) < MAX_HINTS else ""
-            self._report(wanted, "Variant model base not found", hint)
-        return [], ()
-
-    def _rows_matching(self, wanted: VariantEntry) -> Iterable[Model]:
-        """The rows that a wildcard's tags are put on: those it meets, or their catalog variants if one is asked for."""
-        within = self._index.match(wanted.base)
-        if wanted.valve == "VARIANT_MODELS":
-            within &= self.choice.matched
-        # In the catalog's order, each once: `*:free` finds the same row by its base and by itself.
-        models, tag = self._catalog.models, wanted.catalog_tag
-        met = (row for row in models.values() if row.id in within and not row.ref.preset and not row.is_batch)
-        found = [row if tag in (None, *row.ref.variants) else models.get(f"{row.id}:{tag}") for row in met]
-        rows = {row.id: row for row in found if row}
-        if rows:
-            self._note_doubtful_tags(wanted, None, wanted.tags)
+        models, is_pattern = self._catalog.models, has_wildcard(wanted.base)
+        if is_pattern:
+            ids = self._rows.match(wanted.base)
+            within = ids & self.choice.matched if wanted.valve == "VARIANT_MODELS" else ids
+            bases = [model.ref for model in models.values() if model.id in within]
+        else:
+            bases = [ModelRef(base) for base in sorted(self._bases.match(wanted.base))]
+        needed = set(wanted.tags).intersection(CATALOG_TAGS) if is_pattern else set()
+        found: dict[ModelRef, Model] = {}
+        for base in bases:
+            ref = ModelRef(base.base, (*base.variants, *(tag for tag in wanted.tags if tag not in base.variants)))
+            model = self._catalog.describe(ref)
+            if model and not model.is_batch and needed.issubset(model.ref.variants):
+                found[ref] = model
+        if found:
+            self._note_doubtful_tags(wanted, *next(iter(found.items())))
+        elif models and is_pattern:
+            hint = f"none has a row :{' :'.join(needed)}" if needed else ""
+            self._report(wanted, "matches no selected model", hint)
         elif models:
-            which = "model" if wanted.valve == "MODEL_ID" else "selected model"
-            self._report(wanted, f"matches no {which}{f' with a :{tag} row in the catalog' if tag else ''}")
-        return rows.values()
+            hint = similar_models(self._catalog, wanted.base, self.problems)
+            self._report(wanted, "Variant model base not found", hint)
+        return list(found)
 
-    def _presets_of(self, wanted: VariantEntry) -> list[Preset | None]:
-        """The presets an entry asks for: none, all that were discovered, or the written one under its slug."""
-        slug = wanted.preset
-        if slug is None:
-            return [None]
-        if slug == ANY_PRESET:
-            return list(self._presets.values())
-        return [self._presets.get(slug, Preset(slug, slug))._replace(name=slug)]
-
-    def _note_doubtful_tags(self, wanted: VariantEntry, row: Model | None, tags: tuple[str, ...]) -> None:
-        """Report tags that OpenRouter may refuse (put on this row, if one is named); all is published all the same."""
-        for tag in wanted.tags if tags else ():
-            instead = _INSTEAD_OF.get(tag)
-            if row is not None and tag in CATALOG_TAGS and tag in tags:
-                hint = (
-                    f":{tag} is deprecated: {instead}"
-                    if instead
-                    else "listed all the same, but OpenRouter may refuse it"
-                )
-                self._report(wanted, f"the catalog has no {row.id}:{tag}", hint)
-            elif instead:
-                self._report(wanted, f"variant :{tag} is deprecated", instead)
-            elif tag in tags and tag not in (*ROUTING_TAGS, *CATALOG_TAGS):
+    def _note_doubtful_tags(self, wanted: VariantEntry, ref: ModelRef, model: Model) -> None:
+        """Report tags that OpenRouter may refuse; what is no row of its own is published all the same."""
+        for tag in wanted.tags if ref != model.ref else ():
+            if tag in _INSTEAD_OF:
+                self._report(wanted, f"variant :{tag} is deprecated", _INSTEAD_OF[tag])
+            elif tag in CATALOG_TAGS and tag not in model.ref.variants:
+                hint = "listed all the same, but OpenRouter may refuse it"
+                self._report(wanted, f"the catalog has no {ref.base}:{tag}", hint)
+            elif tag not in (*ROUTING_TAGS, *model.ref.variants):
                 hint = f"listed all the same; OpenRouter has :{', :'.join(ROUTING_TAGS)}"
                 self._report(wanted, f"unknown variant :{tag}", hint)
 
-    def _publish(self, wanted: VariantEntry, ref: ModelRef, preset: Preset | None, row: Model | None) -> None:
-        """Add one virtual model, put on `row` (None: a preset alone), or note which valve leaves it out."""
-        api_id = ref.api_id
-        if api_id in self._rows or api_id in self._virtual:
+    def _publish(self, wanted: VariantEntry, base: ModelRef, preset: Preset | None) -> None:
+        """Add one virtual model, or note which valve leaves it out. Without a base, the preset's own model describes it."""
+        ref = base._replace(preset=preset.slug) if preset else base
+        if ref.api_id in self.listed:
             return
-        described = ref if row or preset is None else ModelRef.from_api(preset.model_id or "")
-        # The rows it is a variant of, the one that describes it first.
-        row_ids = [row_id for row_id in described.row_ids if row_id in self._catalog.models] or (
-            [row.id] if row else []
-        )
-        model = self._catalog.models[row_ids[0]] if row_ids else None
-        hint = ""
-        if row and wanted.valve == "VARIANT_MODELS":
-            # A base that MODEL_ID leaves out takes its variants along.
-            selected = row_ids[0] not in self.choice.excluded and not self.choice.matched.isdisjoint(row_ids)
-            hint = "" if selected else f"{row_ids[0]} has to be selected there"
-        if valve := "MODEL_ID" if hint else self._filter(model, is_free="free" in described.variants):
-            self._leave_out(wanted, api_id, valve, hint)
+        models, described, row, hint = self._catalog.models, base, None, ""
+        place = (True, preset.name.casefold() if preset else "", ref.api_id, 0)
+        if base.base:
+            rows = [models[row_id] for row_id in base.row_ids if row_id in models]
+            row = next((row for row in rows if row.id in self.listed), rows[0])
+            place = (False, row.name.casefold(), row.id, self._tries)
+            if wanted.valve == "VARIANT_MODELS" and self.choice.matched.isdisjoint(base.row_ids):
+                # A base that MODEL_ID leaves out takes its variants along.
+                hint = f"{row.id} has to be selected there"
+        elif preset:
+            described = ModelRef.from_api(preset.model_id or "")
+        model = self._catalog.describe(described)
+        if valve := "MODEL_ID" if hint else self._filter((model or _UNKNOWN)._replace(ref=described)):
+            self._leave_out(wanted, ref.api_id, valve, hint)
             return
-        description = (preset.description if preset else "") or (model.description if model else "")
         name = display_name(ref, model if row else None, preset.name if preset else None)
-        anchor = next((row_id for row_id in row_ids if row_id in self._rows), row_ids[0]) if row else ""
-        self._virtual[api_id] = _Virtual(Entry(ref, name, model, description, ref.webui_id), anchor, wanted)
+        description = (preset.description if preset else "") or (model.description if model else "")
+        self.listed[ref.api_id] = _Listed(place, Entry(ref, name, model, description, ref.webui_id), wanted)
+
+    def _filter(self, model: Model) -> str:
+        """The filter valve that leaves such a model out, or an empty text."""
+        return next((valve for valve, trait, value in self._filters if getattr(model, trait) is not value), "")
 
     def _leave_out(self, wanted: VariantEntry, api_id: str, valve: str, hint: str) -> None:
         """Note that a valve leaves a virtual model out; what a wildcard brings is left out without a word."""
         self.left_out[api_id] = valve
-        if not wanted.has_wildcard and wanted.preset != ANY_PRESET:
+        if not has_wildcard(wanted.entry):
             self._report(wanted, f"left out by {valve}", hint)
 
-
-def _by_name(item: Model | Entry | Preset) -> tuple[str, str]:
-    """The order of the list: by name, whatever its case."""
-    return item.name.casefold(), item.slug if isinstance(item, Preset) else item.ref.api_id
+    def _report(self, wanted: VariantEntry, reason: str, hint: str = "") -> None:
+        self.problems.append(Problem(wanted.valve, wanted.entry, reason, hint))

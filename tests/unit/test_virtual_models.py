@@ -43,7 +43,7 @@ def added(published: Published) -> list[str]:
         # Unknown base, with the closest ids.
         ("nonexistent/model:exacto", "Variant model base not found", "", None),
         ("openai/gtp-4o:nitro", "Variant model base not found", "did you mean openai/gpt-4o?", None),
-        ("gpt-4o:nitro", "Variant model base not found", "did you mean openai/gpt-4o?", None),
+        ("gtp-4o:nitro", "Variant model base not found", "did you mean openai/gpt-4o?", None),
         ("openai/gpt-4@preset/x", "Variant model base not found", "did you mean openai/gpt-4o?", None),
         ("z/only:nitro", "Variant model base not found", "did you mean z/only:free?", None),
         # Missing colon.
@@ -62,8 +62,8 @@ def added(published: Published) -> list[str]:
         ("x/y:free:fast", "unknown variant :fast", ":nitro", "x/y:free:fast"),
         # A deprecated tag.
         ("x/y:online", ":online is deprecated", "web search", "x/y:online"),
-        ("x/y:thinking", "the catalog has no x/y:thinking", ":thinking is deprecated", "x/y:thinking"),
-        ("x/y:extended", "the catalog has no x/y:extended", ":extended is deprecated", "x/y:extended"),
+        ("x/y:thinking", ":thinking is deprecated", "reasoning models", "x/y:thinking"),
+        ("x/y:extended", ":extended is deprecated", "long context", "x/y:extended"),
         ("q/w:thinking:nitro", ":thinking is deprecated", "", "q/w:thinking:nitro"),
         # The same tags put on whatever a pattern finds.
         ("z/*:online", ":online is deprecated", "web search", "z/only:free:online"),
@@ -85,13 +85,12 @@ def added(published: Published) -> list[str]:
         ("x/y:", "a variant is written model:variant", "", None),
         ("x/y:ni_tro", "a variant is written model:variant", "", None),
         ("https://openrouter.ai/x/y", "a variant is written model:variant", "", None),
-        ("x/y:" + "n" * 300, "too long", "", None),
         # Batch models cannot be called here.
         ("openai/gpt-4o:batch", "batch models cannot be called", "", None),
         ("x/y:batch:nitro", "batch models cannot be called", "", None),
         # Wildcards that meet nothing.
         ("nope/*:nitro", "matches no selected model", "", None),
-        ("*:extended", "matches no selected model with a :extended row", "", None),
+        ("*:extended", "matches no selected model", "none has a row :extended", None),
     ],
 )
 def test_a_problem_names_the_entry_the_reason_and_what_to_do(
@@ -118,9 +117,9 @@ def test_a_problem_names_the_entry_the_reason_and_what_to_do(
         "z/only:free:nitro",
         "z/only:nitro:free",
         "@preset/x",
-        "preset/x",
         "x/y@preset/Some.Thing_1",
-        "x.y:free:nitro:preset/x",
+        "x.y:free:nitro@preset/x",
+        "Y:nitro",
         "@preset/*",
         "x/y@preset/*",
         "*:free",
@@ -200,8 +199,8 @@ def test_a_row_of_the_catalog_is_not_listed_twice(text: str) -> None:
         ("x/y:nitro,x/y:nitro", "x/y:nitro"),
         ("x/y:nitro,X.Y:NITRO", "x/y:nitro"),
         ("x/y:free:nitro,x/y:nitro:free", "x/y:free:nitro"),
-        ("x/y@preset/p,x.y:preset/p", "x/y@preset/p"),
-        ("@preset/p,preset/p", "@preset/p"),
+        ("x/y@preset/p,x.y@preset/p,y@preset/p", "x/y@preset/p"),
+        ("@preset/p,@preset/p", "@preset/p"),
         ("openai/gpt-4o:nitro,openai/*:nitro", "openai/gpt-4o:nitro"),
     ],
 )
@@ -379,7 +378,8 @@ def test_what_a_wildcard_brings_is_left_out_without_a_word() -> None:
     [
         ("b/both", ["b/both", "b/both:free:nitro", "b/both:nitro"]),
         ("b/both:free", ["b/both:free", "b/both:free:nitro"]),
-        ("b/both,!*:free", ["b/both", "b/both:nitro"]),
+        ("b/both,!*:free", ["b/both", "b/both:free:nitro", "b/both:nitro"]),
+        ("b/both,!*:free*", ["b/both", "b/both:nitro"]),
         ("!b/both", ["a/paid", "b/both:free", "b/both:free:nitro"]),
         ("a/paid", ["a/paid"]),
     ],
@@ -428,7 +428,6 @@ def test_ids_with_colons_of_their_own_can_carry_variants() -> None:
 @pytest.mark.parametrize(
     "row_ids",
     [
-        ("x/y@preset/z",),
         ("a/only:free",),
         ("a/b:fast",),
         ("a/b:nitro",),
@@ -444,7 +443,6 @@ def test_ids_with_colons_of_their_own_can_carry_variants() -> None:
 def test_odd_rows_meet_wildcards(row_ids: tuple[str, ...], entry: str) -> None:
     published = shown(entry, catalog=catalog_of(*row_ids, presets=(MAIL,)))
     assert set(row_ids) <= set(ids(published))
-    assert not [name for name in ids(published) if name.startswith("x/y:")], "the row names a preset, not its base"
     assert len(published.by_webui_id) == len(published.entries) == len(set(ids(published)))
 
 
@@ -460,14 +458,6 @@ def test_wildcards_that_multiply_are_cut(valves: dict[str, str]) -> None:
     assert len(added(published)) <= MAX_ENTRIES
     assert any("too many virtual models" in problem.reason for problem in published.problems)
     assert len(published.left_out) <= 100_000
-
-
-def test_only_so_many_wildcards_count_and_that_is_said_once() -> None:
-    entries = [f"x/*:t{number}" for number in range(203)]
-    published = shown(",".join(entries), catalog=catalog_of("x/y"))
-    assert len(added(published)) == 200
-    cut = [problem for problem in published.problems if "200 entries with wildcards" in problem.reason]
-    assert [problem.entry for problem in cut] == ["x/*:t200"]
 
 
 def test_too_many_entries_are_cut_at_5000() -> None:
