@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
 
 from .catalog import Model
-from .codec import texts
+from .codec import mapping, texts
 
 Endpoint = Literal["responses", "chat_completions"]
 
@@ -97,8 +97,7 @@ def place_parameters(asked: Mapping[str, Any], endpoint: Endpoint) -> tuple[dict
         if not place or place == _NOT_NEEDED:
             left_out.append(parameter.name)
             continue
-        adapt = _ADAPTED[endpoint].get(parameter.name)
-        if adapt is not None:
+        if adapt := _ADAPTED[endpoint].get(parameter.name):
             value = adapt(value)
             if len(value) < len(asked[parameter.name]):
                 left_out.append(parameter.name)
@@ -126,36 +125,18 @@ def _logit_bias(value: object) -> dict[str, float] | None:
     """Open WebUI hands it over as text, `50256:-100, 198:5`."""
     if isinstance(value, dict):
         return value or None
-    bias: dict[str, float] = {}
-    for pair in value.split(",") if isinstance(value, str) else ():
-        token, _, number = pair.partition(":")
-        if not pair.strip():
-            continue
-        try:
-            token_id, weight = int(token), float(number)
-        except ValueError:
-            return None
-        if math.isnan(weight):
-            return None
-        bias[str(token_id)] = max(-100.0, min(100.0, weight))
-    return bias or None
-
-
-def _not_empty(value: object) -> object:
-    """An empty list or text would be refused."""
-    return value or None
+    try:
+        pairs = (pair.split(":") for pair in str(value).split(",") if pair.strip())
+        bias = {str(int(token)): float(weight) for token, weight in pairs}
+    except ValueError:
+        return None
+    if any(math.isnan(weight) for weight in bias.values()):
+        return None
+    return {token: max(-100.0, min(100.0, weight)) for token, weight in bias.items()} or None
 
 
 def _object(value: object) -> object:
-    return value if isinstance(value, dict) and value else None
-
-
-def _list_of_texts(value: object) -> object:
-    return list(texts(value)) or None
-
-
-def _without(value: Mapping[str, Any], *keys: str) -> dict[str, Any]:
-    return {key: setting for key, setting in value.items() if key not in keys}
+    return mapping(value) or None
 
 
 def _text_format(value: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -164,14 +145,15 @@ def _text_format(value: Mapping[str, Any]) -> Mapping[str, Any]:
     return {"type": value.get("type"), **schema} if isinstance(schema, dict) else value
 
 
-_CONVERTERS: dict[str, Callable[[object], object]] = {
+# What a parameter has to be; an empty list or text would be refused.
+_CONVERTERS: dict[str, Callable[[Any], object]] = {
     "logit_bias": _logit_bias,
-    "stop": _not_empty,
-    "tools": _not_empty,
+    "stop": lambda value: value or None,
+    "tools": lambda value: value or None,
     "provider": _object,
     "response_format": _object,
     "reasoning": _object,
-    "modalities": _list_of_texts,
+    "modalities": lambda value: list(texts(value)) or None,
 }
 # What an endpoint has in another shape, or only in part.
 _ADAPTED: dict[Endpoint, dict[str, Callable[[Any], Any]]] = {
@@ -179,5 +161,7 @@ _ADAPTED: dict[Endpoint, dict[str, Callable[[Any], Any]]] = {
         "response_format": _text_format,
         "modalities": lambda value: [kind for kind in value if kind != "audio"],
     },
-    "chat_completions": {"reasoning": lambda value: _without(value, "context", "mode")},
+    "chat_completions": {
+        "reasoning": lambda value: {key: value[key] for key in value if key not in ("context", "mode")},
+    },
 }

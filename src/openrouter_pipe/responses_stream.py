@@ -47,7 +47,7 @@ class ResponsesReader(AnswerReader):
         collector = DetailsCollector()
         for item in self._items.values():
             if item.get("type") == "reasoning":
-                collector.append(details_of(item))
+                collector.add_whole(details_of(item))
         return collector.result()
 
     def _read_event(self, event: dict[str, Any]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .codec import dicts
+from .codec import dicts, mapping
 
 # OpenRouter's server tools that exist on /responses only; all others, also future ones, are passed through.
 # Source: OpenRouter's OpenAPI document, ChatFunctionTool and ResponsesRequest.tools.
@@ -14,7 +14,7 @@ _SHORTHANDS = ("web_search", "web_search_2025_08_26", "web_search_preview", "web
 # What else than the function itself a definition may carry.
 _CHAT_EXTRAS = ("cache_control", "eager_input_streaming")
 _RESPONSES_EXTRAS = ("defer_loading",)
-_FUNCTION_TYPES = {"name": str, "description": str, "parameters": dict, "strict": bool}
+_FUNCTION_KEYS = ("name", "description", "parameters", "strict")
 _CHOICES = ("auto", "none", "required")
 # Source: OpenRouter's OpenAPI document, OpenAIResponsesToolChoice.
 _RESPONSES_CHOICES = ("allowed_tools", "apply_patch", "shell", "web_search_preview", "web_search_preview_2025_03_11")
@@ -26,7 +26,7 @@ def chat_tools(tools: object) -> tuple[list[dict[str, Any]], list[str]]:
     left_out: list[str] = []
     for tool in dicts(tools):
         if function := _function_of(tool):
-            kept.append({"type": "function", "function": function, **_extras(tool, _CHAT_EXTRAS)})
+            kept.append({"type": "function", "function": function, **_given(tool, _CHAT_EXTRAS)})
         elif _is_chat_server_tool(tool.get("type")):
             kept.append(tool)
         else:
@@ -39,11 +39,10 @@ def responses_tools(tools: object) -> tuple[list[dict[str, Any]], list[str]]:
     kept: list[dict[str, Any]] = []
     left_out: list[str] = []
     for tool in dicts(tools):
-        kind = tool.get("type")
         if function := _function_of(tool):
             # `parameters` is required here, even where a function has none.
-            kept.append({"type": "function", "parameters": None, **function, **_extras(tool, _RESPONSES_EXTRAS)})
-        elif isinstance(kind, str) and kind not in ("", "function"):
+            kept.append({"type": "function", "parameters": None, **function, **_given(tool, _RESPONSES_EXTRAS)})
+        elif tool.get("type") not in (None, "", "function"):
             kept.append(tool)
         else:
             left_out.append("tool without a name")
@@ -52,46 +51,29 @@ def responses_tools(tools: object) -> tuple[list[dict[str, Any]], list[str]]:
 
 def chat_tool_choice(choice: object) -> object:
     """`tool_choice` as /chat/completions takes it; None when it makes no sense there."""
-    name = _chosen_function(choice)
-    if name:
-        return {"type": "function", "function": {"name": name}}
-    known = choice in _CHOICES or (isinstance(choice, dict) and _is_chat_server_tool(choice.get("type")))
-    return choice if known else None
+    if function := _function_of(mapping(choice)):
+        return {"type": "function", "function": {"name": function["name"]}}
+    return choice if choice in _CHOICES or _is_chat_server_tool(mapping(choice).get("type")) else None
 
 
 def responses_tool_choice(choice: object) -> object:
     """`tool_choice` as /responses takes it; None when it makes no sense there."""
-    name = _chosen_function(choice)
-    if name:
-        return {"type": "function", "name": name}
-    known = choice in _CHOICES or (isinstance(choice, dict) and choice.get("type") in _RESPONSES_CHOICES)
-    return choice if known else None
+    if function := _function_of(mapping(choice)):
+        return {"type": "function", "name": function["name"]}
+    return choice if choice in _CHOICES or mapping(choice).get("type") in _RESPONSES_CHOICES else None
 
 
 def _is_chat_server_tool(kind: object) -> bool:
-    if not isinstance(kind, str):
-        return False
+    kind = str(kind)
     return kind in _SHORTHANDS or (kind.startswith("openrouter:") and kind not in _RESPONSES_ONLY)
 
 
-def _extras(tool: Mapping[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
-    return {key: tool[key] for key in keys if tool.get(key) is not None}
+def _given(source: Mapping[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
+    return {key: source[key] for key in keys if source.get(key) is not None}
 
 
 def _function_of(tool: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The function that a definition describes, nested (as Open WebUI sends it) or flat; None when it is not one."""
-    if tool.get("type") != "function":
-        return None
-    function = tool.get("function", tool)
-    if not isinstance(function, dict) or not function.get("name"):
-        return None
-    known = {key: function[key] for key, kind in _FUNCTION_TYPES.items() if isinstance(function.get(key), kind)}
-    return known if "name" in known else None
-
-
-def _chosen_function(choice: object) -> str | None:
-    if not isinstance(choice, dict) or choice.get("type") != "function":
-        return None
-    function = choice.get("function", choice)
-    name = function.get("name") if isinstance(function, dict) else None
-    return name if isinstance(name, str) else None
+    """The function that a definition or a choice names, nested (as Open WebUI sends it) or flat; None when there is none."""
+    function = mapping(tool.get("function", tool))
+    named = tool.get("type") == "function" and isinstance(function.get("name"), str) and function["name"]
+    return _given(function, _FUNCTION_KEYS) if named else None
