@@ -105,7 +105,7 @@ def test_stop_ends_the_answer_here_and_upstream(chat: Chat, sandbox: SandboxCont
 
 
 def test_a_failure_is_told_in_the_chat(chat: Chat, sandbox: SandboxControl, pipe_id: str) -> None:
-    sandbox.rule(status=402)
+    sandbox.rule(model="openai/gpt-4o", status=402)
     chat.open(f"{pipe_id}.openai.gpt-4o")
     answer = chat.send("Anybody?")
     expect(answer).to_contain_text("credits")
