@@ -9,11 +9,24 @@ from typing import Any
 
 import pytest
 from webui.conftest import BUILT, SandboxControl
-from webui.test_conversations import StoredChat
+from webui.test_conversations import TOOL, StoredChat
 from webui_server import OpenWebUI
 
 FUNCTION = "talk"
 PDF = b"%PDF-1.4\n" + bytes(range(256)) + b"\n%%EOF"
+READABLE_PDF = b"""%PDF-1.4
+1 0 obj <</Type /Catalog /Pages 2 0 R>> endobj
+2 0 obj <</Type /Pages /Kids [3 0 R] /Count 1>> endobj
+3 0 obj <</Type /Page /Parent 2 0 R /MediaBox [0 0 99 99] /Contents 4 0 R /Resources <</Font <</F 5 0 R>>>>>> endobj
+4 0 obj <</Length 34>> stream
+BT /F 9 Tf 9 9 Td (Extracted.) Tj ET
+endstream endobj
+5 0 obj <</Type /Font /Subtype /Type1 /BaseFont /Helvetica>> endobj
+trailer <</Root 1 0 R /Size 6>>
+startxref
+0
+%%EOF
+"""
 TEXT = b"The secret word is marmalade."
 
 
@@ -141,6 +154,16 @@ def test_what_cannot_be_sent_is_told_in_one_line(webui: OpenWebUI, sandbox: Sand
     assert "huge.pdf" in said(request), "the model is told as well, or it would make something up"
 
 
+def test_a_tool_round_has_the_files_too_and_says_nothing_twice(webui: OpenWebUI, sandbox: SandboxControl) -> None:
+    install(webui, sandbox)
+    sandbox.rule(times=1, answer={"text": "", "tool_calls": [{"name": TOOL, "arguments": "{}", "id": "call_abc"}]})
+    files = [upload(webui, "report.pdf", PDF, "application/pdf"), {"type": "collection", "id": "h", "name": "Handbook"}]
+    message = StoredChat(webui, row(webui, "openai.gpt-5")).send("What time is it in there?", files=files)
+    first, second = sandbox.chats()
+    assert file_data(first) == file_data(second) == [(0, "report.pdf", PDF)]
+    assert len([status for status in message["statusHistory"] if "Handbook" in status["description"]]) == 1
+
+
 def test_another_users_file_is_refused(webui: OpenWebUI, sandbox: SandboxControl) -> None:
     install(webui, sandbox)
     private = upload(webui, "private.pdf", PDF, "application/pdf")
@@ -182,9 +205,14 @@ def test_what_retrieval_had_is_not_sent_twice(webui: OpenWebUI, sandbox: Sandbox
     install(webui, sandbox)
     text = upload(webui, "secret.txt", TEXT, "text/plain") | {"context": "full"}
     clip = upload(webui, "clip.mp4", b"\0\0clip", "video/mp4") | {"context": "full"}
-    StoredChat(webui, row(webui, "google.gemini-2.5-flash", file_context=True)).send("Describe.", files=[text, clip])
+    report = upload(webui, "report.pdf", READABLE_PDF, "application/pdf") | {"context": "full"}
+    report.pop("file")
+    StoredChat(webui, row(webui, "google.gemini-2.5-flash", file_context=True)).send(
+        "Describe.", files=[text, clip, report]
+    )
     (request,) = sandbox.chats()
     assert said(request).count(TEXT.decode()) == 1
+    assert (said(request).count("Extracted."), file_data(request)) == (1, [])
     assert "data:video/mp4;base64," in said(request), "what it could not read goes as it is"
 
 
