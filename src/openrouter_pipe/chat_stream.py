@@ -40,28 +40,26 @@ class ChatReader(AnswerReader):
 
     def _read_choice(self, choice: Mapping[str, Any]) -> None:
         delta = choice.get("delta")
-        if isinstance(delta, dict):
-            self._read_message(delta, self._details.add(delta.get("reasoning_details")))
-        elif isinstance(message := choice.get("message"), dict):
-            # Beside a delta it would be a summary of what has been said.
-            self._read_message(message, self._details.add_whole(message.get("reasoning_details")))
-        if isinstance(reason := choice.get("finish_reason"), str):
-            self.finish_reason = reason
-
-    def _read_message(self, message: Mapping[str, Any], detailed: str) -> None:
+        whole = not isinstance(delta, dict)
+        # Beside a delta, a message would be a summary of what has been said.
+        message = mapping(choice.get("message") if whole else delta)
+        details = message.get("reasoning_details")
+        detailed = self._details.add_whole(details) if whole else self._details.add(details)
         # `reasoning`, `reasoning_content` and the details say the same: one of them is shown.
         self._add_reasoning(message.get("reasoning") or message.get("reasoning_content") or detailed)
         content = message.get("content")
-        self._add_text(content if isinstance(content, str) else "".join(texts_in(content, "text")))
+        self._add_text("".join(texts_in(content, "text")) if isinstance(content, list) else content)
         self._add_text(message.get("refusal"))
-        for call in dicts(message.get("tool_calls")):
+        for number, call in enumerate(dicts(message.get("tool_calls"))):
             function = mapping(call.get("function"))
-            index = index_of(call.get("index"))
+            index = number if whole else index_of(call.get("index"))
             self._add_call(index, call.get("id"), function.get("name"), function.get("arguments"))
         for annotation in dicts(message.get("annotations")):
             self._add_annotation(annotation)
         for image in dicts(message.get("images")):
             self._add_image(mapping(image.get("image_url")).get("url"))
+        if isinstance(reason := choice.get("finish_reason"), str):
+            self.finish_reason = reason
 
 
 def _with_provider(error: object, provider: object) -> object:

@@ -54,7 +54,7 @@ def _fields(delta: Delta) -> dict[str, Any]:
     fields = {
         "reasoning_content": delta.reasoning,
         "content": delta.text,
-        "tool_calls": _whole_calls(delta.tool_calls),
+        "tool_calls": delta.tool_calls and _whole_calls(delta.tool_calls),
         "annotations": delta.annotations,
         "images": delta.images,
         "reasoning_details": delta.details,
@@ -66,9 +66,12 @@ def _whole_calls(fragments: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The fragments of each tool call as one: clients expect a call once in a chunk."""
     calls: dict[int, dict[str, Any]] = {}
     for fragment in fragments:
-        news = fragment["function"]
-        known = calls.setdefault(fragment["index"], {**fragment, "function": {}})["function"]
-        known.update({key: known.get(key, "") + text for key, text in news.items()})
+        known = calls.get(fragment["index"])
+        if known is None:
+            calls[fragment["index"]] = {**fragment, "function": dict(fragment["function"])}
+        else:
+            for key, text in fragment["function"].items():
+                known["function"][key] = known["function"].get(key, "") + text
     return list(calls.values())
 
 

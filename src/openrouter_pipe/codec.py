@@ -18,11 +18,10 @@ def parse_json(text: bytes | str) -> Any:
     What orjson refuses the standard library may still read: NaN, a byte that is not UTF-8, half of a surrogate pair (a
     provider cut an emoji in two). Such a half could not be stored: a question mark takes its place.
     """
-    if orjson is not None:
-        try:
-            return orjson.loads(text)
-        except ValueError:
-            pass
+    try:
+        return (orjson or json).loads(text)
+    except (ValueError, RecursionError):
+        pass
     try:
         value = json.loads(text.decode("utf-8", "replace") if isinstance(text, bytes) else text)
         return json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))

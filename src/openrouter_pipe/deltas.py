@@ -227,15 +227,14 @@ class AnswerReader:
 
     def _room(self, *others: str) -> Delta:
         """The latest delta; a new one if that has any of these fields, which what comes now must not stand before."""
-        if self._deltas:
-            last = self._deltas[-1]
-            for field_name in others:
-                if getattr(last, field_name):
-                    break
-            else:
-                return last
-        self._deltas.append(Delta())
-        return self._deltas[-1]
+        last = self._deltas[-1] if self._deltas else None
+        for other in others:
+            if last and getattr(last, other):
+                last = None
+        if last is None:
+            last = Delta()
+            self._deltas.append(last)
+        return last
 
 
 def index_of(value: object) -> int | None:

@@ -152,6 +152,14 @@ CALL_CASES: dict[str, tuple[list[Event], list[tuple[str, str]]]] = {
         [(F, ARGS)],
     ),
     "beside text": ([chunk(content="Let me see.", tool_calls=[fragment(0, "a", F, ARGS)])], [(F, ARGS)]),
+    "one id for two, told each time": (
+        in_chunks(fragment(0, "a", F, ARGS), fragment(1, "a", G, MORE[:5]), fragment(1, "a", G, MORE[5:])),
+        FG,
+    ),
+    "one id for two in a whole message": (
+        [{"choices": [{"message": {"tool_calls": [fragment(call_id="a", name=F, arguments=ARGS)] * 2}}]}],
+        [(F, ARGS)] * 2,
+    ),
     "a whole message": (
         [
             {
@@ -221,6 +229,14 @@ RESPONSES_CALL_CASES: dict[str, tuple[list[Event], int]] = {
             added(function_call(1, arguments=""), 2),
             arguments_done("{}", 2),
             closing(function_call(0), function_call(1)),
+        ],
+        2,
+    ),
+    "another order at the end": (
+        [
+            added(function_call(0, arguments=""), 0),
+            done(function_call(1), 1),
+            closing(function_call(1), function_call(0)),
         ],
         2,
     ),
