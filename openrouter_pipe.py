@@ -62,11 +62,10 @@ def parse_json(text: bytes | str) -> Any:
     What orjson refuses the standard library may still read: NaN, a byte that is not UTF-8, half of a surrogate pair (a
     provider cut an emoji in two). Such a half could not be stored: a question mark takes its place.
     """
-    if orjson is not None:
-        try:
-            return orjson.loads(text)
-        except ValueError:
-            pass
+    try:
+        return (orjson or json).loads(text)
+    except (ValueError, RecursionError):
+        pass
     try:
         value = json.loads(text.decode("utf-8", "replace") if isinstance(text, bytes) else text)
         return json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
@@ -138,7 +137,7 @@ class SseDecoder:
         for line in lines:
             line = line.removesuffix(b"\r")
             if line.startswith(b"data:"):
-                self._data.append(line[5:].removeprefix(b" "))
+                self._data.append(line[6:] if line[5:6] == b" " else line[5:])
             elif not line and self._data:
                 if payload := b"\n".join(self._data):
                     payloads.append(payload)
@@ -497,15 +496,14 @@ class AnswerReader:
 
     def _room(self, *others: str) -> Delta:
         """The latest delta; a new one if that has any of these fields, which what comes now must not stand before."""
-        if self._deltas:
-            last = self._deltas[-1]
-            for field_name in others:
-                if getattr(last, field_name):
-                    break
-            else:
-                return last
-        self._deltas.append(Delta())
-        return self._deltas[-1]
+        last = self._deltas[-1] if self._deltas else None
+        for other in others:
+            if last and getattr(last, other):
+                last = None
+        if last is None:
+            last = Delta()
+            self._deltas.append(last)
+        return last
 
 
 def index_of(value: object) -> int | None:
@@ -841,7 +839,7 @@ def _fields(delta: Delta) -> dict[str, Any]:
     fields = {
         "reasoning_content": delta.reasoning,
         "content": delta.text,
-        "tool_calls": _whole_calls(delta.tool_calls),
+        "tool_calls": delta.tool_calls and _whole_calls(delta.tool_calls),
         "annotations": delta.annotations,
         "images": delta.images,
         "reasoning_details": delta.details,
@@ -853,9 +851,12 @@ def _whole_calls(fragments: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The fragments of each tool call as one: clients expect a call once in a chunk."""
     calls: dict[int, dict[str, Any]] = {}
     for fragment in fragments:
-        news = fragment["function"]
-        known = calls.setdefault(fragment["index"], {**fragment, "function": {}})["function"]
-        known.update({key: known.get(key, "") + text for key, text in news.items()})
+        known = calls.get(fragment["index"])
+        if known is None:
+            calls[fragment["index"]] = {**fragment, "function": dict(fragment["function"])}
+        else:
+            for key, text in fragment["function"].items():
+                known["function"][key] = known["function"].get(key, "") + text
     return list(calls.values())
 
 
@@ -1720,28 +1721,26 @@ class ChatReader(AnswerReader):
 
     def _read_choice(self, choice: Mapping[str, Any]) -> None:
         delta = choice.get("delta")
-        if isinstance(delta, dict):
-            self._read_message(delta, self._details.add(delta.get("reasoning_details")))
-        elif isinstance(message := choice.get("message"), dict):
-            # Beside a delta it would be a summary of what has been said.
-            self._read_message(message, self._details.add_whole(message.get("reasoning_details")))
-        if isinstance(reason := choice.get("finish_reason"), str):
-            self.finish_reason = reason
-
-    def _read_message(self, message: Mapping[str, Any], detailed: str) -> None:
+        whole = not isinstance(delta, dict)
+        # Beside a delta, a message would be a summary of what has been said.
+        message = mapping(choice.get("message") if whole else delta)
+        details = message.get("reasoning_details")
+        detailed = self._details.add_whole(details) if whole else self._details.add(details)
         # `reasoning`, `reasoning_content` and the details say the same: one of them is shown.
         self._add_reasoning(message.get("reasoning") or message.get("reasoning_content") or detailed)
         content = message.get("content")
-        self._add_text(content if isinstance(content, str) else "".join(texts_in(content, "text")))
+        self._add_text("".join(texts_in(content, "text")) if isinstance(content, list) else content)
         self._add_text(message.get("refusal"))
-        for call in dicts(message.get("tool_calls")):
+        for number, call in enumerate(dicts(message.get("tool_calls"))):
             function = mapping(call.get("function"))
-            index = index_of(call.get("index"))
+            index = number if whole else index_of(call.get("index"))
             self._add_call(index, call.get("id"), function.get("name"), function.get("arguments"))
         for annotation in dicts(message.get("annotations")):
             self._add_annotation(annotation)
         for image in dicts(message.get("images")):
             self._add_image(mapping(image.get("image_url")).get("url"))
+        if isinstance(reason := choice.get("finish_reason"), str):
+            self.finish_reason = reason
 
 
 def _with_provider(error: object, provider: object) -> object:

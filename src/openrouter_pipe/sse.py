@@ -34,7 +34,7 @@ class SseDecoder:
         for line in lines:
             line = line.removesuffix(b"\r")
             if line.startswith(b"data:"):
-                self._data.append(line[5:].removeprefix(b" "))
+                self._data.append(line[6:] if line[5:6] == b" " else line[5:])
             elif not line and self._data:
                 if payload := b"\n".join(self._data):
                     payloads.append(payload)

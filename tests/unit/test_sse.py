@@ -112,8 +112,9 @@ def seconds_for(megabytes: int) -> float:
 
 
 def test_a_large_event_takes_linear_time() -> None:
-    small = min(seconds_for(1) for _ in range(3))
-    assert seconds_for(6) < 36 * small / 2 + 0.05
+    # The best of three: the first one also waits for memory.
+    small, large = (min(seconds_for(size) for _ in range(3)) for size in (1, 6))
+    assert large < 36 * small / 2 + 0.05
 
 
 @pytest.mark.parametrize("size", [1, 7, 50])
