@@ -30,7 +30,7 @@ from base64 import b64encode
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Iterable
 from collections.abc import Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain, takewhile
 from pathlib import Path
@@ -226,23 +226,17 @@ class ModelRef(NamedTuple):
         return natural if safe else _VERBATIM + self.api_id
 
     @property
-    def catalog_tag(self) -> str | None:
-        """The first tag that is a catalog row of its own (`free`, …), or None."""
-        return next((tag for tag in self.variants if tag in CATALOG_TAGS), None)
-
-    @property
     def row_ids(self) -> tuple[str, ...]:
         """Ids of the catalog rows that may describe this name, best first.
 
         All tags (a gateway may list any of them), no routing tags, the catalog tag alone, no tag; never the preset.
         """
-        if not self.variants:
-            return (self.base,) if self.base else ()
+        if not self.base:
+            return ()
         kept = tuple([tag for tag in self.variants if tag not in ROUTING_TAGS])
-        if not kept:
-            return (":".join((self.base, *self.variants)), self.base)
-        of_catalog = tuple(tag for tag in kept if tag in CATALOG_TAGS)
-        return tuple(dict.fromkeys(":".join((self.base, *tags)) for tags in (self.variants, kept, of_catalog, ())))
+        of_catalog = tuple([tag for tag in kept if tag in CATALOG_TAGS])
+        choices = dict.fromkeys((self.variants, kept, of_catalog, ()) if kept else (self.variants, ()))
+        return tuple([":".join((self.base, *tags)) for tags in choices])
 
 
 def is_tag(text: str) -> bool:
@@ -599,10 +593,7 @@ _MAX_ID_LENGTH = 200
 # Keys of `pricing` that are not a price.
 _NOT_PRICES = ("discount", "overrides")
 # What of a row is used; the rest (benchmarks, links, …) is not kept.
-_USED = (
-    *("id", "name", "description", "context_length", "pricing"),
-    *("architecture", "supported_parameters", "reasoning", "has_zdr"),
-)
+_USED = ("description", "context_length", "pricing", "architecture", "supported_parameters", "reasoning", "has_zdr")
 
 
 class Model(NamedTuple):
@@ -704,8 +695,7 @@ class Preset(NamedTuple):
     model_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Catalog:
+class Catalog(NamedTuple):
     """The rows of one account at one moment: `models` by id, discovered presets, and how many rows were left out.
 
     `knows_presets` is false until the account was asked for its presets; until then there are those that rows name.
@@ -736,7 +726,7 @@ class Catalog:
     def with_presets(self, presets: Iterable[Preset]) -> Catalog:
         """The same rows with these presets of the account too; of two with one slug the later one counts."""
         by_slug = {preset.slug: preset for preset in (*self.presets, *presets)}
-        return replace(self, presets=tuple(by_slug.values()), knows_presets=True)
+        return self._replace(presets=tuple(by_slug.values()), knows_presets=True)
 
     def describe(self, ref: ModelRef) -> Model | None:
         """The row that describes `ref`: without preset and routing tags but with its catalog tag, else the base row."""
@@ -751,7 +741,7 @@ def parse_model(row: object) -> Model | None:
         model_id,
         one_line(row.get("name")) or model_id,
         ModelRef.from_api(model_id),
-        {key: row[key] for key in _USED if key in row},
+        {key: row[key] for key in ("id", "name", *_USED) if key in row},
     )
     modalities = model.output_modalities
     return None if modalities and "text" not in modalities else model
@@ -967,7 +957,6 @@ _SENTENCES: dict[int | str, tuple[str, str]] = {
     "model_deprecated": ("{model} is no longer offered", _ANOTHER),
     "model_unavailable_upstream": ("No provider offers {model} now", _AGAIN),
     "capacity_exhausted": ("All capacity for {model} is in use", _AGAIN),
-    "temporarily_unavailable": ("{model} is not available at the moment", _AGAIN),
     "region_restricted": ("{model} is not offered in this region", _ANOTHER),
     "privacy_restricted": ("The privacy settings leave no provider for {model}", _PRIVACY),
     "constraint_filtered": ("The routing settings leave no provider for {model}", _ROUTING),
@@ -994,11 +983,7 @@ _SENTENCES: dict[int | str, tuple[str, str]] = {
 }
 # (statuses, what the message says, kind): most errors still come without a kind.
 _TOLD = (
-    (
-        (400, 413, 422),
-        r"context.(length|window)|prompt is too long|too many (input )?tokens",
-        "context_length_exceeded",
-    ),
+    ((400, 413, 422), r"context.(length|window)|prompt is too long|too many .*tokens", "context_length_exceeded"),
     ((400, 404), r"not a valid model", "model_not_found"),
     ((404,), r"data policy|privacy", "privacy_restricted"),
     ((404,), r"allowed providers|providers? (have|has) been ignored", "constraint_filtered"),
@@ -2196,7 +2181,7 @@ def publish(catalog: Catalog, publishing: Publishing) -> Published:
     for entry in written:
         work.add("VARIANT_MODELS", entry)
     work.exclude()
-    entries = tuple(item.entry for item in sorted(work.listed.values(), key=lambda item: item.place))
+    entries = tuple(entry for _, entry in sorted(work.listed.values()))
     by_webui_id = {entry.webui_id: entry for entry in entries}
     return Published(catalog, publishing, entries, tuple(work.problems), work.left_out, by_webui_id)
 
@@ -2211,16 +2196,8 @@ def display_name(ref: ModelRef, model: Model | None, preset_name: str | None) ->
     return " ".join(word for word in words if word)
 
 
-class _Listed(NamedTuple):
-    """A published model, its place in the list, and the entry that asks for it (None: a row of the catalog)."""
-
-    place: tuple[bool, str, str, int]
-    entry: Entry
-    wanted: VariantEntry | None = None
-
-
 class _Expansion:
-    """Turns entries into published models (`listed`, by API id)."""
+    """Turns entries into published models: `listed`, by API id, each with its place, no two of which are the same."""
 
     def __init__(self, catalog: Catalog, publishing: Publishing) -> None:
         filters = (
@@ -2232,20 +2209,18 @@ class _Expansion:
         self._catalog = catalog
         self._rows = NameIndex(catalog.models)
         self._bases = NameIndex(dict.fromkeys(model.ref.base for model in catalog.models.values()))
-        self._presets = {
-            preset.slug: preset for preset in sorted(catalog.presets, key=lambda preset: preset.name.casefold())
-        }
+        self._presets = {preset.slug: preset for preset in sorted(catalog.presets, key=lambda it: it.name.casefold())}
         self._tries = 0
         self.choice = choose(catalog, publishing.model_id, self._rows)
-        self.problems = list(self.choice.problems)
+        self.problems = self.choice.problems
         self.left_out: dict[str, str] = {}
-        self.listed: dict[str, _Listed] = {}
+        self.listed: dict[str, tuple[tuple[bool, str, str, int], Entry]] = {}
         for model in catalog.models.values():
-            if valve := self._filter(model) if model.id in self.choice.matched else "MODEL_ID":
+            if valve := self._filter(model, model.ref) if model.id in self.choice.matched else "MODEL_ID":
                 self.left_out[model.id] = valve
             else:
                 entry = Entry(model.ref, model.name, model, model.description, model.ref.webui_id)
-                self.listed[model.id] = _Listed((False, model.name.casefold(), model.id, 0), entry)
+                self.listed[model.id] = ((False, model.name.casefold(), model.id, 0), entry)
 
     def add(self, valve: str, text: str) -> None:
         """Expand one entry of `VARIANT_MODELS` (or one of `MODEL_ID` that names a virtual model)."""
@@ -2262,28 +2237,27 @@ class _Expansion:
         else:
             # A written one is named by its slug.
             presets = [self._presets.get(wanted.preset, Preset(wanted.preset, ""))._replace(name=wanted.preset)]
-        for base in self._find(wanted) if wanted.base else [ModelRef("")]:
+        for base, row in self._find(wanted) if wanted.base else [(ModelRef(""), None)]:
             for preset in presets:
                 self._tries += 1
                 if self._tries > MAX_ENTRIES:
                     self._report(wanted, f"too many virtual models: only the first {MAX_ENTRIES} count")
                     return
-                self._publish(wanted, base, preset)
+                self._publish(wanted, base, row, preset)
 
     def exclude(self) -> None:
         """Take away the virtual models that an entry with `!` names, and report those entries that name nothing at all."""
         names = NameIndex((*self.listed, *self.left_out))
         for entry in self.choice.excludes:
             matches = names.match(entry)
-            for api_id in sorted(matches & self.listed.keys()):
-                if wanted := self.listed[api_id].wanted:
-                    del self.listed[api_id]
-                    self._leave_out(wanted, api_id, "MODEL_ID", f"{entry} excludes it")
+            for api_id in matches & self.listed.keys():
+                del self.listed[api_id]
+            self.left_out |= dict.fromkeys(matches - self.left_out.keys(), "MODEL_ID")
             if not matches:
                 report_unmatched(self._catalog, entry, self.problems)
 
-    def _find(self, wanted: VariantEntry) -> list[ModelRef]:
-        """The names that an entry stands for, without its preset; each has a row that describes it.
+    def _find(self, wanted: VariantEntry) -> Iterable[tuple[ModelRef, Model | None]]:
+        """The names that an entry stands for, without its preset, each with the row that describes it.
 
         A wildcard stands for each selected model, with a catalog tag for those that have such a row.
         """
@@ -2309,7 +2283,7 @@ class _Expansion:
         elif models:
             hint = similar_models(self._catalog, wanted.base, self.problems)
             self._report(wanted, "Variant model base not found", hint)
-        return list(found)
+        return found.items()
 
     def _note_doubtful_tags(self, wanted: VariantEntry, ref: ModelRef, model: Model) -> None:
         """Report tags that OpenRouter may refuse; what is no row of its own is published all the same."""
@@ -2323,39 +2297,40 @@ class _Expansion:
                 hint = f"listed all the same; OpenRouter has :{', :'.join(ROUTING_TAGS)}"
                 self._report(wanted, f"unknown variant :{tag}", hint)
 
-    def _publish(self, wanted: VariantEntry, base: ModelRef, preset: Preset | None) -> None:
+    def _publish(self, wanted: VariantEntry, base: ModelRef, row: Model | None, preset: Preset | None) -> None:
         """Add one virtual model, or note which valve leaves it out. Without a base, the preset's own model describes it."""
         ref = base._replace(preset=preset.slug) if preset else base
-        if ref.api_id in self.listed:
+        api_id = ref.api_id
+        if api_id in self.listed:
             return
-        models, described, row, hint = self._catalog.models, base, None, ""
-        place = (True, preset.name.casefold() if preset else "", ref.api_id, 0)
-        if base.base:
-            rows = [models[row_id] for row_id in base.row_ids if row_id in models]
-            row = next((row for row in rows if row.id in self.listed), rows[0])
-            place = (False, row.name.casefold(), row.id, self._tries)
-            if wanted.valve == "VARIANT_MODELS" and self.choice.matched.isdisjoint(base.row_ids):
+        model, described, hint = row, base, ""
+        place = (True, preset.name.casefold() if preset else "", api_id, 0)
+        if row:
+            models, row_ids = self._catalog.models, base.row_ids
+            anchor = next((models[row_id] for row_id in row_ids if row_id in models and row_id in self.listed), row)
+            place = (False, anchor.name.casefold(), anchor.id, self._tries)
+            if wanted.valve == "VARIANT_MODELS" and self.choice.matched.isdisjoint(row_ids):
                 # A base that MODEL_ID leaves out takes its variants along.
                 hint = f"{row.id} has to be selected there"
         elif preset:
             described = ModelRef.from_api(preset.model_id or "")
-        model = self._catalog.describe(described)
-        if valve := "MODEL_ID" if hint else self._filter((model or _UNKNOWN)._replace(ref=described)):
-            self._leave_out(wanted, ref.api_id, valve, hint)
+            model = self._catalog.describe(described)
+        if valve := "MODEL_ID" if hint else self._filter(model or _UNKNOWN, described):
+            self.left_out[api_id] = valve
+            # What a wildcard brings is left out without a word.
+            if not has_wildcard(wanted.entry):
+                self._report(wanted, f"left out by {valve}", hint)
             return
-        name = display_name(ref, model if row else None, preset.name if preset else None)
+        name = display_name(ref, row, preset.name if preset else None)
         description = (preset.description if preset else "") or (model.description if model else "")
-        self.listed[ref.api_id] = _Listed(place, Entry(ref, name, model, description, ref.webui_id), wanted)
+        self.listed[api_id] = (place, Entry(ref, name, model, description, ref.webui_id))
 
-    def _filter(self, model: Model) -> str:
-        """The filter valve that leaves such a model out, or an empty text."""
-        return next((valve for valve, trait, value in self._filters if getattr(model, trait) is not value), "")
-
-    def _leave_out(self, wanted: VariantEntry, api_id: str, valve: str, hint: str) -> None:
-        """Note that a valve leaves a virtual model out; what a wildcard brings is left out without a word."""
-        self.left_out[api_id] = valve
-        if not has_wildcard(wanted.entry):
-            self._report(wanted, f"left out by {valve}", hint)
+    def _filter(self, model: Model, ref: ModelRef) -> str:
+        """The filter valve that leaves such a model out, or an empty text. `:free` in its own name makes it free."""
+        for valve, trait, value in self._filters:
+            if getattr(model._replace(ref=ref), trait) != value:
+                return valve
+        return ""
 
     def _report(self, wanted: VariantEntry, reason: str, hint: str = "") -> None:
         self.problems.append(Problem(wanted.valve, wanted.entry, reason, hint))
@@ -3375,8 +3350,7 @@ def _read_copy(path: Path) -> tuple[Catalog | None, float]:
     """The stored catalog and when it was fetched; None when there is no good copy."""
     with suppress(OSError, ValueError, KeyError, TypeError):
         stored = parse_json(path.read_bytes())
-        catalog = replace(
-            Catalog.from_rows(stored["rows"]),
+        catalog = Catalog.from_rows(stored["rows"])._replace(
             presets=tuple(Preset(*row) for row in stored["presets"]),
             left_out=int(stored["left_out"]),
             knows_presets=bool(stored["knows_presets"]),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from .codec import mapping, texts
@@ -15,10 +14,7 @@ _MAX_ID_LENGTH = 200
 # Keys of `pricing` that are not a price.
 _NOT_PRICES = ("discount", "overrides")
 # What of a row is used; the rest (benchmarks, links, …) is not kept.
-_USED = (
-    *("id", "name", "description", "context_length", "pricing"),
-    *("architecture", "supported_parameters", "reasoning", "has_zdr"),
-)
+_USED = ("description", "context_length", "pricing", "architecture", "supported_parameters", "reasoning", "has_zdr")
 
 
 class Model(NamedTuple):
@@ -120,8 +116,7 @@ class Preset(NamedTuple):
     model_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Catalog:
+class Catalog(NamedTuple):
     """The rows of one account at one moment: `models` by id, discovered presets, and how many rows were left out.
 
     `knows_presets` is false until the account was asked for its presets; until then there are those that rows name.
@@ -152,7 +147,7 @@ class Catalog:
     def with_presets(self, presets: Iterable[Preset]) -> Catalog:
         """The same rows with these presets of the account too; of two with one slug the later one counts."""
         by_slug = {preset.slug: preset for preset in (*self.presets, *presets)}
-        return replace(self, presets=tuple(by_slug.values()), knows_presets=True)
+        return self._replace(presets=tuple(by_slug.values()), knows_presets=True)
 
     def describe(self, ref: ModelRef) -> Model | None:
         """The row that describes `ref`: without preset and routing tags but with its catalog tag, else the base row."""
@@ -167,7 +162,7 @@ def parse_model(row: object) -> Model | None:
         model_id,
         one_line(row.get("name")) or model_id,
         ModelRef.from_api(model_id),
-        {key: row[key] for key in _USED if key in row},
+        {key: row[key] for key in ("id", "name", *_USED) if key in row},
     )
     modalities = model.output_modalities
     return None if modalities and "text" not in modalities else model

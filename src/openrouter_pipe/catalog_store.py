@@ -7,7 +7,6 @@ import hashlib
 import os
 import time
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -148,8 +147,7 @@ def _read_copy(path: Path) -> tuple[Catalog | None, float]:
     """The stored catalog and when it was fetched; None when there is no good copy."""
     with suppress(OSError, ValueError, KeyError, TypeError):
         stored = parse_json(path.read_bytes())
-        catalog = replace(
-            Catalog.from_rows(stored["rows"]),
+        catalog = Catalog.from_rows(stored["rows"])._replace(
             presets=tuple(Preset(*row) for row in stored["presets"]),
             left_out=int(stored["left_out"]),
             knows_presets=bool(stored["knows_presets"]),

@@ -92,7 +92,6 @@ _SENTENCES: dict[int | str, tuple[str, str]] = {
     "model_deprecated": ("{model} is no longer offered", _ANOTHER),
     "model_unavailable_upstream": ("No provider offers {model} now", _AGAIN),
     "capacity_exhausted": ("All capacity for {model} is in use", _AGAIN),
-    "temporarily_unavailable": ("{model} is not available at the moment", _AGAIN),
     "region_restricted": ("{model} is not offered in this region", _ANOTHER),
     "privacy_restricted": ("The privacy settings leave no provider for {model}", _PRIVACY),
     "constraint_filtered": ("The routing settings leave no provider for {model}", _ROUTING),
@@ -119,11 +118,7 @@ _SENTENCES: dict[int | str, tuple[str, str]] = {
 }
 # (statuses, what the message says, kind): most errors still come without a kind.
 _TOLD = (
-    (
-        (400, 413, 422),
-        r"context.(length|window)|prompt is too long|too many (input )?tokens",
-        "context_length_exceeded",
-    ),
+    ((400, 413, 422), r"context.(length|window)|prompt is too long|too many .*tokens", "context_length_exceeded"),
     ((400, 404), r"not a valid model", "model_not_found"),
     ((404,), r"data policy|privacy", "privacy_restricted"),
     ((404,), r"allowed providers|providers? (have|has) been ignored", "constraint_filtered"),

@@ -76,23 +76,17 @@ class ModelRef(NamedTuple):
         return natural if safe else _VERBATIM + self.api_id
 
     @property
-    def catalog_tag(self) -> str | None:
-        """The first tag that is a catalog row of its own (`free`, …), or None."""
-        return next((tag for tag in self.variants if tag in CATALOG_TAGS), None)
-
-    @property
     def row_ids(self) -> tuple[str, ...]:
         """Ids of the catalog rows that may describe this name, best first.
 
         All tags (a gateway may list any of them), no routing tags, the catalog tag alone, no tag; never the preset.
         """
-        if not self.variants:
-            return (self.base,) if self.base else ()
+        if not self.base:
+            return ()
         kept = tuple([tag for tag in self.variants if tag not in ROUTING_TAGS])
-        if not kept:
-            return (":".join((self.base, *self.variants)), self.base)
-        of_catalog = tuple(tag for tag in kept if tag in CATALOG_TAGS)
-        return tuple(dict.fromkeys(":".join((self.base, *tags)) for tags in (self.variants, kept, of_catalog, ())))
+        of_catalog = tuple([tag for tag in kept if tag in CATALOG_TAGS])
+        choices = dict.fromkeys((self.variants, kept, of_catalog, ()) if kept else (self.variants, ()))
+        return tuple([":".join((self.base, *tags)) for tags in choices])
 
 
 def is_tag(text: str) -> bool:

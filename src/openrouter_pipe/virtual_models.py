@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from .catalog import Catalog, Model, Preset
@@ -88,7 +88,7 @@ def publish(catalog: Catalog, publishing: Publishing) -> Published:
     for entry in written:
         work.add("VARIANT_MODELS", entry)
     work.exclude()
-    entries = tuple(item.entry for item in sorted(work.listed.values(), key=lambda item: item.place))
+    entries = tuple(entry for _, entry in sorted(work.listed.values()))
     by_webui_id = {entry.webui_id: entry for entry in entries}
     return Published(catalog, publishing, entries, tuple(work.problems), work.left_out, by_webui_id)
 
@@ -103,16 +103,8 @@ def display_name(ref: ModelRef, model: Model | None, preset_name: str | None) ->
     return " ".join(word for word in words if word)
 
 
-class _Listed(NamedTuple):
-    """A published model, its place in the list, and the entry that asks for it (None: a row of the catalog)."""
-
-    place: tuple[bool, str, str, int]
-    entry: Entry
-    wanted: VariantEntry | None = None
-
-
 class _Expansion:
-    """Turns entries into published models (`listed`, by API id)."""
+    """Turns entries into published models: `listed`, by API id, each with its place, no two of which are the same."""
 
     def __init__(self, catalog: Catalog, publishing: Publishing) -> None:
         filters = (
@@ -124,20 +116,18 @@ class _Expansion:
         self._catalog = catalog
         self._rows = NameIndex(catalog.models)
         self._bases = NameIndex(dict.fromkeys(model.ref.base for model in catalog.models.values()))
-        self._presets = {
-            preset.slug: preset for preset in sorted(catalog.presets, key=lambda preset: preset.name.casefold())
-        }
+        self._presets = {preset.slug: preset for preset in sorted(catalog.presets, key=lambda it: it.name.casefold())}
         self._tries = 0
         self.choice = choose(catalog, publishing.model_id, self._rows)
-        self.problems = list(self.choice.problems)
+        self.problems = self.choice.problems
         self.left_out: dict[str, str] = {}
-        self.listed: dict[str, _Listed] = {}
+        self.listed: dict[str, tuple[tuple[bool, str, str, int], Entry]] = {}
         for model in catalog.models.values():
-            if valve := self._filter(model) if model.id in self.choice.matched else "MODEL_ID":
+            if valve := self._filter(model, model.ref) if model.id in self.choice.matched else "MODEL_ID":
                 self.left_out[model.id] = valve
             else:
                 entry = Entry(model.ref, model.name, model, model.description, model.ref.webui_id)
-                self.listed[model.id] = _Listed((False, model.name.casefold(), model.id, 0), entry)
+                self.listed[model.id] = ((False, model.name.casefold(), model.id, 0), entry)
 
     def add(self, valve: str, text: str) -> None:
         """Expand one entry of `VARIANT_MODELS` (or one of `MODEL_ID` that names a virtual model)."""
@@ -154,28 +144,27 @@ class _Expansion:
         else:
             # A written one is named by its slug.
             presets = [self._presets.get(wanted.preset, Preset(wanted.preset, ""))._replace(name=wanted.preset)]
-        for base in self._find(wanted) if wanted.base else [ModelRef("")]:
+        for base, row in self._find(wanted) if wanted.base else [(ModelRef(""), None)]:
             for preset in presets:
                 self._tries += 1
                 if self._tries > MAX_ENTRIES:
                     self._report(wanted, f"too many virtual models: only the first {MAX_ENTRIES} count")
                     return
-                self._publish(wanted, base, preset)
+                self._publish(wanted, base, row, preset)
 
     def exclude(self) -> None:
         """Take away the virtual models that an entry with `!` names, and report those entries that name nothing at all."""
         names = NameIndex((*self.listed, *self.left_out))
         for entry in self.choice.excludes:
             matches = names.match(entry)
-            for api_id in sorted(matches & self.listed.keys()):
-                if wanted := self.listed[api_id].wanted:
-                    del self.listed[api_id]
-                    self._leave_out(wanted, api_id, "MODEL_ID", f"{entry} excludes it")
+            for api_id in matches & self.listed.keys():
+                del self.listed[api_id]
+            self.left_out |= dict.fromkeys(matches - self.left_out.keys(), "MODEL_ID")
             if not matches:
                 report_unmatched(self._catalog, entry, self.problems)
 
-    def _find(self, wanted: VariantEntry) -> list[ModelRef]:
-        """The names that an entry stands for, without its preset; each has a row that describes it.
+    def _find(self, wanted: VariantEntry) -> Iterable[tuple[ModelRef, Model | None]]:
+        """The names that an entry stands for, without its preset, each with the row that describes it.
 
         A wildcard stands for each selected model, with a catalog tag for those that have such a row.
         """
@@ -201,7 +190,7 @@ class _Expansion:
         elif models:
             hint = similar_models(self._catalog, wanted.base, self.problems)
             self._report(wanted, "Variant model base not found", hint)
-        return list(found)
+        return found.items()
 
     def _note_doubtful_tags(self, wanted: VariantEntry, ref: ModelRef, model: Model) -> None:
         """Report tags that OpenRouter may refuse; what is no row of its own is published all the same."""
@@ -215,39 +204,40 @@ class _Expansion:
                 hint = f"listed all the same; OpenRouter has :{', :'.join(ROUTING_TAGS)}"
                 self._report(wanted, f"unknown variant :{tag}", hint)
 
-    def _publish(self, wanted: VariantEntry, base: ModelRef, preset: Preset | None) -> None:
+    def _publish(self, wanted: VariantEntry, base: ModelRef, row: Model | None, preset: Preset | None) -> None:
         """Add one virtual model, or note which valve leaves it out. Without a base, the preset's own model describes it."""
         ref = base._replace(preset=preset.slug) if preset else base
-        if ref.api_id in self.listed:
+        api_id = ref.api_id
+        if api_id in self.listed:
             return
-        models, described, row, hint = self._catalog.models, base, None, ""
-        place = (True, preset.name.casefold() if preset else "", ref.api_id, 0)
-        if base.base:
-            rows = [models[row_id] for row_id in base.row_ids if row_id in models]
-            row = next((row for row in rows if row.id in self.listed), rows[0])
-            place = (False, row.name.casefold(), row.id, self._tries)
-            if wanted.valve == "VARIANT_MODELS" and self.choice.matched.isdisjoint(base.row_ids):
+        model, described, hint = row, base, ""
+        place = (True, preset.name.casefold() if preset else "", api_id, 0)
+        if row:
+            models, row_ids = self._catalog.models, base.row_ids
+            anchor = next((models[row_id] for row_id in row_ids if row_id in models and row_id in self.listed), row)
+            place = (False, anchor.name.casefold(), anchor.id, self._tries)
+            if wanted.valve == "VARIANT_MODELS" and self.choice.matched.isdisjoint(row_ids):
                 # A base that MODEL_ID leaves out takes its variants along.
                 hint = f"{row.id} has to be selected there"
         elif preset:
             described = ModelRef.from_api(preset.model_id or "")
-        model = self._catalog.describe(described)
-        if valve := "MODEL_ID" if hint else self._filter((model or _UNKNOWN)._replace(ref=described)):
-            self._leave_out(wanted, ref.api_id, valve, hint)
+            model = self._catalog.describe(described)
+        if valve := "MODEL_ID" if hint else self._filter(model or _UNKNOWN, described):
+            self.left_out[api_id] = valve
+            # What a wildcard brings is left out without a word.
+            if not has_wildcard(wanted.entry):
+                self._report(wanted, f"left out by {valve}", hint)
             return
-        name = display_name(ref, model if row else None, preset.name if preset else None)
+        name = display_name(ref, row, preset.name if preset else None)
         description = (preset.description if preset else "") or (model.description if model else "")
-        self.listed[ref.api_id] = _Listed(place, Entry(ref, name, model, description, ref.webui_id), wanted)
+        self.listed[api_id] = (place, Entry(ref, name, model, description, ref.webui_id))
 
-    def _filter(self, model: Model) -> str:
-        """The filter valve that leaves such a model out, or an empty text."""
-        return next((valve for valve, trait, value in self._filters if getattr(model, trait) is not value), "")
-
-    def _leave_out(self, wanted: VariantEntry, api_id: str, valve: str, hint: str) -> None:
-        """Note that a valve leaves a virtual model out; what a wildcard brings is left out without a word."""
-        self.left_out[api_id] = valve
-        if not has_wildcard(wanted.entry):
-            self._report(wanted, f"left out by {valve}", hint)
+    def _filter(self, model: Model, ref: ModelRef) -> str:
+        """The filter valve that leaves such a model out, or an empty text. `:free` in its own name makes it free."""
+        for valve, trait, value in self._filters:
+            if getattr(model._replace(ref=ref), trait) != value:
+                return valve
+        return ""
 
     def _report(self, wanted: VariantEntry, reason: str, hint: str = "") -> None:
         self.problems.append(Problem(wanted.valve, wanted.entry, reason, hint))

@@ -106,7 +106,7 @@ def test_codes_that_are_no_status(code: object, part: str) -> None:
         (404, "model_deprecated", ("no longer",)),
         (404, "model_unavailable_upstream", ("No provider offers",)),
         (429, "capacity_exhausted", ("capacity", "Try again")),
-        (503, "temporarily_unavailable", ("not available", "Try again")),
+        (503, "temporarily_unavailable", ("No provider is available", "Try again")),
         (403, "region_restricted", ("region",)),
         (404, "privacy_restricted", ("privacy settings", "DATA_COLLECTION")),
         (404, "constraint_filtered", ("routing settings", "PROVIDER")),

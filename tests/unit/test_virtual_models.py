@@ -355,7 +355,6 @@ def test_virtual_models_are_judged_by_the_row_that_describes_them(valves: dict[s
         ({"tools_filter": "exclude"}, "TOOL_CALLING_FILTER"),
         ({"model_id": "b/*"}, "MODEL_ID"),
         ({"model_id": "!a/*"}, "MODEL_ID"),
-        ({"model_id": "!*:nitro"}, "MODEL_ID"),
     ],
 )
 def test_a_written_entry_that_a_valve_leaves_out_is_reported_and_refused(valves: dict[str, str], valve: str) -> None:
@@ -364,6 +363,14 @@ def test_a_written_entry_that_a_valve_leaves_out_is_reported_and_refused(valves:
     (problem,) = published.problems
     assert problem.reason == f"left out by {valve}"
     with pytest.raises(SettingsError, match=f"the valve {valve} leaves it out"):
+        published.refuse(ModelRef.from_api("a/paid:nitro"))
+
+
+def test_a_virtual_model_that_an_exclude_names_is_refused_and_no_problem() -> None:
+    published = publish(PRICED, Publishing("!*:nitro", "a/paid:nitro,a/paid:floor"))
+    assert added(published) == ["a/paid:floor"]
+    assert published.problems == ()
+    with pytest.raises(SettingsError, match="the valve MODEL_ID leaves it out"):
         published.refuse(ModelRef.from_api("a/paid:nitro"))
 
 
