@@ -23,7 +23,7 @@ _LONGEST_WAIT_SECONDS = 86_400
 # What of the admin's valves a user's own ones replace.
 _USERS_CHOICE = ("API_KEY", "REASONING_EFFORT", "PROVIDER_SORT", "DATA_COLLECTION", "COST_DISPLAY")
 
-_DEFAULT_ICON_URL = "https://unpkg.com/@lobehub/icons-static-png@latest/light/{name}.png"
+_DEFAULT_ICON_URL = "https://unpkg.com/@lobehub/icons-static-png@1.97.1/light/{name}.png"
 
 Filter = Literal["all", "only", "exclude"]
 Effort = Literal["default", "none", "minimal", "low", "medium", "high", "xhigh", "max"]

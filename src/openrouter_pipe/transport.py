@@ -39,6 +39,18 @@ class Transport:
             except ValueError:
                 raise _not_an_api(settings) from None
 
+    async def get_bytes(self, url: str, limit: int, seconds: float) -> tuple[int, bytes]:
+        """Status and body of a GET of any address, without the key. Never raises: 0 is no answer; too long is empty."""
+        body = bytearray()
+        try:
+            limits = aiohttp.ClientTimeout(total=seconds)
+            async with self._open_session().get(url, timeout=limits, max_redirects=3) as response:
+                while len(body) <= limit and (piece := await response.content.readany()):
+                    body += piece
+                return response.status, bytes(body) if len(body) <= limit else b""
+        except (TimeoutError, aiohttp.ClientError, OSError, ValueError):
+            return 0, b""
+
     @asynccontextmanager
     async def post(
         self, settings: Settings, path: str, body: Mapping[str, Any], model_id: str

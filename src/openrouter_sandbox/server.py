@@ -13,7 +13,7 @@ from typing import Any, Self
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from openrouter_sandbox import account, chat, responses
+from openrouter_sandbox import account, chat, icons, responses
 from openrouter_sandbox.answers import Answer, complete
 from openrouter_sandbox.calls import Call, read_call
 from openrouter_sandbox.delivery import replaced, send_json, send_stream
@@ -32,7 +32,7 @@ RENDERERS = {"/chat/completions": chat, "/responses": responses}
 
 @dataclass(frozen=True)
 class Received:
-    """One request under /api/v1. `headers` ignore case; `body`: parsed JSON, or None; `query`: decoded."""
+    """One request under /api/v1 or /icons. `headers` ignore case; `body`: parsed JSON, or None; `query`: decoded."""
 
     method: str
     path: str
@@ -66,8 +66,9 @@ def model_id(request: web.Request) -> str:
 class Sandbox:
     """The server, for use in a test or a benchmark: `async with Sandbox() as sandbox: … sandbox.base_url`.
 
-    `catalog` and `presets` (lists of rows as the API answers them; None: the packaged ones) and `rules` may be changed
-    at any time. `open_streams`: inference requests being answered now. `connections`: TCP connections accepted so far.
+    `catalog` and `presets` (lists of rows as the API answers them; None: the packaged ones), `icons` (name -> file)
+    and `rules` may be changed at any time. `open_streams`: inference requests being answered now. `connections`: TCP
+    connections accepted so far.
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class Sandbox:
         self.presets: list[Preset] = account.packaged("presets.json") if presets is None else presets
         self.rules: list[Rule] = []
         self.received: list[Received] = []
+        self.icons = icons.files()
         self.open_streams = 0
         self.connections = 0
         self.host = host
@@ -96,6 +98,10 @@ class Sandbox:
     @property
     def base_url(self) -> str:
         return f"http://{self.host}:{self.port}{API}"
+
+    @property
+    def icon_url(self) -> str:
+        return f"http://{self.host}:{self.port}/icons/{{name}}.png"
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -131,6 +137,7 @@ class Sandbox:
         for path in RENDERERS:
             app.router.add_post(API + path, self._infer)
         app.router.add_route("*", API + "/{path:.*}", self._plain(False, unknown_path))
+        app.router.add_get("/icons/{name}.png", self._icon)
         app.router.add_post("/sandbox/rules", self._add_rules)
         app.router.add_delete("/sandbox/rules", self._clear_rules)
         app.router.add_get("/sandbox/received", self._show_received)
@@ -169,6 +176,12 @@ class Sandbox:
             return replaced(rule) if rule.replaces else await send_json(request, answer(self, request), {}, rule)
 
         return handle
+
+    async def _icon(self, request: web.Request) -> web.StreamResponse:
+        await self._record(request)
+        rule = take_rule(self.rules, request.path, None)
+        await asyncio.sleep(rule.delay_seconds)
+        return replaced(rule) if rule.replaces else await icons.serve(request, request.match_info["name"], self.icons)
 
     # Inference
 
