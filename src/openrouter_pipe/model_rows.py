@@ -1,0 +1,116 @@
+"""What a model's row in Open WebUI should hold, and how it gets there without undoing an admin's work.
+
+A row carries a mark, under one key of its `meta`, of each field as the pipe wrote it. A field that fits its mark follows the
+catalog; one that does not is the admin's, for good.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+from .catalog import Model
+from .codec import dump_json, mapping
+from .virtual_models import Entry
+
+_MARKS = "openrouter_pipe"
+# Where the name stands beside the keys of `meta`, none of which looks like this.
+_NAME = "(name)"
+_GROUPS = ("capabilities", "builtinTools")
+_NOTHING: tuple[Any, ...] = (None, "", [])
+_MAX_DESCRIPTION = 5_000
+_PRICES = (("prompt", "in"), ("completion", "out"))
+
+
+def author_of(entry: Entry) -> str:
+    """Whose icon a model gets: the author in its API id, of a preset alone that of its model."""
+    author, slash, _ = (entry.ref.base or (entry.model.id if entry.model else "")).partition("/")
+    return author.lstrip("~") if slash else "openrouter"
+
+
+def row_fields(entry: Entry, name_prefix: str, direct_files: bool, icon: str | None) -> dict[str, Any]:
+    """What the row of a published model should hold, by path in its `meta`.
+
+    None: unknown, or as Open WebUI has it anyway, so that the admin's defaults for all models hold.
+    """
+    model, ref = entry.model, entry.ref
+    inputs = model.input_modalities if model else ()
+    is_free = "free" in ref.variants or (model is not None and model.is_free)
+    lacks_tools = model is not None and bool(model.supported_parameters) and not model.has_tools
+    is_direct = direct_files and not {"file", "audio", "video"}.isdisjoint(inputs)
+    tags = {"Free": is_free, **{tag[:1].upper() + tag[1:]: True for tag in ref.variants}, "Preset": bool(ref.preset)}
+    text = f"{_facts_of(model, is_free)}\n{entry.description}".strip()[:_MAX_DESCRIPTION]
+    fields = {
+        _NAME: name_prefix + entry.name,
+        # As every database takes it (no half surrogate pairs, no NUL), and every browser gives it back.
+        "description": "\n".join(text.encode("utf-8", "ignore").decode().replace("\0", "").splitlines()),
+        "profile_image_url": icon,
+        "tags": [{"name": tag} for tag, applies in tags.items() if applies],
+        "capabilities.usage": True,
+        "capabilities.vision": "image" in inputs if inputs else None,
+        "capabilities.builtin_tools": False if lacks_tools else None,
+        # Neither retrieval nor tools that look into files: the model reads them itself.
+        "capabilities.file_context": False if is_direct else None,
+        "builtinTools.files": False if is_direct else None,
+    }
+    return {path: None if value in _NOTHING else value for path, value in fields.items()}
+
+
+def merge_row(wanted: Mapping[str, Any], name: str, meta: Mapping[str, Any]) -> tuple[str, dict[str, Any]] | None:
+    """The name and `meta` that a stored row should get (a new one: of `""` and `{}`); None: nothing is to be changed.
+
+    Of a row without marks, which somebody else made, only what is empty is filled in.
+    """
+    known = mapping(meta.get(_MARKS))
+    marks = dict(known)
+    row: dict[str, Any] = {**meta, _NAME: name, **{group: dict(mapping(meta.get(group))) for group in _GROUPS}}
+    for path, target in wanted.items():
+        group, _, key = path.rpartition(".")
+        place = row[group] if group else row
+        value = place.get(key)
+        if path in known:
+            if value == target or _mark_of(value) != known[path]:
+                continue
+        elif target is None:
+            continue
+        # Open WebUI's editor fills in what is on by default, whatever an admin came to change.
+        elif value not in _NOTHING and not (value is True and group if known else value == target):
+            marks[path] = ""
+            continue
+        place[key], marks[path] = target, _mark_of(target)
+        if target is None:
+            del place[key], marks[path]
+    if marks == known or not set(marks.values()) - {""}:
+        return None
+    # An empty group would hide the admin's defaults.
+    row |= {group: row[group] or None for group in _GROUPS}
+    return str(row.pop(_NAME)), {**row, _MARKS: marks}
+
+
+def _mark_of(value: object) -> bool | str:
+    """What stands for a value: short, since all rows are sent with each list of models."""
+    return value if isinstance(value, bool) else hashlib.sha256(dump_json(value)).hexdigest()[:10]
+
+
+def _facts_of(model: Model | None, is_free: bool) -> str:
+    """`128K context · $2.50 in, $10 out per million tokens`; what is unknown is left out."""
+    length, prices = (model.context_length, model.pricing) if model else (None, {})
+    amounts = [f"{_per_million(prices[kind])} {word}" for kind, word in _PRICES if kind in prices]
+    price = f"{', '.join(amounts)} per million tokens" if amounts else ""
+    if is_free or any(amount.startswith("-") for amount in prices.values()):
+        price = "free" if is_free else "price varies"
+    return " · ".join(filter(None, (f"{_short_count(length)} context" if length else "", price)))
+
+
+def _short_count(count: int) -> str:
+    """128000 → `128K`, 1048576 → `1M`."""
+    if count < 999_500:
+        return f"{round(count / 1_000)}K" if count >= 1_000 else str(count)
+    return f"{round(min(count, 10**12) / 1_000_000, 1):g}M"
+
+
+def _per_million(price: str) -> str:
+    """US dollars per token → `$2.50`, `$10`, `$0.075` for a million of them."""
+    amount = float(f"{min(float(price), 1_000.0) * 1_000_000:.4g}")
+    return f"${amount:,.0f}" if amount.is_integer() else max(f"${amount:,.2f}", f"${amount:.8f}".rstrip("0"), key=len)
