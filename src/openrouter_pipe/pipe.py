@@ -17,6 +17,7 @@ from .errors import PipeError, SettingsError
 from .model_ref import ModelRef
 from .problems import Problem, log
 from .requests import ChatContext, build_request
+from .row_keeper import RowKeeper
 from .settings import Settings, Valves
 from .transport import Transport
 from .virtual_models import Published, Publishing, publish
@@ -34,6 +35,7 @@ class Pipe:
         self.valves = Valves()
         self._transport = Transport()
         self._store = CatalogStore(self._transport)
+        self._rows = RowKeeper()
         self._published: Published | None = None
         self._list: tuple[Published, str, list[dict[str, str]]] | None = None
         self._reported: tuple[Published | None, tuple[Problem, ...], frozenset[str]] = (None, (), frozenset())
@@ -48,6 +50,7 @@ class Pipe:
                 return []
             published = await self._publish(catalog, settings.publishing)
             self._report(published, (*settings.problems, *self._store.problems()))
+            await self._rows.keep(self, published, settings)
             return self._entries(published, settings.name_prefix)
         except Exception:  # noqa: BLE001
             # Open WebUI awaits every pipe's list in turn: whatever happens here must not cost the others theirs.

@@ -7,6 +7,7 @@ Its modules are looked up among those already loaded, never imported: inside Ope
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 from base64 import b64encode
 from collections.abc import Mapping
@@ -17,7 +18,13 @@ from .codec import mapping
 from .direct_files import MAX_FILE_BYTES, ChatFile, FileRules, wanted_files, with_files
 from .problems import log
 
+try:
+    import fcntl
+except ImportError:  # pragma: no cover - Windows
+    fcntl = None  # type: ignore[assignment]
+
 _FILE_MODULES = ("models.users", "models.files", "utils.access_control.files", "storage.provider", "retrieval.utils")
+_EVERYBODY = {"principal_type": "user", "principal_id": "*", "permission": "read"}
 
 
 def data_directory() -> Path | None:
@@ -29,6 +36,72 @@ def data_directory() -> Path | None:
 def host_secret() -> str:
     """Open WebUI's own secret, which keys pseudonyms; empty outside of Open WebUI."""
     return str(getattr(sys.modules.get("open_webui.env"), "WEBUI_SECRET_KEY", None) or "")
+
+
+def function_id_of(pipe: object) -> str | None:
+    """The id under which Open WebUI runs this very instance; None where it does not (outside, or no longer)."""
+    state = getattr(getattr(sys.modules.get("open_webui.main"), "app", None), "state", None)
+    running = dict(getattr(state, "FUNCTIONS", None) or {})
+    return next((str(function_id) for function_id, instance in running.items() if instance is pipe), None)
+
+
+def worker_lock(name: str) -> contextlib.AbstractContextManager[object] | None:
+    """Held by one worker of this machine, or none, until it is left or the process ends; None while another one has it.
+
+    Where files cannot be locked (Windows, some network disks) all get it: what they do has to bear that.
+    """
+    directory = data_directory()
+    if fcntl is None or directory is None:
+        return contextlib.nullcontext()
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file = (directory / f"{name}.lock").open("wb")
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        return None
+    except OSError:
+        return contextlib.nullcontext()
+    return file
+
+
+class ModelTable:
+    """Open WebUI's rows of models, by its own `Models` (of 0.11.1 and of 0.12). Raises whatever the database does."""
+
+    def __init__(self, function_id: str) -> None:
+        self.function_id = function_id
+        self._host: Any = sys.modules["open_webui.models.models"]
+        self._owner = ""
+
+    async def rows(self) -> dict[str, Any]:
+        """All rows by id, read with two queries."""
+        return {row.id: row for row in await self._host.Models.get_all_models()}
+
+    async def row(self, model_id: str) -> Any:
+        """One row as it is now, or None."""
+        return await self._host.Models.get_model_by_id(model_id)
+
+    async def write(self, model_id: str, row: Any, name: str, meta: Mapping[str, Any], is_public: bool) -> None:
+        """Change name and `meta` of a row and nothing else; or add one (`row` is None)."""
+        form = {"id": model_id, "name": name, "meta": meta, "params": row.params.model_dump() if row else {}}
+        if row is None:
+            self._owner = self._owner or await self._owner_id()
+            form["access_grants"] = [_EVERYBODY] if is_public else []
+            written = await self._host.Models.insert_new_model(self._host.ModelForm(**form), self._owner)
+        else:
+            if "commit_message" not in self._host.ModelForm.model_fields:
+                # Before 0.12 what is not named goes back to its default.
+                form["is_active"] = row.is_active
+            written = await self._host.Models.update_model_by_id(model_id, self._host.ModelForm(**form))
+        if written is None:
+            raise LookupError(f"{model_id}: see the lines above")
+
+    async def _owner_id(self) -> str:
+        """Whose the rows are: the function's owner's, or an admin's when that account is gone."""
+        functions, users = (sys.modules[f"open_webui.models.{name}"] for name in ("functions", "users"))
+        function = await functions.Functions.get_function_by_id(self.function_id)
+        user = await users.Users.get_user_by_id(function.user_id) if function else None
+        return str((user or await users.Users.get_super_admin_user()).id)
 
 
 async def with_chat_files(
