@@ -2355,6 +2355,114 @@ class _Expansion:
         self.problems.append(Problem(wanted.valve, wanted.entry, reason, hint))
 
 
+# ===== model_rows.py =====
+# What a model's row in Open WebUI should hold, and how it gets there without undoing an admin's work.
+#
+# A row carries a mark, under one key of its `meta`, of each field as the pipe wrote it. A field that fits its mark follows the
+# catalog; one that does not is the admin's, for good.
+
+_MARKS = "openrouter_pipe"
+# Where the name stands beside the keys of `meta`, none of which looks like this.
+_NAME = "(name)"
+_GROUPS = ("capabilities", "builtinTools")
+_NOTHING: tuple[Any, ...] = (None, "", [])
+_MAX_DESCRIPTION = 5_000
+_PRICES = (("prompt", "in"), ("completion", "out"))
+
+
+def author_of(entry: Entry) -> str:
+    """Whose icon a model gets: the author in its API id, of a preset alone that of its model."""
+    author, slash, _ = (entry.ref.base or (entry.model.id if entry.model else "")).partition("/")
+    return author.lstrip("~") if slash else "openrouter"
+
+
+def row_fields(entry: Entry, name_prefix: str, direct_files: bool, icon: str | None) -> dict[str, Any]:
+    """What the row of a published model should hold, by path in its `meta`.
+
+    None: unknown, or as Open WebUI has it anyway, so that the admin's defaults for all models hold.
+    """
+    model, ref = entry.model, entry.ref
+    inputs = model.input_modalities if model else ()
+    is_free = "free" in ref.variants or (model is not None and model.is_free)
+    lacks_tools = model is not None and bool(model.supported_parameters) and not model.has_tools
+    is_direct = direct_files and not {"file", "audio", "video"}.isdisjoint(inputs)
+    tags = {"Free": is_free, **{tag[:1].upper() + tag[1:]: True for tag in ref.variants}, "Preset": bool(ref.preset)}
+    text = f"{_facts_of(model, is_free)}\n{entry.description}".strip()[:_MAX_DESCRIPTION]
+    fields = {
+        _NAME: name_prefix + entry.name,
+        # As every database takes it (no half surrogate pairs, no NUL), and every browser gives it back.
+        "description": "\n".join(text.encode("utf-8", "ignore").decode().replace("\0", "").splitlines()),
+        "profile_image_url": icon,
+        "tags": [{"name": tag} for tag, applies in tags.items() if applies],
+        "capabilities.usage": True,
+        "capabilities.vision": "image" in inputs if inputs else None,
+        "capabilities.builtin_tools": False if lacks_tools else None,
+        # Neither retrieval nor tools that look into files: the model reads them itself.
+        "capabilities.file_context": False if is_direct else None,
+        "builtinTools.files": False if is_direct else None,
+    }
+    return {path: None if value in _NOTHING else value for path, value in fields.items()}
+
+
+def merge_row(wanted: Mapping[str, Any], name: str, meta: Mapping[str, Any]) -> tuple[str, dict[str, Any]] | None:
+    """The name and `meta` that a stored row should get (a new one: of `""` and `{}`); None: nothing is to be changed.
+
+    Of a row without marks, which somebody else made, only what is empty is filled in.
+    """
+    known = mapping(meta.get(_MARKS))
+    marks = dict(known)
+    row: dict[str, Any] = {**meta, _NAME: name, **{group: dict(mapping(meta.get(group))) for group in _GROUPS}}
+    for path, target in wanted.items():
+        group, _, key = path.rpartition(".")
+        place = row[group] if group else row
+        value = place.get(key)
+        if path in known:
+            if value == target or _mark_of(value) != known[path]:
+                continue
+        elif target is None:
+            continue
+        # Open WebUI's editor fills in what is on by default, whatever an admin came to change.
+        elif value not in _NOTHING and not (value is True and group if known else value == target):
+            marks[path] = ""
+            continue
+        place[key], marks[path] = target, _mark_of(target)
+        if target is None:
+            del place[key], marks[path]
+    if marks == known or not set(marks.values()) - {""}:
+        return None
+    # An empty group would hide the admin's defaults.
+    row |= {group: row[group] or None for group in _GROUPS}
+    return str(row.pop(_NAME)), {**row, _MARKS: marks}
+
+
+def _mark_of(value: object) -> bool | str:
+    """What stands for a value: short, since all rows are sent with each list of models."""
+    return value if isinstance(value, bool) else hashlib.sha256(dump_json(value)).hexdigest()[:10]
+
+
+def _facts_of(model: Model | None, is_free: bool) -> str:
+    """`128K context · $2.50 in, $10 out per million tokens`; what is unknown is left out."""
+    length, prices = (model.context_length, model.pricing) if model else (None, {})
+    amounts = [f"{_per_million(prices[kind])} {word}" for kind, word in _PRICES if kind in prices]
+    price = f"{', '.join(amounts)} per million tokens" if amounts else ""
+    if is_free or any(amount.startswith("-") for amount in prices.values()):
+        price = "free" if is_free else "price varies"
+    return " · ".join(filter(None, (f"{_short_count(length)} context" if length else "", price)))
+
+
+def _short_count(count: int) -> str:
+    """128000 → `128K`, 1048576 → `1M`."""
+    if count < 999_500:
+        return f"{round(count / 1_000)}K" if count >= 1_000 else str(count)
+    return f"{round(min(count, 10**12) / 1_000_000, 1):g}M"
+
+
+def _per_million(price: str) -> str:
+    """US dollars per token → `$2.50`, `$10`, `$0.075` for a million of them."""
+    amount = float(f"{min(float(price), 1_000.0) * 1_000_000:.4g}")
+    return f"${amount:,.0f}" if amount.is_integer() else max(f"${amount:,.2f}", f"${amount:.8f}".rstrip("0"), key=len)
+
+
 # ===== settings.py =====
 # The valves that an admin and each user set, and the frozen `Settings` that one request runs with.
 
@@ -3154,7 +3262,13 @@ def _added_by_valves(
 # Its modules are looked up among those already loaded, never imported: inside Open WebUI they are there, and outside of it
 # (tests, tools) importing `open_webui.env` would end the process when no secret is configured.
 
+try:
+    import fcntl
+except ImportError:  # pragma: no cover - Windows
+    fcntl = None  # type: ignore[assignment]
+
 _FILE_MODULES = ("models.users", "models.files", "utils.access_control.files", "storage.provider", "retrieval.utils")
+_EVERYBODY = {"principal_type": "user", "principal_id": "*", "permission": "read"}
 
 
 def data_directory() -> Path | None:
@@ -3166,6 +3280,72 @@ def data_directory() -> Path | None:
 def host_secret() -> str:
     """Open WebUI's own secret, which keys pseudonyms; empty outside of Open WebUI."""
     return str(getattr(sys.modules.get("open_webui.env"), "WEBUI_SECRET_KEY", None) or "")
+
+
+def function_id_of(pipe: object) -> str | None:
+    """The id under which Open WebUI runs this very instance; None where it does not (outside, or no longer)."""
+    state = getattr(getattr(sys.modules.get("open_webui.main"), "app", None), "state", None)
+    running = dict(getattr(state, "FUNCTIONS", None) or {})
+    return next((str(function_id) for function_id, instance in running.items() if instance is pipe), None)
+
+
+def worker_lock(name: str) -> contextlib.AbstractContextManager[object] | None:
+    """Held by one worker of this machine, or none, until it is left or the process ends; None while another one has it.
+
+    Where files cannot be locked (Windows, some network disks) all get it: what they do has to bear that.
+    """
+    directory = data_directory()
+    if fcntl is None or directory is None:
+        return contextlib.nullcontext()
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file = (directory / f"{name}.lock").open("wb")
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        return None
+    except OSError:
+        return contextlib.nullcontext()
+    return file
+
+
+class ModelTable:
+    """Open WebUI's rows of models, by its own `Models` (of 0.11.1 and of 0.12). Raises whatever the database does."""
+
+    def __init__(self, function_id: str) -> None:
+        self.function_id = function_id
+        self._host: Any = sys.modules["open_webui.models.models"]
+        self._owner = ""
+
+    async def rows(self) -> dict[str, Any]:
+        """All rows by id, read with two queries."""
+        return {row.id: row for row in await self._host.Models.get_all_models()}
+
+    async def row(self, model_id: str) -> Any:
+        """One row as it is now, or None."""
+        return await self._host.Models.get_model_by_id(model_id)
+
+    async def write(self, model_id: str, row: Any, name: str, meta: Mapping[str, Any], is_public: bool) -> None:
+        """Change name and `meta` of a row and nothing else; or add one (`row` is None)."""
+        form = {"id": model_id, "name": name, "meta": meta, "params": row.params.model_dump() if row else {}}
+        if row is None:
+            self._owner = self._owner or await self._owner_id()
+            form["access_grants"] = [_EVERYBODY] if is_public else []
+            written = await self._host.Models.insert_new_model(self._host.ModelForm(**form), self._owner)
+        else:
+            if "commit_message" not in self._host.ModelForm.model_fields:
+                # Before 0.12 what is not named goes back to its default.
+                form["is_active"] = row.is_active
+            written = await self._host.Models.update_model_by_id(model_id, self._host.ModelForm(**form))
+        if written is None:
+            raise LookupError(f"{model_id}: see the lines above")
+
+    async def _owner_id(self) -> str:
+        """Whose the rows are: the function's owner's, or an admin's when that account is gone."""
+        functions, users = (sys.modules[f"open_webui.models.{name}"] for name in ("functions", "users"))
+        function = await functions.Functions.get_function_by_id(self.function_id)
+        user = await users.Users.get_user_by_id(function.user_id) if function else None
+        return str((user or await users.Users.get_super_admin_user()).id)
 
 
 async def with_chat_files(
@@ -3829,6 +4009,101 @@ async def _drain(response: aiohttp.ClientResponse) -> None:
                 await response.content.readany()
 
 
+# ===== row_keeper.py =====
+# Keeps the rows of the published models up to date, in the background and by one worker at a time.
+
+_LIST_WAITS_FOR_ROWS_SECONDS = 1.0
+_MAX_FAILED_ROWS = 10
+
+
+class _Work(NamedTuple):
+    """What the rows follow from."""
+
+    published: Published
+    name_prefix: str
+    new_model_access: str
+    model_icons: str
+    icon_url: str
+    direct_files: bool
+
+    def is_same(self, other: _Work | None) -> bool:
+        # To compare two lists by what is in them would take long.
+        return other is not None and self.published is other.published and self[1:] == other[1:]
+
+
+class RowKeeper:
+    """Writes rows when the list or the valves differ from what was written last."""
+
+    def __init__(self) -> None:
+        self._wanted: _Work | None = None
+        self._done: _Work | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._failures = 0
+        # By the clock of the event loop.
+        self._next_try = 0.0
+
+    async def keep(self, pipe: object, published: Published, settings: Settings) -> None:
+        """Start what there is to do. The list that a change of valves made new waits for it, 1 s at most."""
+        work = _Work(published, *(getattr(settings, name) for name in _Work._fields[1:]))
+        before, self._wanted = self._wanted, work if settings.update_model_metadata else None
+        if self._wanted is None or work.is_same(self._done):
+            return
+        loop = asyncio.get_running_loop()
+        if self._task is None and loop.time() >= self._next_try:
+            self._task = loop.create_task(self._run(pipe))
+        is_changed = before and before.published.catalog is published.catalog and not work.is_same(before)
+        if self._task and is_changed:
+            await asyncio.wait({self._task}, timeout=_LIST_WAITS_FOR_ROWS_SECONDS)
+
+    async def _run(self, pipe: object) -> None:
+        try:
+            while (work := self._wanted) and not work.is_same(self._done) and (function_id := function_id_of(pipe)):
+                while (lock := worker_lock("model-rows")) is None:  # noqa: ASYNC110 - another process has it
+                    await asyncio.sleep(0.1)
+                with lock:
+                    await self._write(ModelTable(function_id), work)
+            self._failures = 0
+        except Exception as error:  # noqa: BLE001 - a database fails in many ways, and nobody awaits this task
+            if not self._failures:
+                log.warning("Rows of models could not be written: %s: %.300s", type(error).__name__, error)
+            self._failures = min(self._failures + 1, 9)
+            self._next_try = asyncio.get_running_loop().time() + 2**self._failures
+        finally:
+            self._task = None
+
+    async def _write(self, table: ModelTable, work: _Work) -> None:
+        """Write what differs, unless other work is wanted meanwhile."""
+        stored = await table.rows()
+        icons: Mapping[str, str] = {}
+        failed: list[Exception] = []
+        for entry in work.published.entries:
+            model_id = f"{table.function_id}.{entry.webui_id}"
+            row = stored.get(model_id)
+            fields = row_fields(entry, work.name_prefix, work.direct_files, icons.get(author_of(entry)))
+            try:
+                # Read again before it is changed: an admin may have saved it a moment ago.
+                if _change(fields, row) and (change := _change(fields, row and await table.row(model_id))):
+                    await table.write(model_id, *change, is_public=work.new_model_access == "public")
+            except Exception as error:  # noqa: BLE001 - one row must not cost the others theirs
+                failed.append(error)
+            await asyncio.sleep(0)
+            if not work.is_same(self._wanted):
+                return
+            if len(failed) >= _MAX_FAILED_ROWS:
+                break
+        if failed:
+            raise failed[0]
+        self._done = work
+
+
+def _change(fields: Mapping[str, Any], row: Any) -> tuple[Any, str, dict[str, Any]] | None:
+    """A row with the name and `meta` that it should get, if those differ; never a workspace model that has this id."""
+    if row and row.base_model_id:
+        return None
+    merged = merge_row(fields, row.name, row.meta.model_dump()) if row else merge_row(fields, "", {})
+    return merged and (row, *merged)
+
+
 # ===== pipe.py =====
 # `class Pipe`: what Open WebUI calls. Wiring only.
 
@@ -3844,6 +4119,7 @@ class Pipe:
         self.valves = Valves()
         self._transport = Transport()
         self._store = CatalogStore(self._transport)
+        self._rows = RowKeeper()
         self._published: Published | None = None
         self._list: tuple[Published, str, list[dict[str, str]]] | None = None
         self._reported: tuple[Published | None, tuple[Problem, ...], frozenset[str]] = (None, (), frozenset())
@@ -3858,6 +4134,7 @@ class Pipe:
                 return []
             published = await self._publish(catalog, settings.publishing)
             self._report(published, (*settings.problems, *self._store.problems()))
+            await self._rows.keep(self, published, settings)
             return self._entries(published, settings.name_prefix)
         except Exception:  # noqa: BLE001
             # Open WebUI awaits every pipe's list in turn: whatever happens here must not cost the others theirs.

@@ -23,8 +23,10 @@ ROW: dict[str, Any] = {
 }
 # What the editor of Open WebUI fills in when it saves a row, whatever was changed there.
 FILLED_IN = dict.fromkeys(
-    "file_context vision file_upload web_search image_generation code_interpreter terminal citations status_updates "
-    "memory builtin_tools".split(),
+    [
+        *("file_context", "vision", "file_upload", "web_search", "image_generation", "code_interpreter", "terminal"),
+        *("citations", "status_updates", "memory", "builtin_tools"),
+    ],
     True,
 )
 

@@ -25,8 +25,10 @@ SHARED = "or2"
 MINI, GPT, NITRO, TEXT = (f"{FUNCTION}.{name}" for name in ("openai.mini", "openai.gpt", "openai.gpt:nitro", "x.text"))
 # What the editor fills in when it saves a row (`DEFAULT_CAPABILITIES` of Open WebUI's page).
 FILLED_IN = dict.fromkeys(
-    "file_context vision file_upload web_search image_generation code_interpreter terminal citations status_updates "
-    "memory builtin_tools".split(),
+    [
+        *("file_context", "vision", "file_upload", "web_search", "image_generation", "code_interpreter", "terminal"),
+        *("citations", "status_updates", "memory", "builtin_tools"),
+    ],
     True,
 )
 
