@@ -136,8 +136,10 @@ class _Account:
 
     async def _keep(self, catalog: Catalog) -> None:
         """Show this catalog, and store it."""
+        if self.catalog is None:
+            # What a list has waited for in vain is here now.
+            self.problem = ""
         self.catalog = catalog
-        self.problem = ""
         self._tried.set()
         if self._path is not None:
             await asyncio.to_thread(_write_copy, self._path, catalog, self.fetched_at)

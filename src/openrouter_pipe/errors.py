@@ -29,9 +29,7 @@ _SECRETS = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 # Where a stack trace begins, of Python or of JavaScript.
-_STACK_TRACE = re.compile(
-    r"Traceback \(most recent call last\)|^\s*File \"|\s+at (?:\S+ )?\(?\S+:\d+:\d+\)?", re.MULTILINE
-)
+_STACK_TRACE = re.compile(r"Traceback \(most recent|^\s*File \"|\s+at (?:\S+ )?\(?\S+:\d+:\d+\)?", re.MULTILINE)
 
 
 class PipeError(Exception):
@@ -79,7 +77,6 @@ class UpstreamError(PipeError):
 
 _ANOTHER = "Choose another model."
 _AGAIN = "Try again in a moment, or choose another model."
-_REPHRASE = "Rephrase the message, or choose another model."
 _SHORTER = "Start a new chat, remove files, or choose a model with a longer context."
 _SETTINGS = "Check the chat's parameters, or choose another model."
 _PRIVACY = "Choose another model, or check the valve DATA_COLLECTION and openrouter.ai/settings/privacy."
@@ -104,7 +101,7 @@ _SENTENCES: dict[int | str, tuple[str, str]] = {
     400: ("{who} did not accept the request for {model}", _SETTINGS),
     401: ("{who} did not accept the API key", "Check the valve API_KEY."),
     402: ("The OpenRouter account or key has no credit left", "Add credits or raise the key's limit on openrouter.ai."),
-    403: ("{who} refused the request for {model}", _REPHRASE),
+    403: ("{who} refused the request for {model}", "Rephrase the message, or choose another model."),
     404: ("{who} has no endpoint for {model}", "Choose another model, or check privacy and routing settings."),
     413: ("The conversation is too large for {model}", _SHORTER),
     422: ("{who} could not process the request for {model}", _SETTINGS),

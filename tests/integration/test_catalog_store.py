@@ -409,6 +409,22 @@ async def test_a_key_that_may_not_list_presets_is_one_problem(status: int, caplo
     assert len(caplog.records) == 1
 
 
+async def test_a_key_that_may_not_list_presets_is_told_once_however_often_it_is_tried(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(catalog_store, "_LONGEST_PAUSE_SECONDS", 0.02)
+    async with Sandbox() as sandbox:
+        sandbox.rules.append(Rule(path="/presets", status=403, delay_seconds=0.05))
+        made = new_pipe(sandbox, VARIANT_MODELS="@preset/*")
+
+        async def tried_often() -> bool:
+            assert await ids(made)
+            return gets(sandbox, "/presets") >= 4
+
+        assert await until(tried_often)
+    assert len(caplog.records) == 1
+
+
 async def test_a_preset_that_is_gone_leaves_the_list(data: Path) -> None:
     async with Sandbox() as sandbox:
         sandbox.catalog.append(ROW | {"id": "@preset/of-a-row", "name": "Of a row"})
