@@ -887,7 +887,6 @@ def error_event(message: str) -> bytes:
 # └── BrokenAnswerError       the answer stopped before its end, or had nothing in it
 
 _MAX_LENGTH = 500
-_MAX_BODY = 1_000_000
 # What looks like a key by itself (of OpenRouter, of providers, in a header, a JSON web token), and a value with a digit in
 # it behind a telling name.
 _SECRETS = re.compile(
@@ -898,9 +897,7 @@ _SECRETS = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 # Where a stack trace begins, of Python or of JavaScript.
-_STACK_TRACE = re.compile(
-    r"Traceback \(most recent call last\)|^\s*File \"|\s+at (?:\S+ )?\(?\S+:\d+:\d+\)?", re.MULTILINE
-)
+_STACK_TRACE = re.compile(r"Traceback \(most recent|^\s*File \"|\s+at (?:\S+ )?\(?\S+:\d+:\d+\)?", re.MULTILINE)
 
 
 class PipeError(Exception):
@@ -948,7 +945,6 @@ class UpstreamError(PipeError):
 
 _ANOTHER = "Choose another model."
 _AGAIN = "Try again in a moment, or choose another model."
-_REPHRASE = "Rephrase the message, or choose another model."
 _SHORTER = "Start a new chat, remove files, or choose a model with a longer context."
 _SETTINGS = "Check the chat's parameters, or choose another model."
 _PRIVACY = "Choose another model, or check the valve DATA_COLLECTION and openrouter.ai/settings/privacy."
@@ -973,7 +969,7 @@ _SENTENCES: dict[int | str, tuple[str, str]] = {
     400: ("{who} did not accept the request for {model}", _SETTINGS),
     401: ("{who} did not accept the API key", "Check the valve API_KEY."),
     402: ("The OpenRouter account or key has no credit left", "Add credits or raise the key's limit on openrouter.ai."),
-    403: ("{who} refused the request for {model}", _REPHRASE),
+    403: ("{who} refused the request for {model}", "Rephrase the message, or choose another model."),
     404: ("{who} has no endpoint for {model}", "Choose another model, or check privacy and routing settings."),
     413: ("The conversation is too large for {model}", _SHORTER),
     422: ("{who} could not process the request for {model}", _SETTINGS),
@@ -1018,7 +1014,7 @@ def read_failure(status: int, body: object) -> Failure:
     Source: OpenRouter docs, api_reference/errors-and-debugging. `code` may be a number or text, `metadata.raw` JSON or text.
     """
     if isinstance(body, bytes):
-        content = body[:_MAX_BODY]
+        content = body
         try:
             body = parse_json(content)
         except ValueError:
@@ -1649,49 +1645,6 @@ def similar_models(catalog: Catalog, entry: str, problems: Collection[Problem] =
     return closest(text, names)
 
 
-# ===== variant_entries.py =====
-# One entry of `VARIANT_MODELS`, read: the base or pattern, the variant tags, the preset; or what is wrong with it.
-
-ANY_PRESET = "*"
-
-
-class VariantEntry(NamedTuple):
-    """An entry of the valve, read: a base or a pattern for it, its tags with the catalog tag first, a slug or `*`."""
-
-    valve: str
-    entry: str
-    base: str
-    tags: tuple[str, ...]
-    preset: str | None
-
-
-def read_variant_entry(valve: str, entry: str) -> VariantEntry | Problem:
-    """Take an entry apart; a `Problem` when it cannot mean anything."""
-    head, at, tail = entry.partition("@")
-    preset = tail.removeprefix("preset/") if at else None
-    if preset == tail:
-        return Problem(valve, entry, "a preset is written @preset/slug", f"{head}@preset/{tail.rpartition('/')[2]}")
-    if preset not in (None, ANY_PRESET) and not is_preset_slug(preset or ""):
-        hint = "letters, digits, dots, dashes, underscores; a variant stands before @preset/"
-        return Problem(valve, entry, "not the slug of a preset", hint)
-    base, *written = head.split(":")
-    tags = tuple(dict.fromkeys(tag.lower() for tag in written))
-    if not all(map(is_tag, tags)):
-        return Problem(valve, entry, "a variant is written model:variant, in letters, digits and dashes")
-    if not base and (tags or preset is None):
-        return Problem(valve, entry, "no model is named")
-    if not tags and preset is None:
-        model, _, tag = base.rpartition("-")
-        hint = f"{model}:{tag.lower()}" if tag.lower() in (*ROUTING_TAGS, *CATALOG_TAGS) else f"e.g. {base}:nitro"
-        return Problem(valve, entry, "no variant and no preset (missing colon?)", hint)
-    of_catalog = tuple(tag for tag in tags if tag in CATALOG_TAGS)
-    if len(of_catalog) > 1:
-        return Problem(valve, entry, f"one model cannot be both :{' and :'.join(of_catalog)}")
-    if "batch" in tags:
-        return Problem(valve, entry, "batch models cannot be called in a chat")
-    return VariantEntry(valve, entry, base, tuple(dict.fromkeys(of_catalog + tags)), preset)
-
-
 # ===== chat_stream.py =====
 # Answers of `/chat/completions`, streamed or whole, read into deltas.
 
@@ -2205,6 +2158,43 @@ def publish(catalog: Catalog, publishing: Publishing) -> Published:
     return Published(catalog, publishing, entries, tuple(work.problems), work.left_out, by_webui_id)
 
 
+class _Wanted(NamedTuple):
+    """An entry of the valve, read: a base or a pattern for it, its tags with the catalog tag first, a slug or `*`."""
+
+    valve: str
+    entry: str
+    base: str
+    tags: tuple[str, ...]
+    preset: str | None
+
+
+def _read_entry(valve: str, entry: str) -> _Wanted | Problem:
+    """Take an entry apart; a `Problem` when it cannot mean anything."""
+    head, at, tail = entry.partition("@")
+    preset = tail.removeprefix("preset/") if at else None
+    if preset == tail:
+        return Problem(valve, entry, "a preset is written @preset/slug", f"{head}@preset/{tail.rpartition('/')[2]}")
+    if preset not in (None, "*") and not is_preset_slug(preset or ""):
+        hint = "letters, digits, dots, dashes, underscores; a variant stands before @preset/"
+        return Problem(valve, entry, "not the slug of a preset", hint)
+    base, *written = head.split(":")
+    tags = tuple(dict.fromkeys(tag.lower() for tag in written))
+    if not all(map(is_tag, tags)):
+        return Problem(valve, entry, "a variant is written model:variant, in letters, digits and dashes")
+    if not base and (tags or preset is None):
+        return Problem(valve, entry, "no model is named")
+    if not tags and preset is None:
+        model, _, tag = base.rpartition("-")
+        hint = f"{model}:{tag.lower()}" if tag.lower() in (*ROUTING_TAGS, *CATALOG_TAGS) else f"e.g. {base}:nitro"
+        return Problem(valve, entry, "no variant and no preset (missing colon?)", hint)
+    of_catalog = tuple(tag for tag in tags if tag in CATALOG_TAGS)
+    if len(of_catalog) > 1:
+        return Problem(valve, entry, f"one model cannot be both :{' and :'.join(of_catalog)}")
+    if "batch" in tags:
+        return Problem(valve, entry, "batch models cannot be called in a chat")
+    return _Wanted(valve, entry, base, tuple(dict.fromkeys(of_catalog + tags)), preset)
+
+
 def display_name(ref: ModelRef, model: Model | None, preset_name: str | None) -> str:
     """The describing row's name plus what that row does not already carry."""
     carried = model.ref.variants if model else ()
@@ -2245,13 +2235,13 @@ class _Expansion:
         """Expand one entry of `VARIANT_MODELS` (or one of `MODEL_ID` that names a virtual model)."""
         if self._tries > MAX_ENTRIES:
             return
-        wanted = read_variant_entry(valve, text)
+        wanted = _read_entry(valve, text)
         if isinstance(wanted, Problem):
             self.problems.append(wanted)
             return
         if wanted.preset is None:
             presets: list[Preset | None] = [None]
-        elif wanted.preset == ANY_PRESET:
+        elif wanted.preset == "*":
             presets = list(self._presets.values())
         else:
             # A written one is named by its slug.
@@ -2275,7 +2265,7 @@ class _Expansion:
             if not matches:
                 report_unmatched(self._catalog, entry, self.problems)
 
-    def _find(self, wanted: VariantEntry) -> Iterable[tuple[ModelRef, Model | None]]:
+    def _find(self, wanted: _Wanted) -> Iterable[tuple[ModelRef, Model | None]]:
         """The names that an entry stands for, without its preset, each with the row that describes it.
 
         A wildcard stands for each selected model, with a catalog tag for those that have such a row.
@@ -2304,7 +2294,7 @@ class _Expansion:
             self._report(wanted, "Variant model base not found", hint)
         return found.items()
 
-    def _note_doubtful_tags(self, wanted: VariantEntry, ref: ModelRef, model: Model) -> None:
+    def _note_doubtful_tags(self, wanted: _Wanted, ref: ModelRef, model: Model) -> None:
         """Report tags that OpenRouter may refuse; what is no row of its own is published all the same."""
         for tag in wanted.tags if ref != model.ref else ():
             if tag in _INSTEAD_OF:
@@ -2316,7 +2306,7 @@ class _Expansion:
                 hint = f"listed all the same; OpenRouter has :{', :'.join(ROUTING_TAGS)}"
                 self._report(wanted, f"unknown variant :{tag}", hint)
 
-    def _publish(self, wanted: VariantEntry, base: ModelRef, row: Model | None, preset: Preset | None) -> None:
+    def _publish(self, wanted: _Wanted, base: ModelRef, row: Model | None, preset: Preset | None) -> None:
         """Add one virtual model, or note which valve leaves it out. Without a base, the preset's own model describes it."""
         ref = base._replace(preset=preset.slug) if preset else base
         api_id = ref.api_id
@@ -2351,7 +2341,7 @@ class _Expansion:
                 return valve
         return ""
 
-    def _report(self, wanted: VariantEntry, reason: str, hint: str = "") -> None:
+    def _report(self, wanted: _Wanted, reason: str, hint: str = "") -> None:
         self.problems.append(Problem(wanted.valve, wanted.entry, reason, hint))
 
 
@@ -3550,8 +3540,10 @@ class _Account:
 
     async def _keep(self, catalog: Catalog) -> None:
         """Show this catalog, and store it."""
+        if self.catalog is None:
+            # What a list has waited for in vain is here now.
+            self.problem = ""
         self.catalog = catalog
-        self.problem = ""
         self._tried.set()
         if self._path is not None:
             await asyncio.to_thread(_write_copy, self._path, catalog, self.fetched_at)

@@ -18,7 +18,6 @@ from .catalog import one_line
 from .codec import mapping, parse_json, texts
 
 _MAX_LENGTH = 500
-_MAX_BODY = 1_000_000
 # What looks like a key by itself (of OpenRouter, of providers, in a header, a JSON web token), and a value with a digit in
 # it behind a telling name.
 _SECRETS = re.compile(
@@ -146,7 +145,7 @@ def read_failure(status: int, body: object) -> Failure:
     Source: OpenRouter docs, api_reference/errors-and-debugging. `code` may be a number or text, `metadata.raw` JSON or text.
     """
     if isinstance(body, bytes):
-        content = body[:_MAX_BODY]
+        content = body
         try:
             body = parse_json(content)
         except ValueError:

@@ -7,10 +7,9 @@ from typing import NamedTuple
 
 from .catalog import Catalog, Model, Preset
 from .errors import SettingsError
-from .model_ref import CATALOG_TAGS, ROUTING_TAGS, ModelRef
+from .model_ref import CATALOG_TAGS, ROUTING_TAGS, ModelRef, is_preset_slug, is_tag
 from .problems import MAX_ENTRIES, Problem, has_wildcard, split_entries
 from .selection import NameIndex, choose, report_unmatched, similar_models
-from .variant_entries import ANY_PRESET, VariantEntry, read_variant_entry
 
 # Deprecated tags, and what took their place.
 _INSTEAD_OF = {
@@ -93,6 +92,43 @@ def publish(catalog: Catalog, publishing: Publishing) -> Published:
     return Published(catalog, publishing, entries, tuple(work.problems), work.left_out, by_webui_id)
 
 
+class _Wanted(NamedTuple):
+    """An entry of the valve, read: a base or a pattern for it, its tags with the catalog tag first, a slug or `*`."""
+
+    valve: str
+    entry: str
+    base: str
+    tags: tuple[str, ...]
+    preset: str | None
+
+
+def _read_entry(valve: str, entry: str) -> _Wanted | Problem:
+    """Take an entry apart; a `Problem` when it cannot mean anything."""
+    head, at, tail = entry.partition("@")
+    preset = tail.removeprefix("preset/") if at else None
+    if preset == tail:
+        return Problem(valve, entry, "a preset is written @preset/slug", f"{head}@preset/{tail.rpartition('/')[2]}")
+    if preset not in (None, "*") and not is_preset_slug(preset or ""):
+        hint = "letters, digits, dots, dashes, underscores; a variant stands before @preset/"
+        return Problem(valve, entry, "not the slug of a preset", hint)
+    base, *written = head.split(":")
+    tags = tuple(dict.fromkeys(tag.lower() for tag in written))
+    if not all(map(is_tag, tags)):
+        return Problem(valve, entry, "a variant is written model:variant, in letters, digits and dashes")
+    if not base and (tags or preset is None):
+        return Problem(valve, entry, "no model is named")
+    if not tags and preset is None:
+        model, _, tag = base.rpartition("-")
+        hint = f"{model}:{tag.lower()}" if tag.lower() in (*ROUTING_TAGS, *CATALOG_TAGS) else f"e.g. {base}:nitro"
+        return Problem(valve, entry, "no variant and no preset (missing colon?)", hint)
+    of_catalog = tuple(tag for tag in tags if tag in CATALOG_TAGS)
+    if len(of_catalog) > 1:
+        return Problem(valve, entry, f"one model cannot be both :{' and :'.join(of_catalog)}")
+    if "batch" in tags:
+        return Problem(valve, entry, "batch models cannot be called in a chat")
+    return _Wanted(valve, entry, base, tuple(dict.fromkeys(of_catalog + tags)), preset)
+
+
 def display_name(ref: ModelRef, model: Model | None, preset_name: str | None) -> str:
     """The describing row's name plus what that row does not already carry."""
     carried = model.ref.variants if model else ()
@@ -133,13 +169,13 @@ class _Expansion:
         """Expand one entry of `VARIANT_MODELS` (or one of `MODEL_ID` that names a virtual model)."""
         if self._tries > MAX_ENTRIES:
             return
-        wanted = read_variant_entry(valve, text)
+        wanted = _read_entry(valve, text)
         if isinstance(wanted, Problem):
             self.problems.append(wanted)
             return
         if wanted.preset is None:
             presets: list[Preset | None] = [None]
-        elif wanted.preset == ANY_PRESET:
+        elif wanted.preset == "*":
             presets = list(self._presets.values())
         else:
             # A written one is named by its slug.
@@ -163,7 +199,7 @@ class _Expansion:
             if not matches:
                 report_unmatched(self._catalog, entry, self.problems)
 
-    def _find(self, wanted: VariantEntry) -> Iterable[tuple[ModelRef, Model | None]]:
+    def _find(self, wanted: _Wanted) -> Iterable[tuple[ModelRef, Model | None]]:
         """The names that an entry stands for, without its preset, each with the row that describes it.
 
         A wildcard stands for each selected model, with a catalog tag for those that have such a row.
@@ -192,7 +228,7 @@ class _Expansion:
             self._report(wanted, "Variant model base not found", hint)
         return found.items()
 
-    def _note_doubtful_tags(self, wanted: VariantEntry, ref: ModelRef, model: Model) -> None:
+    def _note_doubtful_tags(self, wanted: _Wanted, ref: ModelRef, model: Model) -> None:
         """Report tags that OpenRouter may refuse; what is no row of its own is published all the same."""
         for tag in wanted.tags if ref != model.ref else ():
             if tag in _INSTEAD_OF:
@@ -204,7 +240,7 @@ class _Expansion:
                 hint = f"listed all the same; OpenRouter has :{', :'.join(ROUTING_TAGS)}"
                 self._report(wanted, f"unknown variant :{tag}", hint)
 
-    def _publish(self, wanted: VariantEntry, base: ModelRef, row: Model | None, preset: Preset | None) -> None:
+    def _publish(self, wanted: _Wanted, base: ModelRef, row: Model | None, preset: Preset | None) -> None:
         """Add one virtual model, or note which valve leaves it out. Without a base, the preset's own model describes it."""
         ref = base._replace(preset=preset.slug) if preset else base
         api_id = ref.api_id
@@ -239,5 +275,5 @@ class _Expansion:
                 return valve
         return ""
 
-    def _report(self, wanted: VariantEntry, reason: str, hint: str = "") -> None:
+    def _report(self, wanted: _Wanted, reason: str, hint: str = "") -> None:
         self.problems.append(Problem(wanted.valve, wanted.entry, reason, hint))
