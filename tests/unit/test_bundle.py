@@ -255,8 +255,8 @@ def test_a_broken_rule_stops_the_build_with_file_and_line(tmp_path: Path, case: 
 
 
 def test_too_large_a_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(bundle.BundleError, match="bytes, and the limit is 200000"):
-        built(tmp_path, a=f"A = '{'x' * 200_000}'\n")
+    with pytest.raises(bundle.BundleError, match=f"bytes, and the limit is {built_file_rules.LIMIT}"):
+        built(tmp_path, a=f"A = '{'x' * built_file_rules.LIMIT}'\n")
 
 
 # --- the command
