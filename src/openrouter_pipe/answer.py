@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, MutableMapping
 from contextlib import aclosing
 from typing import Any
 
@@ -13,8 +14,10 @@ import aiohttp
 from .chat_stream import ChatReader
 from .chunks import DONE, ChunkWriter, error_body, error_event, merge_deltas
 from .codec import parse_json
+from .cost_line import Spent, cost_line
 from .deltas import AnswerReader, Delta, ToolStatus
 from .errors import BrokenAnswerError, PipeError, UpstreamError, read_failure
+from .model_ref import ModelRef
 from .parameters import Endpoint
 from .problems import log
 from .requests import ENDPOINT_PATHS, UpstreamRequest
@@ -33,6 +36,8 @@ _EMPTY = {
     "content_filter": "The provider's content filter withheld the answer of {model}. Rephrase the message.",
 }
 SURPRISE = "The OpenRouter pipe met something it does not know. Open WebUI's log has the details. Try again."
+# Where in Open WebUI's metadata of an answer, which all its tool rounds share, what they have used is kept.
+_SPENT = "openrouter_pipe_spent"
 _HIDDEN = "The reasoning is hidden."
 _EMPTY_OTHERWISE = "{model} sent an empty answer. Try again, or choose another model."
 
@@ -53,7 +58,8 @@ Emitter = Callable[[dict[str, Any]], Awaitable[object]]
 class Answer:
     """The answer to one request. Use `events` or `completion`, once. `model_id` is Open WebUI's name of the model.
 
-    `emit` shows status lines in the chat (None: nobody looks).
+    `emit` shows status lines in the chat (None: nobody looks), `shared` is the same for all tool rounds of the answer, and
+    `note` takes what a person was told went wrong.
     """
 
     def __init__(
@@ -62,13 +68,19 @@ class Answer:
         settings: Settings,
         request: UpstreamRequest,
         model_id: str,
-        emit: Emitter | None = None,
+        emit: Emitter | None,
+        shared: MutableMapping[str, Any],
+        note: Callable[[str], None],
     ) -> None:
         self._transport = transport
         self._settings = settings
         self._request = request
         self._api_id = str(request.body["model"])
         self._emit = emit
+        self._shared = shared
+        self._note = note
+        # When the first and the latest piece came, by a clock that only runs forward.
+        self._began = self._latest = 0.0
         # Server tools whose status line still says that they work, by place.
         self._working: dict[object, ToolStatus] = {}
         self._writer = ChunkWriter(model_id)
@@ -83,12 +95,14 @@ class Answer:
                         yield self._writer.delta(delta)
             yield self._writer.finish(self._reader.finish_reason or "stop")
         except PipeError as error:
+            self._note(str(error))
             yield error_event(str(error))
         except Exception:  # noqa: BLE001 - Open WebUI would lose what was already shown
             log.exception("An answer could not be read")
             yield error_event(SURPRISE)
         finally:
             await self._end_tools()
+        await self._tell_cost()
         if self._reader.usage:
             yield self._writer.usage(self._reader.usage)
         yield DONE
@@ -101,12 +115,14 @@ class Answer:
                 async for batch in batches:
                     deltas += batch
         except PipeError as error:
+            self._note(str(error))
             return error_body(str(error))
         except Exception:  # noqa: BLE001 - nothing may raise into Open WebUI
             log.exception("An answer could not be read")
             return error_body(SURPRISE)
         finally:
             await self._end_tools()
+        await self._tell_cost()
         if self._request.is_task:
             # A task wants one text; a model that thought until its tokens were used up has at least said that.
             whole = merge_deltas(deltas)
@@ -122,6 +138,8 @@ class Answer:
             aclosing(self._read(response)) as batches,
         ):
             async for deltas in batches:
+                self._latest = time.monotonic()
+                self._began = self._began or self._latest
                 has_answer = has_answer or any(delta.has_answer for delta in deltas)
                 await self._tell_tools()
                 if visible := self._visible(deltas):
@@ -163,6 +181,19 @@ class Answer:
         while self._working:
             _, status = self._working.popitem()
             await self._show(_status_event(status._replace(done=True, failed=failed)))
+
+    async def _tell_cost(self) -> None:
+        """Under the answer's last round, show what all its rounds have used."""
+        spent = self._shared.get(_SPENT)
+        spent = spent if isinstance(spent, Spent) else Spent()
+        if self._reader.usage:
+            self._shared[_SPENT] = spent = spent.plus(self._reader.usage, self._latest - self._began)
+        if not self._settings.shows_cost or self._reader.has_calls:
+            return
+        asked = ModelRef.from_api(self._api_id)
+        tier = self._request.body.get("service_tier")
+        if line := cost_line(spent, self._reader.served, asked, self._request.model, tier):
+            await self._show({"type": "status", "data": {"description": line, "done": True}})
 
     async def _show(self, event: dict[str, Any]) -> None:
         if self._emit is None or self._request.is_task:

@@ -14,7 +14,10 @@ _MAX_ID_LENGTH = 200
 # Keys of `pricing` that are not a price.
 _NOT_PRICES = ("discount", "overrides")
 # What of a row is used; the rest (benchmarks, links, …) is not kept.
-_USED = ("description", "context_length", "pricing", "architecture", "supported_parameters", "reasoning", "has_zdr")
+_USED = (
+    *("description", "context_length", "pricing", "architecture", "supported_parameters", "reasoning", "has_zdr"),
+    "canonical_slug",
+)
 
 
 class Model(NamedTuple):
@@ -32,6 +35,11 @@ class Model(NamedTuple):
     def description(self) -> str:
         """What the model is, in Markdown."""
         return _text(self.row.get("description"))
+
+    @property
+    def canonical_slug(self) -> str:
+        """The name by which answers may call the model; the id where the row does not tell."""
+        return _text(self.row.get("canonical_slug")) or self.id
 
     @property
     def context_length(self) -> int | None:

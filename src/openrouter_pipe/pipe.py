@@ -3,33 +3,46 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import time
+from collections import deque
+from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 from starlette.responses import StreamingResponse
 
+from . import __version__
 from .answer import SURPRISE, Answer, Emitter
-from .catalog import Catalog
+from .catalog import Catalog, Model
 from .catalog_store import CatalogStore
-from .chunks import DONE, error_body, error_event
+from .chunks import DONE, ChunkWriter, error_body, error_event
+from .codec import mapping
+from .deltas import Delta
 from .direct_files import file_rules
 from .errors import PipeError, SettingsError
-from .model_ref import ModelRef
+from .model_ref import ROUTING_TAGS, ModelRef
 from .problems import Problem, log
 from .requests import ChatContext, build_request
 from .row_keeper import RowKeeper
-from .settings import Settings, Valves
+from .settings import Settings, UserValves, Valves
+from .status_report import PipeState, status_report
 from .transport import Transport
 from .virtual_models import Published, Publishing, publish
 from .webui import data_directory, host_secret, with_chat_files
 
 _MAX_LOGGED_PROBLEMS = 50
+_REMEMBERED_ERRORS = 20
+_STATUS_ID = "status"
+_STATUS_NAME = "OpenRouter: Status"
+_KEY_SECONDS = 5.0
+_SET_KEY = "no models: set the valve API_KEY"
+_ASK = "no models: ask it why"
 
 
 class Pipe:
     """OpenRouter in Open WebUI. One instance serves all chats of a worker at once, so it holds nothing of a single one."""
 
     Valves = Valves
+    UserValves = UserValves
 
     def __init__(self) -> None:
         self.valves = Valves()
@@ -37,21 +50,20 @@ class Pipe:
         self._store = CatalogStore(self._transport)
         self._rows = RowKeeper()
         self._published: Published | None = None
-        self._list: tuple[Published, str, list[dict[str, str]]] | None = None
+        self._list: tuple[Published | None, object, list[dict[str, str]]] | None = None
         self._reported: tuple[Published | None, tuple[Problem, ...], frozenset[str]] = (None, (), frozenset())
+        self._errors: deque[tuple[float, str]] = deque(maxlen=_REMEMBERED_ERRORS)
 
     async def pipes(self) -> list[dict[str, str]]:
         """The models that Open WebUI lists: `id` (without the function id) and `name`. Never raises."""
         try:
             settings = Settings.from_valves(self.valves)
             catalog = await self._store.catalog_for_list(settings, data_directory())
-            if catalog is None:
-                self._report(None, (*settings.problems, *_why_nothing(settings), *self._store.problems()))
-                return []
-            published = await self._publish(catalog, settings.publishing)
-            self._report(published, (*settings.problems, *self._store.problems()))
-            await self._rows.keep(self, published, settings)
-            return self._entries(published, settings.name_prefix)
+            published = await self._publish(catalog, settings.publishing) if catalog else None
+            self._report(published, self._problems(settings))
+            if published is not None:
+                await self._rows.keep(self, published, settings)
+            return self._entries(published, settings)
         except Exception:  # noqa: BLE001
             # Open WebUI awaits every pipe's list in turn: whatever happens here must not cost the others theirs.
             log.exception("The list of models could not be made")
@@ -64,15 +76,24 @@ class Pipe:
         __chat_id__: str | None = None,
         __task__: str | None = None,
         __event_emitter__: Emitter | None = None,
-        __metadata__: Mapping[str, Any] | None = None,
+        __metadata__: MutableMapping[str, Any] | None = None,
     ) -> StreamingResponse | dict[str, Any]:
         """Answer one chat: a stream of `chat.completion.chunk` events, or one `chat.completion` object."""
-        streaming = bool(body.get("stream"))
+        user, task, streaming = __user__ or {}, str(__task__ or ""), bool(body.get("stream"))
+        webui_id = str(body.get("model")).partition(".")[2]
         try:
+            if webui_id == _STATUS_ID:
+                return await self._tell_status(str(body["model"]), user, task, streaming)
             answer = await self._answer(
-                body, __user__ or {}, __chat_id__ or "", str(__task__ or ""), __event_emitter__, __metadata__ or {}
+                body,
+                webui_id,
+                user,
+                ChatContext(__chat_id__ or "", str(user.get("id") or ""), host_secret() or self.valves.API_KEY, task),
+                __event_emitter__,
+                {} if __metadata__ is None else __metadata__,
             )
         except PipeError as error:
+            self._note(str(error))
             return _error_answer(str(error), streaming)
         except Exception:  # noqa: BLE001
             # Nothing may raise into Open WebUI: it would show the bare exception, or lose the message.
@@ -85,21 +106,20 @@ class Pipe:
     async def _answer(
         self,
         body: Mapping[str, Any],
+        webui_id: str,
         user: Mapping[str, Any],
-        chat_id: str,
-        task: str,
+        context: ChatContext,
         emit: Emitter | None,
-        metadata: Mapping[str, Any],
+        metadata: MutableMapping[str, Any],
     ) -> Answer:
-        settings = Settings.from_valves(self.valves)
+        # The list and what may be called of it are the admin's, whoever asks.
+        own, listing = user.get("valves"), Settings.from_valves(self.valves)
+        own = own if isinstance(own, UserValves) else UserValves()
+        settings = Settings.from_valves(own.over(self.valves))
         if not settings.api_key:
-            raise SettingsError("No OpenRouter key is set. An admin can set the valve API_KEY of this function.")
-        model_id = str(body.get("model"))
-        ref, published = await self._resolve(model_id.partition(".")[2], settings)
-        entry = published.by_webui_id.get(ref.webui_id) if published else None
-        context = ChatContext(chat_id, str(user.get("id") or ""), host_secret() or settings.api_key, task)
-        model = entry.model if entry else None
-        rules = None if task else file_rules(model, settings, metadata)
+            raise SettingsError("No usable OpenRouter key is set. An admin can set the valve API_KEY of this function.")
+        ref, model = await self._resolve(webui_id, listing, own.PREFERRED_VARIANT)
+        rules = None if context.task else file_rules(model, settings, metadata)
         body = await with_chat_files(body, rules, metadata, context.user_id, emit)
         request = build_request(body, ref, model, settings, context)
         log.debug(
@@ -108,21 +128,61 @@ class Pipe:
             request.body["model"],
             ", ".join(request.left_out) or "-",
         )
-        return Answer(self._transport, settings, request, model_id, emit)
+        return Answer(self._transport, settings, request, str(body["model"]), emit, metadata, self._note)
 
-    async def _resolve(self, webui_id: str, settings: Settings) -> tuple[ModelRef, Published | None]:
-        """The model meant by an id. The published list decides where it is known; the id alone is enough where it is not."""
+    async def _resolve(self, webui_id: str, settings: Settings, preferred: str) -> tuple[ModelRef, Model | None]:
+        """The model meant by an id, and its row. The published list decides where it is known; else the id is enough."""
         ref = ModelRef.from_webui(webui_id)
         if not ref.base and ref.preset is None:
             raise SettingsError("No model is chosen. Choose one in the model selector.")
         catalog = await self._store.catalog_for_chat(settings, data_directory())
-        if catalog is None:
-            return ref, None
-        published = await self._publish(catalog, settings.publishing)
-        entry = published.by_webui_id.get(webui_id) or published.by_webui_id.get(ref.webui_id)
-        if entry is None:
+        published = await self._publish(catalog, settings.publishing) if catalog else None
+        listed = published.by_webui_id if published else {}
+        entry = listed.get(webui_id) or listed.get(ref.webui_id)
+        if published is not None and entry is None:
             published.refuse(ref)
-        return entry.ref if entry else ref, published
+        ref = entry.ref if entry else ref
+        if preferred != "none" and ref.base and not ref.variants and ref.preset is None:
+            wanted = ref._replace(variants=(preferred,))
+            if preferred in ROUTING_TAGS or wanted.webui_id in listed:
+                ref, entry = wanted, listed.get(wanted.webui_id, entry)
+        return ref, entry.model if entry else None
+
+    async def _tell_status(
+        self, model_id: str, user: Mapping[str, Any], task: str, streaming: bool
+    ) -> StreamingResponse | dict[str, Any]:
+        """The status model's answer."""
+        if user.get("role") != "admin":
+            raise SettingsError("The status model answers admins only. Choose another model.")
+        # A task (a title, tags) has nothing to say about it.
+        text = "{}" if task else status_report(await self._state())
+        writer, deltas = ChunkWriter(model_id), [Delta(text=text)]
+        if not streaming:
+            return writer.completion(deltas, "stop", None)
+        return StreamingResponse(
+            iter((writer.delta(deltas[0]), writer.finish("stop"), DONE)), media_type="text/event-stream"
+        )
+
+    async def _state(self) -> PipeState:
+        settings = Settings.from_valves(self.valves)
+        catalog = await self._store.catalog_for_list(settings, data_directory())
+        published = await self._publish(catalog, settings.publishing) if catalog else None
+        key: Mapping[str, Any] | str = "none"
+        if settings.api_key:
+            try:
+                key = mapping(mapping(await self._transport.get_json(settings, "/key", _KEY_SECONDS)).get("data"))
+            except PipeError as error:
+                key = str(error)
+        at, errors, now = self._store.fetched_at, tuple(self._errors), time.time()
+        return PipeState(__version__, key, published, at, self._problems(settings), errors, now)
+
+    def _problems(self, settings: Settings) -> tuple[Problem, ...]:
+        """What is wrong besides the entries of the list valves."""
+        no_key = () if settings.api_key else (Problem("API_KEY", "", "no key is set, so no models are listed"),)
+        return (*settings.problems, *no_key, *self._store.problems())
+
+    def _note(self, error: str) -> None:
+        self._errors.append((time.time(), error))
 
     async def _publish(self, catalog: Catalog, publishing: Publishing) -> Published:
         """The published list for these valves, made anew (in a thread, it can be long) when something has changed."""
@@ -131,10 +191,15 @@ class Pipe:
             published = self._published = await asyncio.to_thread(publish, catalog, publishing)
         return published
 
-    def _entries(self, published: Published, prefix: str) -> list[dict[str, str]]:
-        if self._list is None or self._list[0] is not published or self._list[1] != prefix:
-            entries = [{"id": entry.webui_id, "name": prefix + entry.name} for entry in published.entries]
-            self._list = (published, prefix, entries)
+    def _entries(self, published: Published | None, settings: Settings) -> list[dict[str, str]]:
+        """The list, the status model last: Open WebUI opens a new chat with the first one."""
+        status = _STATUS_NAME if published else f"{_STATUS_NAME} ({_ASK if settings.api_key else _SET_KEY})"
+        style = (settings.name_prefix, settings.status_model, status)
+        if self._list is None or self._list[0] is not published or self._list[1] != style:
+            names = [(entry.webui_id, entry.name) for entry in published.entries] if published else []
+            names += [(_STATUS_ID, status)] if settings.status_model else []
+            entries = [{"id": webui_id, "name": settings.name_prefix + name} for webui_id, name in names]
+            self._list = (published, style, entries)
         return self._list[2]
 
     def _report(self, published: Published | None, problems: tuple[Problem, ...]) -> None:
@@ -156,7 +221,3 @@ def _error_answer(message: str, streaming: bool) -> StreamingResponse | dict[str
     if streaming:
         return StreamingResponse(iter((error_event(message), DONE)), media_type="text/event-stream")
     return error_body(message)
-
-
-def _why_nothing(settings: Settings) -> tuple[Problem, ...]:
-    return () if settings.api_key else (Problem("API_KEY", "", "no key is set, so no models are listed"),)

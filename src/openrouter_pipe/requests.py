@@ -40,11 +40,12 @@ class ChatContext(NamedTuple):
 
 
 class UpstreamRequest(NamedTuple):
-    """A request ready to be sent, the names of what was left out of it, and what becomes of the answer."""
+    """A request ready to be sent, the names of what was left out, the row of its model, and what becomes of the answer."""
 
     endpoint: Endpoint
     body: dict[str, Any]
     left_out: tuple[str, ...]
+    model: Model | None = None
     shows_reasoning: bool = True
     is_task: bool = False
 
@@ -89,7 +90,7 @@ def build_request(
     else:
         request["messages"] = chat_messages(body.get("messages"))
         request |= {"preset": f"@preset/{preset}"} if preset else {}
-    return UpstreamRequest(endpoint, request, tuple(left_out), reasoning.shown, bool(context.task))
+    return UpstreamRequest(endpoint, request, tuple(left_out), model, reasoning.shown, bool(context.task))
 
 
 def preset_field(value: object) -> str:

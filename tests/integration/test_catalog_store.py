@@ -28,7 +28,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def new_pipe(sandbox: Sandbox, **valves: Any) -> pipe.Pipe:
     made = pipe.Pipe()
-    made.valves = pipe.Pipe.Valves(**{"API_KEY": KEY, "BASE_URL": sandbox.base_url, **valves})
+    made.valves = pipe.Pipe.Valves(**{"API_KEY": KEY, "BASE_URL": sandbox.base_url, "STATUS_MODEL": False, **valves})
     return made
 
 
@@ -165,7 +165,9 @@ async def test_without_a_key_or_an_address_the_list_known_before_is_not_shown(va
     async with Sandbox() as sandbox:
         made = new_pipe(sandbox)
         assert await ids(made)
-        made.valves = pipe.Pipe.Valves(**{"API_KEY": KEY, "BASE_URL": sandbox.base_url, **valves})
+        made.valves = pipe.Pipe.Valves(
+            **{"API_KEY": KEY, "BASE_URL": sandbox.base_url, "STATUS_MODEL": False, **valves}
+        )
         assert await ids(made) == []
 
 
@@ -175,7 +177,7 @@ async def test_another_key_is_another_catalog(data: Path) -> None:
         assert "openai.gpt-4o" in await ids(made)
         sandbox.catalog[:] = [ROW | {"id": "only/this"}]
         assert "openai.gpt-4o" in await ids(made), "from memory"
-        made.valves = pipe.Pipe.Valves(API_KEY=f"{KEY}-2", BASE_URL=sandbox.base_url)
+        made.valves = pipe.Pipe.Valves(API_KEY=f"{KEY}-2", BASE_URL=sandbox.base_url, STATUS_MODEL=False)
         assert await ids(made) == ["only.this"]
     assert len(list(data.iterdir())) == 2
 

@@ -48,7 +48,14 @@ def pipe(shared_pipe: Pipe, sandbox: Sandbox, endpoint: str) -> Pipe:
 
 
 def valves(sandbox: Sandbox, endpoint: str, **more: object) -> Valves:
-    return Valves(API_KEY="sk-or-v1-x", BASE_URL=sandbox.base_url, ENDPOINT=endpoint, STREAM_INTERVAL_MS=0, **more)
+    return Valves(
+        API_KEY="sk-or-v1-x",
+        BASE_URL=sandbox.base_url,
+        ENDPOINT=endpoint,
+        STREAM_INTERVAL_MS=0,
+        COST_DISPLAY="off",
+        **more,
+    )
 
 
 def asked(model: str, messages: list[Json] | None = None, **body: Any) -> Json:

@@ -1,0 +1,107 @@
+"""The line under an answer: what it cost, how much was read and written, how fast, and who served it."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from .catalog import Model, one_line
+from .codec import dicts, mapping
+from .model_ref import ROUTING_TAGS, ModelRef
+
+# Shorter than this, the speed says more about the network than about the model.
+_MIN_SECONDS = 0.2
+# `-2024-11-20`, `-20250929`: a snapshot of the same model.
+_DATE = re.compile(r"-(?:\d{4}-\d{2}-\d{2}|20\d{6})$")
+# Tiers that mean: nothing special.
+_USUAL_TIERS = ("", "auto", "default", "standard")
+
+
+class Spent(NamedTuple):
+    """What the rounds of one answer have used: US dollars, tokens, and the seconds in which `timed` were written."""
+
+    cost: float | None = None
+    read: int = 0
+    cached: int = 0
+    written: int = 0
+    timed: int = 0
+    seconds: float = 0.0
+
+    def plus(self, usage: Mapping[str, Any], seconds: float) -> Spent:
+        """With one more round, whose `usage` has the names of /chat/completions."""
+        cost, written = amount_of(usage.get("cost")), int(amount_of(usage.get("completion_tokens")) or 0)
+        is_timed = seconds >= _MIN_SECONDS
+        return Spent(
+            self.cost if cost is None else (self.cost or 0.0) + cost,
+            self.read + int(amount_of(usage.get("prompt_tokens")) or 0),
+            self.cached + int(amount_of(mapping(usage.get("prompt_tokens_details")).get("cached_tokens")) or 0),
+            self.written + written,
+            self.timed + (written if is_timed else 0),
+            self.seconds + (seconds if is_timed else 0.0),
+        )
+
+
+def cost_line(spent: Spent, served: Mapping[str, Any], asked: ModelRef, model: Model | None, tier: object) -> str:
+    """The line, without what is unknown.
+
+    `served`: what upstream said of the serving (`model`, `provider`, `service_tier`, `openrouter_metadata`); `tier`: the
+    service tier that was asked for. Source: OpenRouter docs, guides/features/router-metadata.
+    """
+    provider = served.get("provider") or next(
+        (
+            endpoint.get("provider")
+            for endpoint in dicts(mapping(mapping(served.get("openrouter_metadata")).get("endpoints")).get("available"))
+            if endpoint.get("selected") is True
+        ),
+        None,
+    )
+    cached = f" ({spent.cached:,} cached)" if spent.cached else ""
+    parts = (
+        _other_model(served.get("model"), asked, model),
+        _other_tier(served.get("service_tier"), tier),
+        "" if spent.cost is None else dollars(spent.cost),
+        f"{spent.read:,} in{cached}" if spent.read else "",
+        f"{spent.written:,} out" if spent.written else "",
+        f"{spent.timed / spent.seconds:.0f} tok/s" if spent.timed else "",
+        one_line(provider)[:60],
+    )
+    return " · ".join(filter(None, parts))
+
+
+def dollars(amount: float) -> str:
+    """US dollars: two decimals from $1, four from $0.01, two significant digits below."""
+    if amount <= 0:
+        return "$0"
+    decimals = 2 if amount >= 1 else 4 if amount >= 0.01 else min(1 - math.floor(math.log10(amount)), 12)
+    return f"${amount:,.{decimals}f}"
+
+
+def _other_model(answered: object, asked: ModelRef, model: Model | None) -> str:
+    """A warning when another model answered than the chosen one; a router, an alias and a preset alone choose by themselves."""
+    name = one_line(answered)[:120]
+    chooses = asked.base.startswith(("openrouter/", "~")) or (model is not None and model.is_router)
+    if not name or not asked.base or chooses:
+        return ""
+    own = (asked.api_id, *((model.id, model.canonical_slug) if model else ()))
+    return "" if _plain_name(name) in map(_plain_name, own) else f"⚠ answered by {name}, asked for {asked.api_id}"
+
+
+def _plain_name(text: str) -> str:
+    """The model's name without preset, routing tags and date."""
+    ref = ModelRef.from_api(text.lower())
+    return ":".join((_DATE.sub("", ref.base), *(tag for tag in ref.variants if tag not in ROUTING_TAGS)))
+
+
+def _other_tier(served: object, asked: object) -> str:
+    got, wanted = (tier if isinstance(tier, str) else "" for tier in (served, asked))
+    if not got or got == wanted or (got in _USUAL_TIERS and wanted in _USUAL_TIERS):
+        return ""
+    return f"service tier {one_line(got)[:30]}" + (f", asked for {wanted}" if wanted not in _USUAL_TIERS else "")
+
+
+def amount_of(value: object) -> float | None:
+    """A number that counts something, however it came: not negative, not endless; else None."""
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return float(value) if is_number and 0 <= value < 1e15 else None  # type: ignore[operator,arg-type]

@@ -1,0 +1,129 @@
+"""What the status model answers: the state of the pipe, in Markdown."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from .catalog import one_line
+from .cost_line import amount_of, dollars
+from .errors import plain
+from .problems import Problem
+from .virtual_models import Published
+
+_MAX_SHOWN = 100
+_MARKUP = re.compile(r"([\\`*_\[\]<>~|#$])")
+_ESCAPED = r"\\\1"
+# Seconds, and what so many of them are called.
+_UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
+_USED_KEYS = {"usage": "in all", "usage_daily": "today", "usage_weekly": "this week", "usage_monthly": "this month"}
+
+
+class PipeState(NamedTuple):
+    """What the report is made from. `key` is the `data` of `GET /key`, or the sentence that says why there is none.
+
+    Times are Unix times in seconds; `fetched_at` 0: never. `errors`: when, and what a person was told.
+    """
+
+    version: str
+    key: Mapping[str, Any] | str
+    published: Published | None
+    fetched_at: float
+    problems: tuple[Problem, ...]
+    errors: tuple[tuple[float, str], ...]
+    now: float
+
+
+def status_report(state: PipeState) -> str:
+    """The report, section by section."""
+    sections = [("Key", _key_lines(state.key)), ("Models", _model_lines(state)), ("Problems", _problem_lines(state))]
+    if state.published is not None and state.published.publishing.wants_presets:
+        sections.append(("Presets", _preset_lines(state.published)))
+    sections.append(
+        ("Last errors", [f"{_ago(state.now - at)}: {_unmarked(text)}" for at, text in reversed(state.errors)])
+    )
+    return "\n\n".join((f"**OpenRouter pipe {state.version}**", *(_section(title, lines) for title, lines in sections)))
+
+
+def _section(title: str, lines: Iterable[str]) -> str:
+    shown = list(lines) or ["none"]
+    rest = len(shown) - _MAX_SHOWN
+    shown[_MAX_SHOWN:] = [f"… and {rest} more"] if rest > 0 else []
+    return "\n".join((f"### {title}", *(f"- {line}" for line in shown)))
+
+
+def _key_lines(key: Mapping[str, Any] | str) -> list[str]:
+    """Source: OpenRouter's OpenAPI document, `GET /key`."""
+    if isinstance(key, str):
+        return [_unmarked(key)]
+    used = [f"{_dollars(key[name])} {words}" for name, words in _USED_KEYS.items() if name in key]
+    limit, resets = key.get("limit"), key.get("limit_reset")
+    resetting = f", resets {resets}" if isinstance(resets, str) else ""
+    left = f"{_dollars(limit)}, {_dollars(key.get('limit_remaining'))} left{resetting}"
+    expires = key.get("expires_at")
+    return [
+        # OpenRouter's own label is the key's two ends.
+        f"label: {_MARKUP.sub(_ESCAPED, one_line(key.get('label'))[:60]) or '-'}",
+        f"used: {', '.join(used) or '-'}",
+        f"limit: {left if isinstance(limit, (int, float)) else 'none'}",
+        *([f"expires: {_unmarked(expires)}"] if isinstance(expires, str) else []),
+        *(
+            ["free tier: OpenRouter limits how often free models may be asked"]
+            if key.get("is_free_tier") is True
+            else []
+        ),
+    ]
+
+
+def _model_lines(state: PipeState) -> list[str]:
+    published = state.published
+    if published is None:
+        return ["no model is known yet"]
+    rows = sum(entry.ref.api_id in published.catalog.models for entry in published.entries)
+    left_out = Counter(published.left_out.values())
+    unusable = published.catalog.left_out
+    of_all = f"{rows} of the catalog's {len(published.catalog.models)}"
+    return [
+        f"{len(published.entries)} listed: {of_all}, {len(published.entries) - rows} variants and presets",
+        f"catalog fetched {_ago(state.now - state.fetched_at)}" if state.fetched_at else "catalog never fetched",
+        *(f"left out by `{valve}`: {count}" for valve, count in left_out.items()),
+        *([f"rows that cannot chat (no text output, or no id): {unusable}"] if unusable else []),
+    ]
+
+
+def _problem_lines(state: PipeState) -> Iterator[str]:
+    for problem in (*state.problems, *(state.published.problems if state.published else ())):
+        where = f"`{problem.valve}`: " if problem.valve else ""
+        quoted = plain(problem.entry)[:120].replace("`", "′")
+        entry = f" — `{quoted}`" if quoted else ""
+        hint = f" ({_unmarked(problem.hint)})" if problem.hint else ""
+        yield f"{where}{_unmarked(problem.reason)}{entry}{hint}"
+
+
+def _preset_lines(published: Published) -> list[str]:
+    if not published.catalog.knows_presets:
+        return ["not fetched yet"]
+    return [
+        f"`@preset/{preset.slug}`: {_unmarked(preset.name)}"
+        + (f", on {_unmarked(preset.model_id)}" if preset.model_id else "")
+        for preset in published.catalog.presets
+    ]
+
+
+def _dollars(value: object) -> str:
+    amount = amount_of(value)
+    return "?" if amount is None else dollars(amount)
+
+
+def _ago(seconds: float) -> str:
+    for size, unit in _UNITS:
+        if seconds >= size:
+            return f"{seconds // size:.0f} {unit} ago"
+    return "just now"
+
+
+def _unmarked(text: str) -> str:
+    """One line in which nothing is markup or a key."""
+    return _MARKUP.sub(_ESCAPED, plain(text))
