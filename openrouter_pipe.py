@@ -30,8 +30,9 @@ import time
 import uuid
 import weakref
 from base64 import b64encode
+from collections import Counter, deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Iterable
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
@@ -105,56 +106,6 @@ def texts(value: object) -> tuple[str, ...]:
 def texts_in(value: object, key: str) -> tuple[str, ...]:
     """The texts under `key` of the objects in a list."""
     return texts([item.get(key) for item in dicts(value)])
-
-
-# ===== sse.py =====
-# Server-sent events: bytes in, the payload of each event out.
-#
-# Standard: https://html.spec.whatwg.org/multipage/server-sent-events.html. Only `data` matters here: OpenRouter repeats the
-# event's type inside it. Comments (`: OPENROUTER PROCESSING`), other fields and events without any data are skipped.
-
-# An image in base64 may be some ten megabytes; more than this in one event is not an answer.
-MAX_EVENT_BYTES = 64 * 1024 * 1024
-
-
-class EventTooLongError(ValueError):
-    """One event grew past `MAX_EVENT_BYTES`."""
-
-
-class SseDecoder:
-    """An incremental decoder. However the bytes are cut, the payloads are the same; the work is linear in the input."""
-
-    def __init__(self) -> None:
-        # The pieces of the line that is not complete, the data lines of the event that is not, and the size of both.
-        self._line: list[bytes] = []
-        self._data: list[bytes] = []
-        self._size = 0
-
-    def feed(self, chunk: bytes) -> list[bytes]:
-        """The payloads of the events that `chunk` completes. Raises `EventTooLongError`."""
-        *lines, last = chunk.split(b"\n")
-        payloads: list[bytes] = []
-        if lines:
-            lines[0] = b"".join((*self._line, lines[0]))
-            self._line = []
-        self._line.append(last)
-        for line in lines:
-            line = line.removesuffix(b"\r")
-            if line.startswith(b"data:"):
-                self._data.append(line[6:] if line[5:6] == b" " else line[5:])
-            elif not line and self._data:
-                if payload := b"\n".join(self._data):
-                    payloads.append(payload)
-                self._data = []
-        # Lines that bring no data count as long as an event is not complete.
-        self._size = len(last) if lines and not self._data else self._size + len(chunk)
-        if self._size > MAX_EVENT_BYTES:
-            raise EventTooLongError
-        return payloads
-
-    def flush(self) -> list[bytes]:
-        """The payload of an event whose closing empty line never came (some servers forget it)."""
-        return self.feed(b"\n\n")
 
 
 # ===== model_ref.py =====
@@ -271,6 +222,56 @@ def _split_tags(text: str) -> tuple[str, tuple[str, ...]]:
         start -= 1
     base = ":".join(parts[:start])
     return (base, tuple(parts[start:])) if base else (text, ())
+
+
+# ===== sse.py =====
+# Server-sent events: bytes in, the payload of each event out.
+#
+# Standard: https://html.spec.whatwg.org/multipage/server-sent-events.html. Only `data` matters here: OpenRouter repeats the
+# event's type inside it. Comments (`: OPENROUTER PROCESSING`), other fields and events without any data are skipped.
+
+# An image in base64 may be some ten megabytes; more than this in one event is not an answer.
+MAX_EVENT_BYTES = 64 * 1024 * 1024
+
+
+class EventTooLongError(ValueError):
+    """One event grew past `MAX_EVENT_BYTES`."""
+
+
+class SseDecoder:
+    """An incremental decoder. However the bytes are cut, the payloads are the same; the work is linear in the input."""
+
+    def __init__(self) -> None:
+        # The pieces of the line that is not complete, the data lines of the event that is not, and the size of both.
+        self._line: list[bytes] = []
+        self._data: list[bytes] = []
+        self._size = 0
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """The payloads of the events that `chunk` completes. Raises `EventTooLongError`."""
+        *lines, last = chunk.split(b"\n")
+        payloads: list[bytes] = []
+        if lines:
+            lines[0] = b"".join((*self._line, lines[0]))
+            self._line = []
+        self._line.append(last)
+        for line in lines:
+            line = line.removesuffix(b"\r")
+            if line.startswith(b"data:"):
+                self._data.append(line[6:] if line[5:6] == b" " else line[5:])
+            elif not line and self._data:
+                if payload := b"\n".join(self._data):
+                    payloads.append(payload)
+                self._data = []
+        # Lines that bring no data count as long as an event is not complete.
+        self._size = len(last) if lines and not self._data else self._size + len(chunk)
+        if self._size > MAX_EVENT_BYTES:
+            raise EventTooLongError
+        return payloads
+
+    def flush(self) -> list[bytes]:
+        """The payload of an event whose closing empty line never came (some servers forget it)."""
+        return self.feed(b"\n\n")
 
 
 # ===== deltas.py =====
@@ -597,7 +598,10 @@ _MAX_ID_LENGTH = 200
 # Keys of `pricing` that are not a price.
 _NOT_PRICES = ("discount", "overrides")
 # What of a row is used; the rest (benchmarks, links, …) is not kept.
-_USED = ("description", "context_length", "pricing", "architecture", "supported_parameters", "reasoning", "has_zdr")
+_USED = (
+    *("description", "context_length", "pricing", "architecture", "supported_parameters", "reasoning", "has_zdr"),
+    "canonical_slug",
+)
 
 
 class Model(NamedTuple):
@@ -615,6 +619,11 @@ class Model(NamedTuple):
     def description(self) -> str:
         """What the model is, in Markdown."""
         return _text(self.row.get("description"))
+
+    @property
+    def canonical_slug(self) -> str:
+        """The name by which answers may call the model; the id where the row does not tell."""
+        return _text(self.row.get("canonical_slug")) or self.id
 
     @property
     def context_length(self) -> int | None:
@@ -875,6 +884,105 @@ def error_body(message: str) -> dict[str, Any]:
 def error_event(message: str) -> bytes:
     """An error as one event of a stream."""
     return b"data: %b\n\n" % dump_json(error_body(message))
+
+
+# ===== cost_line.py =====
+# The line under an answer: what it cost, how much was read and written, how fast, and who served it.
+
+# Shorter than this, the speed says more about the network than about the model.
+_MIN_SECONDS = 0.2
+# `-2024-11-20`, `-20250929`: a snapshot of the same model.
+_DATE = re.compile(r"-(?:\d{4}-\d{2}-\d{2}|20\d{6})$")
+# Tiers that mean: nothing special.
+_USUAL_TIERS = ("", "auto", "default", "standard")
+
+
+class Spent(NamedTuple):
+    """What the rounds of one answer have used: US dollars, tokens, and the seconds in which `timed` were written."""
+
+    cost: float | None = None
+    read: int = 0
+    cached: int = 0
+    written: int = 0
+    timed: int = 0
+    seconds: float = 0.0
+
+    def plus(self, usage: Mapping[str, Any], seconds: float) -> Spent:
+        """With one more round, whose `usage` has the names of /chat/completions."""
+        cost, written = amount_of(usage.get("cost")), int(amount_of(usage.get("completion_tokens")) or 0)
+        is_timed = seconds >= _MIN_SECONDS
+        return Spent(
+            self.cost if cost is None else (self.cost or 0.0) + cost,
+            self.read + int(amount_of(usage.get("prompt_tokens")) or 0),
+            self.cached + int(amount_of(mapping(usage.get("prompt_tokens_details")).get("cached_tokens")) or 0),
+            self.written + written,
+            self.timed + (written if is_timed else 0),
+            self.seconds + (seconds if is_timed else 0.0),
+        )
+
+
+def cost_line(spent: Spent, served: Mapping[str, Any], asked: ModelRef, model: Model | None, tier: object) -> str:
+    """The line, without what is unknown.
+
+    `served`: what upstream said of the serving (`model`, `provider`, `service_tier`, `openrouter_metadata`); `tier`: the
+    service tier that was asked for. Source: OpenRouter docs, guides/features/router-metadata.
+    """
+    provider = served.get("provider") or next(
+        (
+            endpoint.get("provider")
+            for endpoint in dicts(mapping(mapping(served.get("openrouter_metadata")).get("endpoints")).get("available"))
+            if endpoint.get("selected") is True
+        ),
+        None,
+    )
+    cached = f" ({spent.cached:,} cached)" if spent.cached else ""
+    parts = (
+        _other_model(served.get("model"), asked, model),
+        _other_tier(served.get("service_tier"), tier),
+        "" if spent.cost is None else dollars(spent.cost),
+        f"{spent.read:,} in{cached}" if spent.read else "",
+        f"{spent.written:,} out" if spent.written else "",
+        f"{spent.timed / spent.seconds:.0f} tok/s" if spent.timed else "",
+        one_line(provider)[:60],
+    )
+    return " · ".join(filter(None, parts))
+
+
+def dollars(amount: float) -> str:
+    """US dollars: two decimals from $1, four from $0.01, two significant digits below."""
+    if amount <= 0:
+        return "$0"
+    decimals = 2 if amount >= 1 else 4 if amount >= 0.01 else min(1 - math.floor(math.log10(amount)), 12)
+    return f"${amount:,.{decimals}f}"
+
+
+def _other_model(answered: object, asked: ModelRef, model: Model | None) -> str:
+    """A warning when another model answered than the chosen one; a router, an alias and a preset alone choose by themselves."""
+    name = one_line(answered)[:120]
+    chooses = asked.base.startswith(("openrouter/", "~")) or (model is not None and model.is_router)
+    if not name or not asked.base or chooses:
+        return ""
+    own = (asked.api_id, *((model.id, model.canonical_slug) if model else ()))
+    return "" if _plain_name(name) in map(_plain_name, own) else f"⚠ answered by {name}, asked for {asked.api_id}"
+
+
+def _plain_name(text: str) -> str:
+    """The model's name without preset, routing tags and date."""
+    ref = ModelRef.from_api(text.lower())
+    return ":".join((_DATE.sub("", ref.base), *(tag for tag in ref.variants if tag not in ROUTING_TAGS)))
+
+
+def _other_tier(served: object, asked: object) -> str:
+    got, wanted = (tier if isinstance(tier, str) else "" for tier in (served, asked))
+    if not got or got == wanted or (got in _USUAL_TIERS and wanted in _USUAL_TIERS):
+        return ""
+    return f"service tier {one_line(got)[:30]}" + (f", asked for {wanted}" if wanted not in _USUAL_TIERS else "")
+
+
+def amount_of(value: object) -> float | None:
+    """A number that counts something, however it came: not negative, not endless; else None."""
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return float(value) if is_number and 0 <= value < 1e15 else None  # type: ignore[operator,arg-type]
 
 
 # ===== errors.py =====
@@ -2784,6 +2892,125 @@ def _between(least: int, value: int, most: int = _LONGEST_WAIT_SECONDS) -> int:
     return max(least, min(value, most))
 
 
+# ===== status_report.py =====
+# What the status model answers: the state of the pipe, in Markdown.
+
+_MAX_SHOWN = 100
+_MARKUP = re.compile(r"([\\`*_\[\]<>~|#$])")
+_ESCAPED = r"\\\1"
+# Seconds, and what so many of them are called.
+_UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
+_USED_KEYS = {"usage": "in all", "usage_daily": "today", "usage_weekly": "this week", "usage_monthly": "this month"}
+
+
+class PipeState(NamedTuple):
+    """What the report is made from. `key` is the `data` of `GET /key`, or the sentence that says why there is none.
+
+    Times are Unix times in seconds; `fetched_at` 0: never. `errors`: when, and what a person was told.
+    """
+
+    version: str
+    key: Mapping[str, Any] | str
+    published: Published | None
+    fetched_at: float
+    problems: tuple[Problem, ...]
+    errors: tuple[tuple[float, str], ...]
+    now: float
+
+
+def status_report(state: PipeState) -> str:
+    """The report, section by section."""
+    sections = [("Key", _key_lines(state.key)), ("Models", _model_lines(state)), ("Problems", _problem_lines(state))]
+    if state.published is not None and state.published.publishing.wants_presets:
+        sections.append(("Presets", _preset_lines(state.published)))
+    sections.append(
+        ("Last errors", [f"{_ago(state.now - at)}: {_unmarked(text)}" for at, text in reversed(state.errors)])
+    )
+    return "\n\n".join((f"**OpenRouter pipe {state.version}**", *(_section(title, lines) for title, lines in sections)))
+
+
+def _section(title: str, lines: Iterable[str]) -> str:
+    shown = list(lines) or ["none"]
+    rest = len(shown) - _MAX_SHOWN
+    shown[_MAX_SHOWN:] = [f"… and {rest} more"] if rest > 0 else []
+    return "\n".join((f"### {title}", *(f"- {line}" for line in shown)))
+
+
+def _key_lines(key: Mapping[str, Any] | str) -> list[str]:
+    """Source: OpenRouter's OpenAPI document, `GET /key`."""
+    if isinstance(key, str):
+        return [_unmarked(key)]
+    used = [f"{_dollars(key[name])} {words}" for name, words in _USED_KEYS.items() if name in key]
+    limit, resets = key.get("limit"), key.get("limit_reset")
+    resetting = f", resets {resets}" if isinstance(resets, str) else ""
+    left = f"{_dollars(limit)}, {_dollars(key.get('limit_remaining'))} left{resetting}"
+    expires = key.get("expires_at")
+    return [
+        # OpenRouter's own label is the key's two ends.
+        f"label: {_MARKUP.sub(_ESCAPED, one_line(key.get('label'))[:60]) or '-'}",
+        f"used: {', '.join(used) or '-'}",
+        f"limit: {left if isinstance(limit, (int, float)) else 'none'}",
+        *([f"expires: {_unmarked(expires)}"] if isinstance(expires, str) else []),
+        *(
+            ["free tier: OpenRouter limits how often free models may be asked"]
+            if key.get("is_free_tier") is True
+            else []
+        ),
+    ]
+
+
+def _model_lines(state: PipeState) -> list[str]:
+    published = state.published
+    if published is None:
+        return ["no model is known yet"]
+    rows = sum(entry.ref.api_id in published.catalog.models for entry in published.entries)
+    left_out = Counter(published.left_out.values())
+    unusable = published.catalog.left_out
+    of_all = f"{rows} of the catalog's {len(published.catalog.models)}"
+    return [
+        f"{len(published.entries)} listed: {of_all}, {len(published.entries) - rows} variants and presets",
+        f"catalog fetched {_ago(state.now - state.fetched_at)}" if state.fetched_at else "catalog never fetched",
+        *(f"left out by `{valve}`: {count}" for valve, count in left_out.items()),
+        *([f"rows that cannot chat (no text output, or no id): {unusable}"] if unusable else []),
+    ]
+
+
+def _problem_lines(state: PipeState) -> Iterator[str]:
+    for problem in (*state.problems, *(state.published.problems if state.published else ())):
+        where = f"`{problem.valve}`: " if problem.valve else ""
+        quoted = plain(problem.entry)[:120].replace("`", "′")
+        entry = f" — `{quoted}`" if quoted else ""
+        hint = f" ({_unmarked(problem.hint)})" if problem.hint else ""
+        yield f"{where}{_unmarked(problem.reason)}{entry}{hint}"
+
+
+def _preset_lines(published: Published) -> list[str]:
+    if not published.catalog.knows_presets:
+        return ["not fetched yet"]
+    return [
+        f"`@preset/{preset.slug}`: {_unmarked(preset.name)}"
+        + (f", on {_unmarked(preset.model_id)}" if preset.model_id else "")
+        for preset in published.catalog.presets
+    ]
+
+
+def _dollars(value: object) -> str:
+    amount = amount_of(value)
+    return "?" if amount is None else dollars(amount)
+
+
+def _ago(seconds: float) -> str:
+    for size, unit in _UNITS:
+        if seconds >= size:
+            return f"{seconds // size:.0f} {unit} ago"
+    return "just now"
+
+
+def _unmarked(text: str) -> str:
+    """One line in which nothing is markup or a key."""
+    return _MARKUP.sub(_ESCAPED, plain(text))
+
+
 # ===== direct_files.py =====
 # A chat's files for a model that takes them itself: which go as they are, which as text, and in which message.
 
@@ -3069,11 +3296,12 @@ class ChatContext(NamedTuple):
 
 
 class UpstreamRequest(NamedTuple):
-    """A request ready to be sent, the names of what was left out of it, and what becomes of the answer."""
+    """A request ready to be sent, the names of what was left out, the row of its model, and what becomes of the answer."""
 
     endpoint: Endpoint
     body: dict[str, Any]
     left_out: tuple[str, ...]
+    model: Model | None = None
     shows_reasoning: bool = True
     is_task: bool = False
 
@@ -3118,7 +3346,7 @@ def build_request(
     else:
         request["messages"] = chat_messages(body.get("messages"))
         request |= {"preset": f"@preset/{preset}"} if preset else {}
-    return UpstreamRequest(endpoint, request, tuple(left_out), reasoning.shown, bool(context.task))
+    return UpstreamRequest(endpoint, request, tuple(left_out), model, reasoning.shown, bool(context.task))
 
 
 def preset_field(value: object) -> str:
@@ -3783,6 +4011,8 @@ _EMPTY = {
     "content_filter": "The provider's content filter withheld the answer of {model}. Rephrase the message.",
 }
 SURPRISE = "The OpenRouter pipe met something it does not know. Open WebUI's log has the details. Try again."
+# Where in Open WebUI's metadata of an answer, which all its tool rounds share, what they have used is kept.
+_SPENT = "openrouter_pipe_spent"
 _HIDDEN = "The reasoning is hidden."
 _EMPTY_OTHERWISE = "{model} sent an empty answer. Try again, or choose another model."
 
@@ -3803,7 +4033,8 @@ Emitter = Callable[[dict[str, Any]], Awaitable[object]]
 class Answer:
     """The answer to one request. Use `events` or `completion`, once. `model_id` is Open WebUI's name of the model.
 
-    `emit` shows status lines in the chat (None: nobody looks).
+    `emit` shows status lines in the chat (None: nobody looks), `shared` is the same for all tool rounds of the answer, and
+    `note` takes what a person was told went wrong.
     """
 
     def __init__(
@@ -3812,13 +4043,19 @@ class Answer:
         settings: Settings,
         request: UpstreamRequest,
         model_id: str,
-        emit: Emitter | None = None,
+        emit: Emitter | None,
+        shared: MutableMapping[str, Any],
+        note: Callable[[str], None],
     ) -> None:
         self._transport = transport
         self._settings = settings
         self._request = request
         self._api_id = str(request.body["model"])
         self._emit = emit
+        self._shared = shared
+        self._note = note
+        # When the first and the latest piece came, by a clock that only runs forward.
+        self._began = self._latest = 0.0
         # Server tools whose status line still says that they work, by place.
         self._working: dict[object, ToolStatus] = {}
         self._writer = ChunkWriter(model_id)
@@ -3833,12 +4070,14 @@ class Answer:
                         yield self._writer.delta(delta)
             yield self._writer.finish(self._reader.finish_reason or "stop")
         except PipeError as error:
+            self._note(str(error))
             yield error_event(str(error))
         except Exception:  # noqa: BLE001 - Open WebUI would lose what was already shown
             log.exception("An answer could not be read")
             yield error_event(SURPRISE)
         finally:
             await self._end_tools()
+        await self._tell_cost()
         if self._reader.usage:
             yield self._writer.usage(self._reader.usage)
         yield DONE
@@ -3851,12 +4090,14 @@ class Answer:
                 async for batch in batches:
                     deltas += batch
         except PipeError as error:
+            self._note(str(error))
             return error_body(str(error))
         except Exception:  # noqa: BLE001 - nothing may raise into Open WebUI
             log.exception("An answer could not be read")
             return error_body(SURPRISE)
         finally:
             await self._end_tools()
+        await self._tell_cost()
         if self._request.is_task:
             # A task wants one text; a model that thought until its tokens were used up has at least said that.
             whole = merge_deltas(deltas)
@@ -3872,6 +4113,8 @@ class Answer:
             aclosing(self._read(response)) as batches,
         ):
             async for deltas in batches:
+                self._latest = time.monotonic()
+                self._began = self._began or self._latest
                 has_answer = has_answer or any(delta.has_answer for delta in deltas)
                 await self._tell_tools()
                 if visible := self._visible(deltas):
@@ -3913,6 +4156,19 @@ class Answer:
         while self._working:
             _, status = self._working.popitem()
             await self._show(_status_event(status._replace(done=True, failed=failed)))
+
+    async def _tell_cost(self) -> None:
+        """Under the answer's last round, show what all its rounds have used."""
+        spent = self._shared.get(_SPENT)
+        spent = spent if isinstance(spent, Spent) else Spent()
+        if self._reader.usage:
+            self._shared[_SPENT] = spent = spent.plus(self._reader.usage, self._latest - self._began)
+        if not self._settings.shows_cost or self._reader.has_calls:
+            return
+        asked = ModelRef.from_api(self._api_id)
+        tier = self._request.body.get("service_tier")
+        if line := cost_line(spent, self._reader.served, asked, self._request.model, tier):
+            await self._show({"type": "status", "data": {"description": line, "done": True}})
 
     async def _show(self, event: dict[str, Any]) -> None:
         if self._emit is None or self._request.is_task:
@@ -4100,12 +4356,19 @@ def _change(fields: Mapping[str, Any], row: Any) -> tuple[Any, str, dict[str, An
 # `class Pipe`: what Open WebUI calls. Wiring only.
 
 _MAX_LOGGED_PROBLEMS = 50
+_REMEMBERED_ERRORS = 20
+_STATUS_ID = "status"
+_STATUS_NAME = "OpenRouter: Status"
+_KEY_SECONDS = 5.0
+_SET_KEY = "no models: set the valve API_KEY"
+_ASK = "no models: ask it why"
 
 
 class Pipe:
     """OpenRouter in Open WebUI. One instance serves all chats of a worker at once, so it holds nothing of a single one."""
 
     Valves = Valves
+    UserValves = UserValves
 
     def __init__(self) -> None:
         self.valves = Valves()
@@ -4113,21 +4376,20 @@ class Pipe:
         self._store = CatalogStore(self._transport)
         self._rows = RowKeeper()
         self._published: Published | None = None
-        self._list: tuple[Published, str, list[dict[str, str]]] | None = None
+        self._list: tuple[Published | None, object, list[dict[str, str]]] | None = None
         self._reported: tuple[Published | None, tuple[Problem, ...], frozenset[str]] = (None, (), frozenset())
+        self._errors: deque[tuple[float, str]] = deque(maxlen=_REMEMBERED_ERRORS)
 
     async def pipes(self) -> list[dict[str, str]]:
         """The models that Open WebUI lists: `id` (without the function id) and `name`. Never raises."""
         try:
             settings = Settings.from_valves(self.valves)
             catalog = await self._store.catalog_for_list(settings, data_directory())
-            if catalog is None:
-                self._report(None, (*settings.problems, *_why_nothing(settings), *self._store.problems()))
-                return []
-            published = await self._publish(catalog, settings.publishing)
-            self._report(published, (*settings.problems, *self._store.problems()))
-            await self._rows.keep(self, published, settings)
-            return self._entries(published, settings.name_prefix)
+            published = await self._publish(catalog, settings.publishing) if catalog else None
+            self._report(published, self._problems(settings))
+            if published is not None:
+                await self._rows.keep(self, published, settings)
+            return self._entries(published, settings)
         except Exception:  # noqa: BLE001
             # Open WebUI awaits every pipe's list in turn: whatever happens here must not cost the others theirs.
             log.exception("The list of models could not be made")
@@ -4140,15 +4402,24 @@ class Pipe:
         __chat_id__: str | None = None,
         __task__: str | None = None,
         __event_emitter__: Emitter | None = None,
-        __metadata__: Mapping[str, Any] | None = None,
+        __metadata__: MutableMapping[str, Any] | None = None,
     ) -> StreamingResponse | dict[str, Any]:
         """Answer one chat: a stream of `chat.completion.chunk` events, or one `chat.completion` object."""
-        streaming = bool(body.get("stream"))
+        user, task, streaming = __user__ or {}, str(__task__ or ""), bool(body.get("stream"))
+        webui_id = str(body.get("model")).partition(".")[2]
         try:
+            if webui_id == _STATUS_ID:
+                return await self._tell_status(str(body["model"]), user, task, streaming)
             answer = await self._answer(
-                body, __user__ or {}, __chat_id__ or "", str(__task__ or ""), __event_emitter__, __metadata__ or {}
+                body,
+                webui_id,
+                user,
+                ChatContext(__chat_id__ or "", str(user.get("id") or ""), host_secret() or self.valves.API_KEY, task),
+                __event_emitter__,
+                {} if __metadata__ is None else __metadata__,
             )
         except PipeError as error:
+            self._note(str(error))
             return _error_answer(str(error), streaming)
         except Exception:  # noqa: BLE001
             # Nothing may raise into Open WebUI: it would show the bare exception, or lose the message.
@@ -4161,21 +4432,20 @@ class Pipe:
     async def _answer(
         self,
         body: Mapping[str, Any],
+        webui_id: str,
         user: Mapping[str, Any],
-        chat_id: str,
-        task: str,
+        context: ChatContext,
         emit: Emitter | None,
-        metadata: Mapping[str, Any],
+        metadata: MutableMapping[str, Any],
     ) -> Answer:
-        settings = Settings.from_valves(self.valves)
+        # The list and what may be called of it are the admin's, whoever asks.
+        own, listing = user.get("valves"), Settings.from_valves(self.valves)
+        own = own if isinstance(own, UserValves) else UserValves()
+        settings = Settings.from_valves(own.over(self.valves))
         if not settings.api_key:
-            raise SettingsError("No OpenRouter key is set. An admin can set the valve API_KEY of this function.")
-        model_id = str(body.get("model"))
-        ref, published = await self._resolve(model_id.partition(".")[2], settings)
-        entry = published.by_webui_id.get(ref.webui_id) if published else None
-        context = ChatContext(chat_id, str(user.get("id") or ""), host_secret() or settings.api_key, task)
-        model = entry.model if entry else None
-        rules = None if task else file_rules(model, settings, metadata)
+            raise SettingsError("No usable OpenRouter key is set. An admin can set the valve API_KEY of this function.")
+        ref, model = await self._resolve(webui_id, listing, own.PREFERRED_VARIANT)
+        rules = None if context.task else file_rules(model, settings, metadata)
         body = await with_chat_files(body, rules, metadata, context.user_id, emit)
         request = build_request(body, ref, model, settings, context)
         log.debug(
@@ -4184,21 +4454,61 @@ class Pipe:
             request.body["model"],
             ", ".join(request.left_out) or "-",
         )
-        return Answer(self._transport, settings, request, model_id, emit)
+        return Answer(self._transport, settings, request, str(body["model"]), emit, metadata, self._note)
 
-    async def _resolve(self, webui_id: str, settings: Settings) -> tuple[ModelRef, Published | None]:
-        """The model meant by an id. The published list decides where it is known; the id alone is enough where it is not."""
+    async def _resolve(self, webui_id: str, settings: Settings, preferred: str) -> tuple[ModelRef, Model | None]:
+        """The model meant by an id, and its row. The published list decides where it is known; else the id is enough."""
         ref = ModelRef.from_webui(webui_id)
         if not ref.base and ref.preset is None:
             raise SettingsError("No model is chosen. Choose one in the model selector.")
         catalog = await self._store.catalog_for_chat(settings, data_directory())
-        if catalog is None:
-            return ref, None
-        published = await self._publish(catalog, settings.publishing)
-        entry = published.by_webui_id.get(webui_id) or published.by_webui_id.get(ref.webui_id)
-        if entry is None:
+        published = await self._publish(catalog, settings.publishing) if catalog else None
+        listed = published.by_webui_id if published else {}
+        entry = listed.get(webui_id) or listed.get(ref.webui_id)
+        if published is not None and entry is None:
             published.refuse(ref)
-        return entry.ref if entry else ref, published
+        ref = entry.ref if entry else ref
+        if preferred != "none" and ref.base and not ref.variants and ref.preset is None:
+            wanted = ref._replace(variants=(preferred,))
+            if preferred in ROUTING_TAGS or wanted.webui_id in listed:
+                ref, entry = wanted, listed.get(wanted.webui_id, entry)
+        return ref, entry.model if entry else None
+
+    async def _tell_status(
+        self, model_id: str, user: Mapping[str, Any], task: str, streaming: bool
+    ) -> StreamingResponse | dict[str, Any]:
+        """The status model's answer."""
+        if user.get("role") != "admin":
+            raise SettingsError("The status model answers admins only. Choose another model.")
+        # A task (a title, tags) has nothing to say about it.
+        text = "{}" if task else status_report(await self._state())
+        writer, deltas = ChunkWriter(model_id), [Delta(text=text)]
+        if not streaming:
+            return writer.completion(deltas, "stop", None)
+        return StreamingResponse(
+            iter((writer.delta(deltas[0]), writer.finish("stop"), DONE)), media_type="text/event-stream"
+        )
+
+    async def _state(self) -> PipeState:
+        settings = Settings.from_valves(self.valves)
+        catalog = await self._store.catalog_for_list(settings, data_directory())
+        published = await self._publish(catalog, settings.publishing) if catalog else None
+        key: Mapping[str, Any] | str = "none"
+        if settings.api_key:
+            try:
+                key = mapping(mapping(await self._transport.get_json(settings, "/key", _KEY_SECONDS)).get("data"))
+            except PipeError as error:
+                key = str(error)
+        at, errors, now = self._store.fetched_at, tuple(self._errors), time.time()
+        return PipeState(__version__, key, published, at, self._problems(settings), errors, now)
+
+    def _problems(self, settings: Settings) -> tuple[Problem, ...]:
+        """What is wrong besides the entries of the list valves."""
+        no_key = () if settings.api_key else (Problem("API_KEY", "", "no key is set, so no models are listed"),)
+        return (*settings.problems, *no_key, *self._store.problems())
+
+    def _note(self, error: str) -> None:
+        self._errors.append((time.time(), error))
 
     async def _publish(self, catalog: Catalog, publishing: Publishing) -> Published:
         """The published list for these valves, made anew (in a thread, it can be long) when something has changed."""
@@ -4207,10 +4517,15 @@ class Pipe:
             published = self._published = await asyncio.to_thread(publish, catalog, publishing)
         return published
 
-    def _entries(self, published: Published, prefix: str) -> list[dict[str, str]]:
-        if self._list is None or self._list[0] is not published or self._list[1] != prefix:
-            entries = [{"id": entry.webui_id, "name": prefix + entry.name} for entry in published.entries]
-            self._list = (published, prefix, entries)
+    def _entries(self, published: Published | None, settings: Settings) -> list[dict[str, str]]:
+        """The list, the status model last: Open WebUI opens a new chat with the first one."""
+        status = _STATUS_NAME if published else f"{_STATUS_NAME} ({_ASK if settings.api_key else _SET_KEY})"
+        style = (settings.name_prefix, settings.status_model, status)
+        if self._list is None or self._list[0] is not published or self._list[1] != style:
+            names = [(entry.webui_id, entry.name) for entry in published.entries] if published else []
+            names += [(_STATUS_ID, status)] if settings.status_model else []
+            entries = [{"id": webui_id, "name": settings.name_prefix + name} for webui_id, name in names]
+            self._list = (published, style, entries)
         return self._list[2]
 
     def _report(self, published: Published | None, problems: tuple[Problem, ...]) -> None:
@@ -4232,7 +4547,3 @@ def _error_answer(message: str, streaming: bool) -> StreamingResponse | dict[str
     if streaming:
         return StreamingResponse(iter((error_event(message), DONE)), media_type="text/event-stream")
     return error_body(message)
-
-
-def _why_nothing(settings: Settings) -> tuple[Problem, ...]:
-    return () if settings.api_key else (Problem("API_KEY", "", "no key is set, so no models are listed"),)
