@@ -2423,7 +2423,8 @@ class _Expansion:
         model, described, hint = row, base, ""
         place = (True, preset.name.casefold() if preset else "", api_id, 0)
         if row:
-            models, row_ids = self._catalog.models, base.row_ids
+            row_ids = (row.id,) if row.id in self.choice.matched else base.row_ids
+            models = self._catalog.models
             anchor = next((models[row_id] for row_id in row_ids if row_id in models and row_id in self.listed), row)
             place = (False, anchor.name.casefold(), anchor.id, self._tries)
             if wanted.valve == "VARIANT_MODELS" and self.choice.matched.isdisjoint(row_ids):

@@ -179,6 +179,10 @@ def test_without_its_own_row_in_the_list_a_virtual_model_follows_the_base() -> N
     assert ids(shown("x/y:free:nitro,x/y:nitro", "x/y,q/w")) == ["q/w", "x/y", "x/y:free:nitro", "x/y:nitro"]
 
 
+def test_a_row_that_only_a_variant_brings_carries_variants_too() -> None:
+    assert ids(shown("x/y:free,x/y:free:nitro", "x/y")) == ["x/y", "x/y:free", "x/y:free:nitro"]
+
+
 def test_without_any_row_in_the_list_a_virtual_model_stands_where_its_base_would() -> None:
     assert ids(shown("", "z/only:free,q/w,x/y:nitro")) == ["q/w", "x/y:nitro", "z/only:free"]
 
