@@ -2461,7 +2461,7 @@ class _Expansion:
 # catalog; one that does not is the admin's, for good.
 
 _MARKS = "openrouter_pipe"
-# Where the name stands beside the keys of `meta`, none of which looks like this.
+# The name, beside the keys of `meta`.
 _NAME = "(name)"
 _GROUPS = ("capabilities", "builtinTools")
 _NOTHING: tuple[Any, ...] = (None, "", [])
@@ -2546,20 +2546,15 @@ def _facts_of(model: Model | None, is_free: bool) -> str:
     price = f"{', '.join(amounts)} per million tokens" if amounts else ""
     if is_free or any(amount.startswith("-") for amount in prices.values()):
         price = "free" if is_free else "price varies"
-    return " · ".join(filter(None, (f"{_short_count(length)} context" if length else "", price)))
-
-
-def _short_count(count: int) -> str:
-    """128000 → `128K`, 1048576 → `1M`."""
-    if count < 999_500:
-        return f"{round(count / 1_000)}K" if count >= 1_000 else str(count)
-    return f"{round(min(count, 10**12) / 1_000_000, 1):g}M"
+    # 128000 → 128K, 1048576 → 1M
+    size = f"{(length + 500) // 1_000}K" if length and length < 999_500 else f"{min(length or 0, 10**12) / 1e6:.2g}M"
+    return " · ".join(filter(None, (f"{size} context" if length else "", price)))
 
 
 def _per_million(price: str) -> str:
     """US dollars per token → `$2.50`, `$10`, `$0.075` for a million of them."""
-    amount = float(f"{min(float(price), 1_000.0) * 1_000_000:.4g}")
-    return f"${amount:,.0f}" if amount.is_integer() else max(f"${amount:,.2f}", f"${amount:.8f}".rstrip("0"), key=len)
+    amount = float(price) * 1_000_000
+    return max(f"${amount:.4g}", f"${amount:.2f}".removesuffix(".00"), key=len)
 
 
 # ===== settings.py =====
@@ -3509,9 +3504,9 @@ def function_id_of(pipe: object) -> str | None:
 
 
 def worker_lock(name: str) -> contextlib.AbstractContextManager[object] | None:
-    """Held by one worker of this machine, or none, until it is left or the process ends; None while another one has it.
+    """Lets in one worker of this machine at a time; None while another one is in.
 
-    Where files cannot be locked (Windows, some network disks) all get it: what they do has to bear that.
+    Where files cannot be locked (Windows, some network disks) all get in: what they do has to bear that.
     """
     directory = data_directory()
     if fcntl is None or directory is None:
@@ -3546,16 +3541,17 @@ class ModelTable:
 
     async def write(self, model_id: str, row: Any, name: str, meta: Mapping[str, Any], is_public: bool) -> None:
         """Change name and `meta` of a row and nothing else; or add one (`row` is None)."""
+        models, new_form = self._host.Models, self._host.ModelForm
         form = {"id": model_id, "name": name, "meta": meta, "params": row.params.model_dump() if row else {}}
         if row is None:
             self._owner = self._owner or await self._owner_id()
             form["access_grants"] = [_EVERYBODY] if is_public else []
-            written = await self._host.Models.insert_new_model(self._host.ModelForm(**form), self._owner)
+            written = await models.insert_new_model(new_form(**form), self._owner)
         else:
-            if "commit_message" not in self._host.ModelForm.model_fields:
+            if "commit_message" not in new_form.model_fields:
                 # Before 0.12 what is not named goes back to its default.
                 form["is_active"] = row.is_active
-            written = await self._host.Models.update_model_by_id(model_id, self._host.ModelForm(**form))
+            written = await models.update_model_by_id(model_id, new_form(**form))
         if written is None:
             raise LookupError(f"{model_id}: see the lines above")
 
@@ -4262,28 +4258,16 @@ async def _drain(response: aiohttp.ClientResponse) -> None:
 # Keeps the rows of the published models up to date, in the background and by one worker at a time.
 
 _LIST_WAITS_FOR_ROWS_SECONDS = 1.0
+_ROWS_WAIT_FOR_ICONS_SECONDS = 5.0
 _MAX_FAILED_ROWS = 10
-
-
-class _Work(NamedTuple):
-    """What the rows follow from."""
-
-    published: Published
-    name_prefix: str
-    new_model_access: str
-    model_icons: str
-    icon_url: str
-    direct_files: bool
-
-    def is_same(self, other: _Work | None) -> bool:
-        # To compare two lists by what is in them would take long.
-        return other is not None and self.published is other.published and self[1:] == other[1:]
+_Work = tuple[Published, Settings]
 
 
 class RowKeeper:
-    """Writes rows when the list or the valves differ from what was written last."""
+    """Writes rows when the list or the valves are not those that were written last."""
 
-    def __init__(self) -> None:
+    def __init__(self, transport: Transport) -> None:
+        self._icons = IconStore(transport)
         self._wanted: _Work | None = None
         self._done: _Work | None = None
         self._task: asyncio.Task[None] | None = None
@@ -4293,20 +4277,19 @@ class RowKeeper:
 
     async def keep(self, pipe: object, published: Published, settings: Settings) -> None:
         """Start what there is to do. The list that a change of valves made new waits for it, 1 s at most."""
-        work = _Work(published, *(getattr(settings, name) for name in _Work._fields[1:]))
-        before, self._wanted = self._wanted, work if settings.update_model_metadata else None
-        if self._wanted is None or work.is_same(self._done):
+        work = (published, settings) if settings.update_model_metadata else None
+        before, self._wanted = self._wanted, work
+        if work is None or _is_same(work, self._done):
             return
         loop = asyncio.get_running_loop()
         if self._task is None and loop.time() >= self._next_try:
             self._task = loop.create_task(self._run(pipe))
-        is_changed = before and before.published.catalog is published.catalog and not work.is_same(before)
-        if self._task and is_changed:
+        if self._task and before and before[0].catalog is published.catalog and not _is_same(work, before):
             await asyncio.wait({self._task}, timeout=_LIST_WAITS_FOR_ROWS_SECONDS)
 
     async def _run(self, pipe: object) -> None:
         try:
-            while (work := self._wanted) and not work.is_same(self._done) and (function_id := function_id_of(pipe)):
+            while (work := self._wanted) and not _is_same(work, self._done) and (function_id := function_id_of(pipe)):
                 while (lock := worker_lock("model-rows")) is None:  # noqa: ASYNC110 - another process has it
                     await asyncio.sleep(0.1)
                 with lock:
@@ -4322,27 +4305,42 @@ class RowKeeper:
 
     async def _write(self, table: ModelTable, work: _Work) -> None:
         """Write what differs, unless other work is wanted meanwhile."""
+        published, settings = work
+        icons = await self._icons_for(published, settings)
         stored = await table.rows()
-        icons: Mapping[str, str] = {}
         failed: list[Exception] = []
-        for entry in work.published.entries:
+        for entry in published.entries:
             model_id = f"{table.function_id}.{entry.webui_id}"
             row = stored.get(model_id)
-            fields = row_fields(entry, work.name_prefix, work.direct_files, icons.get(author_of(entry)))
+            fields = row_fields(entry, settings.name_prefix, settings.direct_files, icons.get(author_of(entry)))
             try:
                 # Read again before it is changed: an admin may have saved it a moment ago.
                 if _change(fields, row) and (change := _change(fields, row and await table.row(model_id))):
-                    await table.write(model_id, *change, is_public=work.new_model_access == "public")
+                    await table.write(model_id, *change, is_public=settings.new_model_access == "public")
             except Exception as error:  # noqa: BLE001 - one row must not cost the others theirs
                 failed.append(error)
             await asyncio.sleep(0)
-            if not work.is_same(self._wanted):
+            if not _is_same(work, self._wanted):
                 return
             if len(failed) >= _MAX_FAILED_ROWS:
                 break
         if failed:
             raise failed[0]
         self._done = work
+
+    async def _icons_for(self, published: Published, settings: Settings) -> Mapping[str, str]:
+        authors = {author_of(entry) for entry in published.entries}
+        wanted = (authors, settings.model_icons, settings.icon_url, data_directory())
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_ROWS_WAIT_FOR_ICONS_SECONDS):
+                await self._icons.icons_for(*wanted)
+        # What there is by now: none is asked for twice.
+        return await self._icons.icons_for(*wanted)
+
+
+def _is_same(work: _Work, other: _Work | None) -> bool:
+    # To compare two lists by what is in them would take long.
+    return other is not None and work[0] is other[0] and work[1] == other[1]
 
 
 def _change(fields: Mapping[str, Any], row: Any) -> tuple[Any, str, dict[str, Any]] | None:
@@ -4375,7 +4373,7 @@ class Pipe:
         self.valves = Valves()
         self._transport = Transport()
         self._store = CatalogStore(self._transport)
-        self._rows = RowKeeper()
+        self._rows = RowKeeper(self._transport)
         self._published: Published | None = None
         self._list: tuple[Published | None, object, list[dict[str, str]]] | None = None
         self._reported: tuple[Published | None, tuple[Problem, ...], frozenset[str]] = (None, (), frozenset())

@@ -15,7 +15,7 @@ from .codec import dump_json, mapping
 from .virtual_models import Entry
 
 _MARKS = "openrouter_pipe"
-# Where the name stands beside the keys of `meta`, none of which looks like this.
+# The name, beside the keys of `meta`.
 _NAME = "(name)"
 _GROUPS = ("capabilities", "builtinTools")
 _NOTHING: tuple[Any, ...] = (None, "", [])
@@ -100,17 +100,12 @@ def _facts_of(model: Model | None, is_free: bool) -> str:
     price = f"{', '.join(amounts)} per million tokens" if amounts else ""
     if is_free or any(amount.startswith("-") for amount in prices.values()):
         price = "free" if is_free else "price varies"
-    return " · ".join(filter(None, (f"{_short_count(length)} context" if length else "", price)))
-
-
-def _short_count(count: int) -> str:
-    """128000 → `128K`, 1048576 → `1M`."""
-    if count < 999_500:
-        return f"{round(count / 1_000)}K" if count >= 1_000 else str(count)
-    return f"{round(min(count, 10**12) / 1_000_000, 1):g}M"
+    # 128000 → 128K, 1048576 → 1M
+    size = f"{(length + 500) // 1_000}K" if length and length < 999_500 else f"{min(length or 0, 10**12) / 1e6:.2g}M"
+    return " · ".join(filter(None, (f"{size} context" if length else "", price)))
 
 
 def _per_million(price: str) -> str:
     """US dollars per token → `$2.50`, `$10`, `$0.075` for a million of them."""
-    amount = float(f"{min(float(price), 1_000.0) * 1_000_000:.4g}")
-    return f"${amount:,.0f}" if amount.is_integer() else max(f"${amount:,.2f}", f"${amount:.8f}".rstrip("0"), key=len)
+    amount = float(price) * 1_000_000
+    return max(f"${amount:.4g}", f"${amount:.2f}".removesuffix(".00"), key=len)

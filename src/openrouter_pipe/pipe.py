@@ -48,7 +48,7 @@ class Pipe:
         self.valves = Valves()
         self._transport = Transport()
         self._store = CatalogStore(self._transport)
-        self._rows = RowKeeper()
+        self._rows = RowKeeper(self._transport)
         self._published: Published | None = None
         self._list: tuple[Published | None, object, list[dict[str, str]]] | None = None
         self._reported: tuple[Published | None, tuple[Problem, ...], frozenset[str]] = (None, (), frozenset())

@@ -3,38 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
+from .icons import IconStore
 from .model_rows import author_of, merge_row, row_fields
 from .problems import log
 from .settings import Settings
+from .transport import Transport
 from .virtual_models import Published
-from .webui import ModelTable, function_id_of, worker_lock
+from .webui import ModelTable, data_directory, function_id_of, worker_lock
 
 _LIST_WAITS_FOR_ROWS_SECONDS = 1.0
+_ROWS_WAIT_FOR_ICONS_SECONDS = 5.0
 _MAX_FAILED_ROWS = 10
-
-
-class _Work(NamedTuple):
-    """What the rows follow from."""
-
-    published: Published
-    name_prefix: str
-    new_model_access: str
-    model_icons: str
-    icon_url: str
-    direct_files: bool
-
-    def is_same(self, other: _Work | None) -> bool:
-        # To compare two lists by what is in them would take long.
-        return other is not None and self.published is other.published and self[1:] == other[1:]
+_Work = tuple[Published, Settings]
 
 
 class RowKeeper:
-    """Writes rows when the list or the valves differ from what was written last."""
+    """Writes rows when the list or the valves are not those that were written last."""
 
-    def __init__(self) -> None:
+    def __init__(self, transport: Transport) -> None:
+        self._icons = IconStore(transport)
         self._wanted: _Work | None = None
         self._done: _Work | None = None
         self._task: asyncio.Task[None] | None = None
@@ -44,20 +35,19 @@ class RowKeeper:
 
     async def keep(self, pipe: object, published: Published, settings: Settings) -> None:
         """Start what there is to do. The list that a change of valves made new waits for it, 1 s at most."""
-        work = _Work(published, *(getattr(settings, name) for name in _Work._fields[1:]))
-        before, self._wanted = self._wanted, work if settings.update_model_metadata else None
-        if self._wanted is None or work.is_same(self._done):
+        work = (published, settings) if settings.update_model_metadata else None
+        before, self._wanted = self._wanted, work
+        if work is None or _is_same(work, self._done):
             return
         loop = asyncio.get_running_loop()
         if self._task is None and loop.time() >= self._next_try:
             self._task = loop.create_task(self._run(pipe))
-        is_changed = before and before.published.catalog is published.catalog and not work.is_same(before)
-        if self._task and is_changed:
+        if self._task and before and before[0].catalog is published.catalog and not _is_same(work, before):
             await asyncio.wait({self._task}, timeout=_LIST_WAITS_FOR_ROWS_SECONDS)
 
     async def _run(self, pipe: object) -> None:
         try:
-            while (work := self._wanted) and not work.is_same(self._done) and (function_id := function_id_of(pipe)):
+            while (work := self._wanted) and not _is_same(work, self._done) and (function_id := function_id_of(pipe)):
                 while (lock := worker_lock("model-rows")) is None:  # noqa: ASYNC110 - another process has it
                     await asyncio.sleep(0.1)
                 with lock:
@@ -73,27 +63,42 @@ class RowKeeper:
 
     async def _write(self, table: ModelTable, work: _Work) -> None:
         """Write what differs, unless other work is wanted meanwhile."""
+        published, settings = work
+        icons = await self._icons_for(published, settings)
         stored = await table.rows()
-        icons: Mapping[str, str] = {}
         failed: list[Exception] = []
-        for entry in work.published.entries:
+        for entry in published.entries:
             model_id = f"{table.function_id}.{entry.webui_id}"
             row = stored.get(model_id)
-            fields = row_fields(entry, work.name_prefix, work.direct_files, icons.get(author_of(entry)))
+            fields = row_fields(entry, settings.name_prefix, settings.direct_files, icons.get(author_of(entry)))
             try:
                 # Read again before it is changed: an admin may have saved it a moment ago.
                 if _change(fields, row) and (change := _change(fields, row and await table.row(model_id))):
-                    await table.write(model_id, *change, is_public=work.new_model_access == "public")
+                    await table.write(model_id, *change, is_public=settings.new_model_access == "public")
             except Exception as error:  # noqa: BLE001 - one row must not cost the others theirs
                 failed.append(error)
             await asyncio.sleep(0)
-            if not work.is_same(self._wanted):
+            if not _is_same(work, self._wanted):
                 return
             if len(failed) >= _MAX_FAILED_ROWS:
                 break
         if failed:
             raise failed[0]
         self._done = work
+
+    async def _icons_for(self, published: Published, settings: Settings) -> Mapping[str, str]:
+        authors = {author_of(entry) for entry in published.entries}
+        wanted = (authors, settings.model_icons, settings.icon_url, data_directory())
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_ROWS_WAIT_FOR_ICONS_SECONDS):
+                await self._icons.icons_for(*wanted)
+        # What there is by now: none is asked for twice.
+        return await self._icons.icons_for(*wanted)
+
+
+def _is_same(work: _Work, other: _Work | None) -> bool:
+    # To compare two lists by what is in them would take long.
+    return other is not None and work[0] is other[0] and work[1] == other[1]
 
 
 def _change(fields: Mapping[str, Any], row: Any) -> tuple[Any, str, dict[str, Any]] | None:

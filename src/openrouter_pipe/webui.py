@@ -46,9 +46,9 @@ def function_id_of(pipe: object) -> str | None:
 
 
 def worker_lock(name: str) -> contextlib.AbstractContextManager[object] | None:
-    """Held by one worker of this machine, or none, until it is left or the process ends; None while another one has it.
+    """Lets in one worker of this machine at a time; None while another one is in.
 
-    Where files cannot be locked (Windows, some network disks) all get it: what they do has to bear that.
+    Where files cannot be locked (Windows, some network disks) all get in: what they do has to bear that.
     """
     directory = data_directory()
     if fcntl is None or directory is None:
@@ -83,16 +83,17 @@ class ModelTable:
 
     async def write(self, model_id: str, row: Any, name: str, meta: Mapping[str, Any], is_public: bool) -> None:
         """Change name and `meta` of a row and nothing else; or add one (`row` is None)."""
+        models, new_form = self._host.Models, self._host.ModelForm
         form = {"id": model_id, "name": name, "meta": meta, "params": row.params.model_dump() if row else {}}
         if row is None:
             self._owner = self._owner or await self._owner_id()
             form["access_grants"] = [_EVERYBODY] if is_public else []
-            written = await self._host.Models.insert_new_model(self._host.ModelForm(**form), self._owner)
+            written = await models.insert_new_model(new_form(**form), self._owner)
         else:
-            if "commit_message" not in self._host.ModelForm.model_fields:
+            if "commit_message" not in new_form.model_fields:
                 # Before 0.12 what is not named goes back to its default.
                 form["is_active"] = row.is_active
-            written = await self._host.Models.update_model_by_id(model_id, self._host.ModelForm(**form))
+            written = await models.update_model_by_id(model_id, new_form(**form))
         if written is None:
             raise LookupError(f"{model_id}: see the lines above")
 
