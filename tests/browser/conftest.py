@@ -7,7 +7,7 @@ import shutil
 import subprocess
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from browser.pages import Functions
@@ -19,8 +19,15 @@ ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-backgroun
 VIEWPORT = {"width": 1280, "height": 800}
 LIMIT_MS = 15_000  # for one step of a page
 
-ADMIN = ("admin@example.com", "admin-password")
-USER = ("ada@example.com", "user-password")
+
+class Account(NamedTuple):
+    email: str
+    password: str
+    name: str
+
+
+ADMIN = Account("admin@example.com", "admin-password", "Admin")
+USER = Account("ada@example.com", "user-password", "Ada")
 # No model is asked for titles and the like: a rule of the sandbox is for the chat that a test sends.
 NO_TASKS = ("ENABLE_TITLE_GENERATION", "ENABLE_TAGS_GENERATION", "ENABLE_FOLLOW_UP_GENERATION")
 VALVES = {
@@ -64,8 +71,7 @@ def webui(chromium_path: str, tmp_path_factory: pytest.TempPathFactory) -> Itera
     with OpenWebUI(tmp_path_factory.mktemp("browser-webui"), auth=True, env=settings) as server:
         server.sign_in(*ADMIN)
         server.request("POST", "/api/v1/users/user/settings/update", {"ui": {"showChangelog": False}})
-        user = {"email": USER[0], "password": USER[1], "name": "Ada", "role": "user"}
-        server.request("POST", "/api/v1/auths/add", user)
+        server.request("POST", "/api/v1/auths/add", {**USER._asdict(), "role": "user"})
         yield server
 
 

@@ -14,7 +14,7 @@ def sign_in(page: Page, email: str, password: str) -> None:
     """Fill in the form on the sign-in page."""
     page.goto("/auth")
     page.get_by_role("textbox", name="Email").fill(email)
-    page.get_by_label("Password", exact=True).fill(password)
+    page.get_by_role("textbox", name="Password").fill(password)
     page.get_by_role("button", name="Sign in", exact=True).click()
     expect(Chat(page).box).to_be_visible()
 
@@ -100,6 +100,21 @@ class Functions:
         """Click the gear beside the function."""
         self.page.get_by_role("button", name="Valves", exact=True).click()
         return ValvesForm(self.page.get_by_role("dialog"))
+
+
+def grant(page: Page, model: str, user: str) -> None:
+    """Settings → Models → this model → Access → Add Access → this user."""
+    page.goto("/admin/settings/models")
+    page.get_by_placeholder("Search Models").fill(model)
+    expect(page.get_by_role("button", name="Edit", exact=True)).to_have_count(1)
+    page.get_by_role("button", name="Edit", exact=True).click()
+    page.get_by_role("button", name="Access", exact=True).click()
+    page.get_by_role("button", name="Add Access").click()
+    dialog = page.get_by_role("dialog").filter(has_text="Add Access").last
+    dialog.get_by_role("checkbox", name=user).check()
+    with page.expect_response("**/model/access/update") as saved:
+        dialog.get_by_role("button", name="Add", exact=True).click()
+    assert saved.value.ok
 
 
 class Chat:

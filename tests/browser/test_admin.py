@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from typing import Any, get_args
 
-from browser.conftest import VALVES
-from browser.pages import Functions, ValvesForm, title_of
+from browser.conftest import USER, VALVES
+from browser.pages import Chat, Functions, ValvesForm, grant, sign_in, title_of
 from playwright.sync_api import Page, expect
+from webui.conftest import SandboxControl
 from webui_server import OpenWebUI
 
 from openrouter_pipe.settings import Valves
@@ -67,3 +68,15 @@ def test_every_valve_says_what_it_is_for(admin: Page) -> None:
         assert "`" not in description, f"{valve}: markdown is shown as text"
     link = form.row("API_KEY").get_by_role("link", name="https://openrouter.ai/settings/keys")
     expect(link).to_have_attribute("href", "https://openrouter.ai/settings/keys")
+
+
+def test_a_user_sees_and_uses_exactly_what_was_granted(admin: Page, stranger: Page, sandbox: SandboxControl) -> None:
+    grant(admin, "OpenAI: GPT-4o Nitro", USER.name)
+    sign_in(stranger, USER.email, USER.password)
+    chat = Chat(stranger)
+    listed = chat.search_models("")
+    expect(chat.model("OpenAI: GPT-4o Nitro")).to_be_visible()
+    expect(listed).to_have_count(1)
+    chat.model("OpenAI: GPT-4o Nitro").click()
+    expect(chat.ask("May I?")).to_contain_text("Hello from the OpenRouter sandbox")
+    assert [request["body"]["model"] for request in sandbox.chats()] == ["openai/gpt-4o:nitro"]
