@@ -2529,8 +2529,8 @@ def merge_row(wanted: Mapping[str, Any], name: str, meta: Mapping[str, Any]) -> 
             del place[key], marks[path]
     if marks == known or not set(marks.values()) - {""}:
         return None
-    # An empty group would hide the admin's defaults.
-    row |= {group: row[group] or None for group in _GROUPS}
+    # An empty group would hide the admin's defaults; chats fail at one that is None (`is_builtin_tool_enabled` of 0.12.4).
+    row = {key: value for key, value in row.items() if value or key not in _GROUPS}
     return str(row.pop(_NAME)), {**row, _MARKS: marks}
 
 
