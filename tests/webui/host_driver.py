@@ -65,6 +65,11 @@ async def main(source: str, base_url: str) -> dict[str, Any]:
             return answer
         return [part.decode() if isinstance(part, bytes) else part async for part in answer.body_iterator]
 
+    async def listed(function_id: str) -> int:
+        """How many models it lists, beside the one that tells why there are none."""
+        ids = [model["id"] for model in await get_function_models(request) if not model["id"].endswith(".status")]
+        return sum(model_id.startswith(f"{function_id}.") for model_id in ids)
+
     results["whole"] = await ask("openrouter_pipe.openai.gpt-4o:nitro")
     results["stream"] = await ask("openrouter_pipe.openai.gpt-4o:nitro", stream=True)
     results["stream chat"] = await ask("openrouter_pipe.openai.gpt-4o", stream=True, seed=7)
@@ -83,11 +88,9 @@ async def main(source: str, base_url: str) -> dict[str, Any]:
         await Functions.update_function_valves_by_id(
             "or2", {**valves, "API_KEY": "sk-or-v1-test", "BASE_URL": base_url}
         )
-        listed = [model["id"] for model in await get_function_models(request) if model["id"].startswith("or2.")]
-        results[f"garbage {name}"] = [len(listed), await ask("or2.openai.gpt-4o")]
+        results[f"garbage {name}"] = [await listed("or2"), await ask("or2.openai.gpt-4o")]
     await Functions.update_function_valves_by_id("or2", {"API_KEY": "\x00 not a key é", "BASE_URL": "what is this?"})
-    listed = [model["id"] for model in await get_function_models(request) if model["id"].startswith("or2.")]
-    results["garbage connection"] = [len(listed), await ask("or2.openai.gpt-4o")]
+    results["garbage connection"] = [await listed("or2"), await ask("or2.openai.gpt-4o")]
     return results
 
 

@@ -28,7 +28,7 @@ def pipe(webui: OpenWebUI, sandbox: SandboxControl) -> Callable[..., list[str]]:
 
 
 def listed(webui: OpenWebUI) -> list[str]:
-    ids = [str(model["id"]) for model in webui.models()]
+    ids = [str(model["id"]) for model in webui.models() if model["id"] != f"{PREFIX}status"]
     return [model_id.removeprefix(PREFIX) for model_id in ids if model_id.startswith(PREFIX)]
 
 
