@@ -3,34 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import math
+import random
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
 from contextlib import aclosing
 from typing import Any
 
-import aiohttp
-
-from .chat_stream import ChatReader
+from .attempt import Attempt
 from .chunks import DONE, ChunkWriter, error_body, error_event, merge_deltas
-from .codec import parse_json
 from .cost_line import Spent, cost_line
-from .deltas import AnswerReader, Delta, ToolStatus
-from .errors import BrokenAnswerError, PipeError, UpstreamError, read_failure
+from .deltas import Delta, ToolStatus
+from .errors import BrokenAnswerError, PipeError, UpstreamError, retry_wait
 from .model_ref import ModelRef
-from .parameters import Endpoint
 from .problems import log
-from .requests import ENDPOINT_PATHS, UpstreamRequest
-from .responses_stream import ResponsesReader
+from .requests import UpstreamRequest
 from .settings import Settings
-from .sse import EventTooLongError, SseDecoder
-from .transport import Transport, connection_failed, read_body
+from .transport import Transport
 
-_READERS: dict[Endpoint, type[AnswerReader]] = {"responses": ResponsesReader, "chat_completions": ChatReader}
-# After the end was announced, the connection can be used again once the last bytes are read; they are not waited for longer.
-_DRAIN_SECONDS = 0.1
-# The usage may come after the end; a stream that is then left open is not waited for as long as one that is thinking.
-_AFTER_END_SECONDS = 3.0
 _EMPTY = {
     "length": "{model} used up its token limit before it wrote any text. Raise max_tokens or ask for less reasoning.",
     "content_filter": "The provider's content filter withheld the answer of {model}. Rephrase the message.",
@@ -58,8 +48,9 @@ Emitter = Callable[[dict[str, Any]], Awaitable[object]]
 class Answer:
     """The answer to one request. Use `events` or `completion`, once. `model_id` is Open WebUI's name of the model.
 
-    `emit` shows status lines in the chat (None: nobody looks), `shared` is the same for all tool rounds of the answer, and
-    `note` takes what a person was told went wrong.
+    `emit` shows status lines in the chat (None: nobody looks), `shared` is the same for all tool rounds of the answer,
+    `note` takes what a person was told went wrong, and `rebuild` gives the request for the other endpoint (None: there is
+    no choice).
     """
 
     def __init__(
@@ -71,6 +62,7 @@ class Answer:
         emit: Emitter | None,
         shared: MutableMapping[str, Any],
         note: Callable[[str], None],
+        rebuild: Callable[[], UpstreamRequest] | None,
     ) -> None:
         self._transport = transport
         self._settings = settings
@@ -79,12 +71,11 @@ class Answer:
         self._emit = emit
         self._shared = shared
         self._note = note
-        # When the first and the latest piece came, by a clock that only runs forward.
-        self._began = self._latest = 0.0
+        self._rebuild = rebuild
         # Server tools whose status line still says that they work, by place.
         self._working: dict[object, ToolStatus] = {}
         self._writer = ChunkWriter(model_id)
-        self._reader = _READERS[request.endpoint]()
+        self._attempt = Attempt(transport, settings, request)
 
     async def events(self) -> AsyncGenerator[bytes, None]:
         """The answer as server-sent events. An error is the last event before `[DONE]`; what was shown before stays."""
@@ -93,7 +84,7 @@ class Answer:
                 async for deltas in batches:
                     for delta in deltas:
                         yield self._writer.delta(delta)
-            yield self._writer.finish(self._reader.finish_reason or "stop")
+            yield self._writer.finish(self._attempt.reader.finish_reason or "stop")
         except PipeError as error:
             self._note(str(error))
             yield error_event(str(error))
@@ -103,8 +94,8 @@ class Answer:
         finally:
             await self._end_tools()
         await self._tell_cost()
-        if self._reader.usage:
-            yield self._writer.usage(self._reader.usage)
+        if self._attempt.reader.usage:
+            yield self._writer.usage(self._attempt.reader.usage)
         yield DONE
 
     async def completion(self) -> dict[str, Any]:
@@ -127,32 +118,60 @@ class Answer:
             # A task wants one text; a model that thought until its tokens were used up has at least said that.
             whole = merge_deltas(deltas)
             deltas = [Delta(text=whole.text or whole.reasoning)]
-        return self._writer.completion(deltas, self._reader.finish_reason or "stop", self._reader.usage)
+        return self._writer.completion(deltas, self._attempt.reader.finish_reason or "stop", self._attempt.reader.usage)
 
     async def _batches(self) -> AsyncGenerator[list[Delta], None]:
-        """The deltas of each network read. Raises `PipeError` when the answer fails, breaks off or has nothing in it."""
-        path = ENDPOINT_PATHS[self._request.endpoint]
+        """The deltas to show, of the first attempt that shows any. Raises `PipeError` when there is none, or it breaks off."""
+        started, tries = time.monotonic(), 1
+        while True:
+            shown = False
+            try:
+                async with aclosing(self._shown_deltas()) as batches:
+                    async for deltas in batches:
+                        shown = True
+                        yield deltas
+            except PipeError as error:
+                if shown:
+                    raise
+                if self._rebuild and isinstance(error, UpstreamError) and error.failure.kind == "wrong_endpoint":
+                    self._request, self._rebuild = self._rebuild(), None
+                else:
+                    await self._pause(error, tries, time.monotonic() - started)
+                    tries += 1
+            else:
+                return
+            self._count_usage()
+            self._attempt = Attempt(self._transport, self._settings, self._request)
+
+    async def _pause(self, error: PipeError, tries: int, elapsed: float) -> None:
+        """Tell the person who waits, and wait. Raises the error when another attempt would not help, or come too late."""
+        settings, chance = self._settings, random.random()  # noqa: S311 - nothing to guess
+        wait = retry_wait(error, tries, settings.max_retries, settings.retry_max_wait, chance)
+        if elapsed + wait > settings.read_timeout:
+            raise error.after(tries)
+        try:
+            await self._show(f"{error.happened}. Trying again in {math.ceil(wait)} s.", done=False)
+            await asyncio.sleep(wait)
+        finally:
+            # Also after Stop: a status that is never done would shimmer for ever.
+            await self._show(f"{error.happened}.")
+
+    async def _shown_deltas(self) -> AsyncGenerator[list[Delta], None]:
+        """The deltas of one attempt that are to be shown. Raises `PipeError` when it fails, or has nothing in it."""
+        reader = self._attempt.reader
         has_answer = shown = False
-        async with (
-            self._transport.post(self._settings, path, self._request.body, self._api_id) as response,
-            aclosing(self._read(response)) as batches,
-        ):
+        async with aclosing(self._attempt.batches()) as batches:
             async for deltas in batches:
-                self._latest = time.monotonic()
-                self._began = self._began or self._latest
                 has_answer = has_answer or any(delta.has_answer for delta in deltas)
                 await self._tell_tools()
                 if visible := self._visible(deltas):
                     shown = True
                     yield visible
-        if self._reader.error is not None:
-            raise UpstreamError(read_failure(0, {"error": self._reader.error}), self._api_id)
-        if not self._reader.ended:
-            raise BrokenAnswerError(f"The answer of {self._api_id} broke off before its end. Try again.")
-        reason = str(self._reader.finish_reason)
+        reason = str(reader.finish_reason)
         if not has_answer and (not shown or (reason in _EMPTY and not self._request.is_task)):
-            raise BrokenAnswerError(_EMPTY.get(reason, _EMPTY_OTHERWISE).format(model=self._api_id))
-        if closing := self._visible(self._reader.close()):
+            text = _EMPTY.get(reason, _EMPTY_OTHERWISE).format(model=self._api_id)
+            raise BrokenAnswerError(text, 0 if reason in _EMPTY else 1)
+        if closing := self._visible(reader.close()):
             yield closing
 
     def _visible(self, deltas: list[Delta]) -> list[Delta]:
@@ -161,122 +180,61 @@ class Answer:
             return deltas
         for delta in deltas:
             # With calls the next round must bring the details back, or some providers refuse it; they are kept, not shown.
-            delta.details = delta.details if self._reader.has_calls else []
+            delta.details = delta.details if self._attempt.reader.has_calls else []
             delta.reasoning = _HIDDEN if delta.details else ""
         return [delta for delta in deltas if delta.has_answer or delta.annotations or delta.details]
 
     async def _tell_tools(self) -> None:
         """Show what server tools are doing."""
-        statuses, self._reader.statuses = self._reader.statuses, []
+        statuses, self._attempt.reader.statuses = self._attempt.reader.statuses, []
         for place, status in statuses:
             self._working.pop(place, None)
             if not status.done:
                 self._working[place] = status
-            await self._show(_status_event(status))
+            await self._show(**_tool_line(status))
 
     async def _end_tools(self) -> None:
         """A status that is never done would shimmer for ever, also after Stop or an error."""
         await self._tell_tools()
-        failed = self._reader.error is not None or not self._reader.ended
+        failed = self._attempt.reader.error is not None or not self._attempt.reader.ended
         while self._working:
             _, status = self._working.popitem()
-            await self._show(_status_event(status._replace(done=True, failed=failed)))
+            await self._show(**_tool_line(status._replace(done=True, failed=failed)))
+
+    def _count_usage(self) -> Spent:
+        """Add what the attempt has used to what the answer has used so far; returns the sum."""
+        spent = self._shared.get(_SPENT)
+        spent = spent if isinstance(spent, Spent) else Spent()
+        if self._attempt.reader.usage:
+            self._shared[_SPENT] = spent = spent.plus(self._attempt.reader.usage, self._attempt.seconds)
+        return spent
 
     async def _tell_cost(self) -> None:
         """Under the answer's last round, show what all its rounds have used."""
-        spent = self._shared.get(_SPENT)
-        spent = spent if isinstance(spent, Spent) else Spent()
-        if self._reader.usage:
-            self._shared[_SPENT] = spent = spent.plus(self._reader.usage, self._latest - self._began)
-        if not self._settings.shows_cost or self._reader.has_calls:
+        spent, reader = self._count_usage(), self._attempt.reader
+        if not self._settings.shows_cost or reader.has_calls:
             return
         asked = ModelRef.from_api(self._api_id)
-        tier = self._request.body.get("service_tier")
-        if line := cost_line(spent, self._reader.served, asked, self._request.model, tier):
-            await self._show({"type": "status", "data": {"description": line, "done": True}})
+        if line := cost_line(spent, reader.served, asked, self._request.model, self._request.body.get("service_tier")):
+            await self._show(line)
 
-    async def _show(self, event: dict[str, Any]) -> None:
+    async def _show(self, description: str, done: bool = True, **more: object) -> None:
+        """Show a status line; one that is not done shimmers."""
         if self._emit is None or self._request.is_task:
             return
         try:
-            await self._emit(event)
+            await self._emit({"type": "status", "data": {"description": description, "done": done, **more}})
         except Exception as error:  # noqa: BLE001 - a status line that cannot be shown must not cost the answer
             log.debug("A status line could not be shown: %s", type(error).__name__)
 
-    async def _read(self, response: aiohttp.ClientResponse) -> AsyncGenerator[list[Delta], None]:
-        if response.content_type == "text/event-stream":
-            async with aclosing(self._read_stream(response)) as batches:
-                async for deltas in batches:
-                    yield deltas
-            return
-        self._reader.read_whole(await self._whole(response))
-        if deltas := self._reader.take():
-            yield deltas
 
-    async def _read_stream(self, response: aiohttp.ClientResponse) -> AsyncGenerator[list[Delta], None]:
-        decoder = SseDecoder()
-        clock = asyncio.get_running_loop().time
-        interval = self._settings.stream_interval
-        try:
-            while not self._reader.done and (chunk := await self._next_bytes(response)):
-                for payload in decoder.feed(chunk):
-                    self._reader.feed(payload)
-                deltas = self._reader.take()
-                if deltas or self._reader.statuses:
-                    began = clock()
-                    yield deltas
-                    # What arrives meanwhile waits in the buffer and leaves as one piece.
-                    if interval and not self._reader.ended:
-                        await asyncio.sleep(max(0.0, interval - (clock() - began)))
-            for payload in decoder.flush():
-                self._reader.feed(payload)
-        except EventTooLongError:
-            raise BrokenAnswerError(f"The answer of {self._api_id} holds a piece that is too large to show.") from None
-        except TimeoutError as error:
-            if self._reader.ended:
-                return
-            raise connection_failed(error, self._settings, self._settings.read_timeout) from None
-        except (aiohttp.ClientError, OSError):
-            # The reader knows whether the end had come already; if not, that is the error.
-            return
-        if deltas := self._reader.take():
-            yield deltas
-        await _drain(response)
-
-    async def _next_bytes(self, response: aiohttp.ClientResponse) -> bytes:
-        if not self._reader.ended:
-            return await response.content.readany()
-        async with asyncio.timeout(_AFTER_END_SECONDS):
-            return await response.content.readany()
-
-    async def _whole(self, response: aiohttp.ClientResponse) -> Mapping[str, Any]:
-        """The body of an answer that is not a stream."""
-        body = await read_body(response, self._settings, self._settings.read_timeout)
-        try:
-            answer = parse_json(body)
-        except ValueError:
-            answer = None
-        if not isinstance(answer, dict) or not {"choices", "output", "error"} & answer.keys():
-            raise UpstreamError(read_failure(0, body), self._api_id)
-        if answer.get("error"):
-            raise UpstreamError(read_failure(0, answer), self._api_id)
-        return answer
-
-
-def _status_event(status: ToolStatus) -> dict[str, Any]:
+def _tool_line(status: ToolStatus) -> dict[str, Any]:
     """The status line of a server tool, in the form that Open WebUI draws with its links."""
     name = status.tool.removeprefix("openrouter:").replace("_", " ")
     doing, did = _TOOL_WORDS.get(status.tool, (f"Using {name}", f"Used {name}"))
     words = f"{doing} failed" if status.failed else did if status.done else doing
     about = status.query or next(iter(status.urls), "")
-    data: dict[str, Any] = {"description": f"{words}: {about}" if about else words, "done": status.done}
+    line: dict[str, Any] = {"description": f"{words}: {about}" if about else words, "done": status.done}
     if status.urls:
-        data |= {"action": "web_search", "urls": list(status.urls), "query": status.query}
-    return {"type": "status", "data": data}
-
-
-async def _drain(response: aiohttp.ClientResponse) -> None:
-    with contextlib.suppress(asyncio.TimeoutError, aiohttp.ClientError, OSError):
-        async with asyncio.timeout(_DRAIN_SECONDS):
-            while not response.content.at_eof():
-                await response.content.readany()
+        line |= {"action": "web_search", "urls": list(status.urls), "query": status.query}
+    return line

@@ -9,6 +9,7 @@ PipeError                   its text is the line
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
 from contextlib import suppress
@@ -31,11 +32,29 @@ _SECRETS = re.compile(
 _STACK_TRACE = re.compile(r"Traceback \(most recent|^\s*File \"|\s+at (?:\S+ )?\(?\S+:\d+:\d+\)?", re.MULTILINE)
 
 
+ANY_NUMBER = 1_000_000
+# Statuses after which another attempt may help, and how often.
+_RETRIES = {**dict.fromkeys((408, 429, 502, 503, 504, 524, 529), ANY_NUMBER), 500: 1}
+
+
 class PipeError(Exception):
-    """An error whose text is the line that a person reads."""
+    """An error whose text is the line that a person reads. `max_retries`: how often another attempt may help."""
+
+    max_retries = 0
+    # Seconds until then, where upstream says so.
+    retry_after: float | None = None
 
     def __init__(self, sentence: str) -> None:
         super().__init__(plain(sentence))
+
+    @property
+    def happened(self) -> str:
+        """What happened, without what to do about it."""
+        return str(self).partition(". ")[0]
+
+    def after(self, tries: int) -> PipeError:
+        """The error after so many attempts."""
+        return type(self)(f"{self} Tried {tries} times.") if tries > 1 else self
 
 
 class SettingsError(PipeError):
@@ -45,9 +64,15 @@ class SettingsError(PipeError):
 class ConnectionFailedError(PipeError):
     """Nothing came back."""
 
+    max_retries = ANY_NUMBER
+
 
 class BrokenAnswerError(PipeError):
     """The answer stopped before its end."""
+
+    def __init__(self, sentence: str, max_retries: int = 0) -> None:
+        super().__init__(sentence)
+        self.max_retries = max_retries
 
 
 class Failure(NamedTuple):
@@ -69,9 +94,29 @@ class Failure(NamedTuple):
 class UpstreamError(PipeError):
     """OpenRouter or a provider refused, before the answer or in the middle of it."""
 
-    def __init__(self, failure: Failure, model_id: str) -> None:
-        super().__init__(sentence(failure, model_id))
+    def __init__(self, failure: Failure, model_id: str, tries: int = 1) -> None:
+        super().__init__(sentence(failure, model_id, tries))
         self.failure = failure
+        self.max_retries = (
+            _RETRIES.get(failure.status, 0) if failure.retryable is None else failure.retryable * ANY_NUMBER
+        )
+        self.retry_after = failure.retry_after
+        self._model_id = model_id
+
+    def after(self, tries: int) -> PipeError:
+        """The error after so many attempts."""
+        return UpstreamError(self.failure, self._model_id, tries)
+
+
+def retry_wait(error: PipeError, tries: int, max_retries: int, max_wait: float, chance: float) -> float:
+    """Seconds to wait before another attempt after `tries` of them, endless when there is to be none.
+
+    What upstream asks for is obeyed, or not waited for at all; else the pauses double. `chance` (0 to 1) spreads them, so
+    that chats that failed together do not come back together.
+    """
+    if tries > min(max_retries, error.max_retries) or (error.retry_after or 0) > max_wait:
+        return math.inf
+    return min(2 ** (tries - 1), max_wait) * (1 + chance) / 2 if error.retry_after is None else error.retry_after
 
 
 _ANOTHER = "Choose another model."
@@ -116,6 +161,7 @@ _SENTENCES: dict[int | str, tuple[str, str]] = {
 _TOLD = (
     ((400, 413, 422), r"context.(length|window)|prompt is too long|too many .*tokens", "context_length_exceeded"),
     ((400, 404), r"not a valid model", "model_not_found"),
+    ((400, 404, 405), r"\b(on|by|use|with) (the )?/?(api/v1/)?(chat/completions|responses)\b", "wrong_endpoint"),
     ((404,), r"data policy|privacy", "privacy_restricted"),
     ((404,), r"allowed providers|providers? (have|has) been ignored", "constraint_filtered"),
 )
@@ -179,20 +225,30 @@ def read_failure(status: int, body: object) -> Failure:
     )
 
 
-def sentence(failure: Failure, model_id: str) -> str:
+def sentence(failure: Failure, model_id: str, tries: int = 1) -> str:
     """The line for a failure: what happened, who said it, why, and what to do."""
     happened, advice = _SENTENCES.get(failure.kind) or _SENTENCES.get(failure.status) or _SENTENCES[0]
     if failure.fallback_models:
         advice = f"Try {' or '.join(failure.fallback_models[:3])}."
+    if failure.retry_after:
+        advice = advice.replace("in a moment", f"in {_duration(failure.retry_after)}")
     line = happened.format(who=failure.provider or "OpenRouter", model=plain(model_id)[:120])
     if failure.status not in _SENTENCES:
         line = f"{line} ({failure.status})"
+    if tries > 1:
+        line = f"{line}; tried {tries} times"
     if said := ": ".join(part for part in (failure.message, failure.reason) if part):
         line = f"{line}: {said}"
     # What was said is the part that may be long: the advice has to survive the cut.
     room = _MAX_LENGTH - len(advice) - 2
     line = f"{line.rstrip('.')}." if len(line) <= room else f"{line[: room - 1]}…"
     return f"{line} {advice}"
+
+
+def _duration(seconds: float) -> str:
+    """`20 s`, `5 min`, `3 h`, rounded up."""
+    size, unit = (3_600, "h") if seconds > 5_400 else (60, "min") if seconds > 90 else (1, "s")
+    return f"{math.ceil(seconds / size)} {unit}"
 
 
 def plain(text: str) -> str:

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Mapping, MutableMapping
+from functools import partial
 from typing import Any
 
 from starlette.responses import StreamingResponse
@@ -20,8 +21,9 @@ from .deltas import Delta
 from .direct_files import file_rules
 from .errors import PipeError, SettingsError
 from .model_ref import ROUTING_TAGS, ModelRef
+from .parameters import Endpoint
 from .problems import Problem, log
-from .requests import ChatContext, build_request
+from .requests import ChatContext, UpstreamRequest, build_request
 from .row_keeper import RowKeeper
 from .settings import Settings, UserValves, Valves
 from .status_report import PipeState, status_report
@@ -34,6 +36,8 @@ _REMEMBERED_ERRORS = 20
 _STATUS_ID = "status"
 _STATUS_NAME = "OpenRouter: Status"
 _KEY_SECONDS = 5.0
+# How long it is remembered that a model is served on the other endpoint only.
+_ENDPOINT_SECONDS = 3_600.0
 _SET_KEY = "no models: set the valve API_KEY"
 _ASK = "no models: ask it why"
 
@@ -52,6 +56,7 @@ class Pipe:
         self._published: Published | None = None
         self._list: tuple[Published | None, object, list[dict[str, str]]] | None = None
         self._reported: tuple[Published | None, tuple[Problem, ...], frozenset[str]] = (None, (), frozenset())
+        self._endpoints: dict[str, tuple[Endpoint, float]] = {}
         self._errors: deque[tuple[float, str]] = deque(maxlen=_REMEMBERED_ERRORS)
 
     async def pipes(self) -> list[dict[str, str]]:
@@ -121,14 +126,27 @@ class Pipe:
         ref, model = await self._resolve(webui_id, listing, own.PREFERRED_VARIANT)
         rules = None if context.task else file_rules(model, settings, metadata)
         body = await with_chat_files(body, rules, metadata, context.user_id, emit)
-        request = build_request(body, ref, model, settings, context)
+        build = partial(build_request, body, ref, model, settings, context)
+        request = build(self._served_on(ref.api_id))
         log.debug(
             "endpoint: %s, api_model_id: %s, left out: %s",
             request.endpoint,
             request.body["model"],
             ", ".join(request.left_out) or "-",
         )
-        return Answer(self._transport, settings, request, str(body["model"]), emit, metadata, self._note)
+
+        def rebuild() -> UpstreamRequest:
+            other: Endpoint = "responses" if request.endpoint == "chat_completions" else "chat_completions"
+            self._endpoints[ref.api_id] = (other, time.monotonic() + _ENDPOINT_SECONDS)
+            return build(other)
+
+        switch = rebuild if settings.endpoint == "auto" else None
+        return Answer(self._transport, settings, request, str(body["model"]), emit, metadata, self._note, switch)
+
+    def _served_on(self, api_id: str) -> Endpoint | None:
+        """The endpoint that a model was found to need a while ago."""
+        endpoint, until = self._endpoints.get(api_id, (None, 0.0))
+        return endpoint if time.monotonic() < until else None
 
     async def _resolve(self, webui_id: str, settings: Settings, preferred: str) -> tuple[ModelRef, Model | None]:
         """The model meant by an id, and its row. The published list decides where it is known; else the id is enough."""

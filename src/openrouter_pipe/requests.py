@@ -51,9 +51,17 @@ class UpstreamRequest(NamedTuple):
 
 
 def build_request(
-    body: Mapping[str, Any], ref: ModelRef, model: Model | None, settings: Settings, context: ChatContext
+    body: Mapping[str, Any],
+    ref: ModelRef,
+    model: Model | None,
+    settings: Settings,
+    context: ChatContext,
+    served_on: Endpoint | None = None,
 ) -> UpstreamRequest:
-    """The request for one chat. `body` is what Open WebUI hands over and stays as it is; `model` None means unknown."""
+    """The request for one chat. `body` is what Open WebUI hands over and stays as it is; `model` None means unknown.
+
+    `served_on`: the only endpoint that is known to serve the model.
+    """
     if context.task:
         body, ref = _for_task(body, ref)
     asked, left_out = read_parameters(body, model)
@@ -61,7 +69,7 @@ def build_request(
     has_breakpoints = has_cache_control(body.get("messages"))
     fixed = _FIXED_ENDPOINTS.get(settings.endpoint)
     wants_chat = needs_chat(asked) or bool(preset) or has_breakpoints or has_chat_audio(body.get("messages"))
-    endpoint: Endpoint = fixed or ("chat_completions" if wants_chat else "responses")
+    endpoint: Endpoint = fixed or served_on or ("chat_completions" if wants_chat else "responses")
     if endpoint == "responses" and has_breakpoints:
         left_out.append("cache_control in messages")
         has_breakpoints = False

@@ -76,6 +76,13 @@ class Valves(_Tolerant):
     READ_TIMEOUT_SECONDS: int = Field(
         300, description="The longest silence in an answer before it counts as broken off, e.g. `300`."
     )
+    MAX_RETRIES: int = Field(
+        2, description="How often a request that failed before its first word is sent again, e.g. `2`. `0`: never."
+    )
+    RETRY_MAX_WAIT_SECONDS: int = Field(
+        30,
+        description="The longest pause before that, e.g. `30`. When upstream asks for more, the error comes at once.",
+    )
     HTTP_REFERER: str = Field(
         "https://openwebui.com/",
         description="The site that OpenRouter's rankings credit, e.g. `https://chat.example.com/`.",
@@ -229,6 +236,8 @@ class Settings:
     base_url: str
     connect_timeout: int
     read_timeout: int
+    max_retries: int
+    retry_max_wait: int
     http_referer: str
     app_title: str
     publishing: Publishing
@@ -262,6 +271,8 @@ class Settings:
             base_url=_base_url(valves.BASE_URL, problems),
             connect_timeout=_between(1, valves.CONNECT_TIMEOUT_SECONDS),
             read_timeout=_between(1, valves.READ_TIMEOUT_SECONDS),
+            max_retries=_between(0, valves.MAX_RETRIES, 10),
+            retry_max_wait=_between(0, valves.RETRY_MAX_WAIT_SECONDS),
             http_referer=_matching("HTTP_REFERER", valves.HTTP_REFERER, _HEADER_TEXT, _NOT_ASCII, problems),
             app_title=_matching("APP_TITLE", valves.APP_TITLE, _HEADER_TEXT, _NOT_ASCII, problems),
             publishing=Publishing(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import weakref
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import aiohttp
@@ -17,6 +19,8 @@ from .settings import Settings
 # A connection that has been idle for longer may have been closed by the other side.
 _KEEPALIVE_SECONDS = 60
 _MAX_JSON_BYTES = 64 * 1024 * 1024
+# Seconds; more is as good as never.
+_LONGEST_WAIT = 1e7
 _NO_ADDRESS = "The valve BASE_URL does not hold the address of an API. An admin can correct it."
 
 
@@ -65,7 +69,9 @@ class Transport:
         async with self._request(settings, "POST", path, timeout, dump_json(body)) as response:
             if response.status >= 400:
                 body_read = await read_body(response, settings, settings.read_timeout)
-                raise UpstreamError(read_failure(response.status, body_read), model_id)
+                failure = read_failure(response.status, body_read)
+                waits = _retry_after(response.headers.get("Retry-After", ""))
+                raise UpstreamError(failure if waits is None else failure._replace(retry_after=waits), model_id)
             yield response
 
     @asynccontextmanager
@@ -99,6 +105,15 @@ class Transport:
             weakref.finalize(self, _close_session, session, loop)
             self._session, self._loop = session, loop
         return session
+
+
+def _retry_after(header: str) -> float | None:
+    """The seconds in a `Retry-After` header, which has a number or a date."""
+    try:
+        seconds = float(header) if header[:1].isdigit() else parsedate_to_datetime(header).timestamp() - time.time()
+    except ValueError:
+        return None
+    return min(max(0.0, seconds), _LONGEST_WAIT)
 
 
 def connection_failed(error: BaseException, settings: Settings, seconds: float) -> PipeError:

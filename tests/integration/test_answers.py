@@ -17,7 +17,7 @@ import pytest_asyncio
 from polling import until
 from starlette.responses import StreamingResponse
 
-from openrouter_pipe import answer as answers
+from openrouter_pipe import attempt as attempts
 from openrouter_pipe.pipe import Pipe
 from openrouter_pipe.settings import Valves
 from openrouter_sandbox import Answer, Rule, Sandbox
@@ -76,7 +76,7 @@ def left_tasks(before: set[asyncio.Task[Any]]) -> list[asyncio.Task[Any]]:
 
 
 def valves(sandbox: Sandbox, endpoint: str, **more: object) -> Valves:
-    defaults = {"API_KEY": "sk-or-v1-secret123", "BASE_URL": sandbox.base_url, "ENDPOINT": endpoint}
+    defaults = {"API_KEY": "sk-or-v1-secret123", "BASE_URL": sandbox.base_url, "ENDPOINT": endpoint, "MAX_RETRIES": 0}
     return Valves(**{**defaults, "STREAM_INTERVAL_MS": 0, "READ_TIMEOUT_SECONDS": 1, **more})
 
 
@@ -363,7 +363,7 @@ async def test_an_answer_that_is_complete_but_never_closed_is_an_answer(
 
 
 async def test_silence_after_the_end_is_not_waited_out(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(answers, "_AFTER_END_SECONDS", 0.2)
+    monkeypatch.setattr(attempts, "_AFTER_END_SECONDS", 0.2)
     event = {"choices": [{"index": 0, "delta": {"content": TEXT}, "finish_reason": "stop"}]}
     sandbox.rules.append(Rule(events=[f"data: {json.dumps(event)}\n\n"], hang=True))
     pipe = Pipe()

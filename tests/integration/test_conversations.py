@@ -54,6 +54,7 @@ def valves(sandbox: Sandbox, endpoint: str, **more: object) -> Valves:
         ENDPOINT=endpoint,
         STREAM_INTERVAL_MS=0,
         COST_DISPLAY="off",
+        MAX_RETRIES=0,
         **more,
     )
 

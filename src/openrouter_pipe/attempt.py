@@ -1,0 +1,131 @@
+"""One request sent upstream, and its answer read."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from typing import Any
+
+import aiohttp
+
+from .chat_stream import ChatReader
+from .codec import parse_json
+from .deltas import AnswerReader, Delta
+from .errors import ANY_NUMBER, BrokenAnswerError, UpstreamError, read_failure
+from .parameters import Endpoint
+from .requests import ENDPOINT_PATHS, UpstreamRequest
+from .responses_stream import ResponsesReader
+from .settings import Settings
+from .sse import EventTooLongError, SseDecoder
+from .transport import Transport, connection_failed, read_body
+
+_READERS: dict[Endpoint, type[AnswerReader]] = {"responses": ResponsesReader, "chat_completions": ChatReader}
+# After the end was announced, the connection can be used again once the last bytes are read; they are not waited for longer.
+_DRAIN_SECONDS = 0.1
+# The usage may come after the end; a stream that is then left open is not waited for as long as one that is thinking.
+_AFTER_END_SECONDS = 3.0
+
+
+class Attempt:
+    """One request. `reader` knows what has come of its answer, `seconds` is how long it came."""
+
+    def __init__(self, transport: Transport, settings: Settings, request: UpstreamRequest) -> None:
+        self.reader = _READERS[request.endpoint]()
+        self._transport = transport
+        self._settings = settings
+        self._request = request
+        self._model_id = str(request.body["model"])
+        # By a clock that only runs forward.
+        self._began = self._latest = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """From the first piece of the answer to the latest."""
+        return self._latest - self._began
+
+    async def batches(self) -> AsyncGenerator[list[Delta], None]:
+        """The deltas of each network read, of which there may be none. Raises `PipeError` when it fails or breaks off."""
+        path = ENDPOINT_PATHS[self._request.endpoint]
+        async with (
+            self._transport.post(self._settings, path, self._request.body, self._model_id) as response,
+            aclosing(self._read(response)) as batches,
+        ):
+            async for deltas in batches:
+                self._latest = time.monotonic()
+                self._began = self._began or self._latest
+                yield deltas
+        if self.reader.error is not None:
+            raise UpstreamError(read_failure(0, {"error": self.reader.error}), self._model_id)
+        if not self.reader.ended:
+            raise BrokenAnswerError(f"The answer of {self._model_id} broke off before its end. Try again.", ANY_NUMBER)
+
+    async def _read(self, response: aiohttp.ClientResponse) -> AsyncGenerator[list[Delta], None]:
+        if response.content_type == "text/event-stream":
+            async with aclosing(self._read_stream(response)) as batches:
+                async for deltas in batches:
+                    yield deltas
+            return
+        self.reader.read_whole(await self._whole(response))
+        if deltas := self.reader.take():
+            yield deltas
+
+    async def _read_stream(self, response: aiohttp.ClientResponse) -> AsyncGenerator[list[Delta], None]:
+        decoder = SseDecoder()
+        clock = asyncio.get_running_loop().time
+        interval = self._settings.stream_interval
+        try:
+            while not self.reader.done and (chunk := await self._next_bytes(response)):
+                for payload in decoder.feed(chunk):
+                    self.reader.feed(payload)
+                deltas = self.reader.take()
+                if deltas or self.reader.statuses:
+                    began = clock()
+                    yield deltas
+                    # What arrives meanwhile waits in the buffer and leaves as one piece.
+                    if interval and not self.reader.ended:
+                        await asyncio.sleep(max(0.0, interval - (clock() - began)))
+            for payload in decoder.flush():
+                self.reader.feed(payload)
+        except EventTooLongError:
+            raise BrokenAnswerError(
+                f"The answer of {self._model_id} holds a piece that is too large to show."
+            ) from None
+        except TimeoutError as error:
+            if self.reader.ended:
+                return
+            raise connection_failed(error, self._settings, self._settings.read_timeout) from None
+        except (aiohttp.ClientError, OSError):
+            # The reader knows whether the end had come already; if not, that is the error.
+            return
+        if deltas := self.reader.take():
+            yield deltas
+        await _drain(response)
+
+    async def _next_bytes(self, response: aiohttp.ClientResponse) -> bytes:
+        if not self.reader.ended:
+            return await response.content.readany()
+        async with asyncio.timeout(_AFTER_END_SECONDS):
+            return await response.content.readany()
+
+    async def _whole(self, response: aiohttp.ClientResponse) -> Mapping[str, Any]:
+        """The body of an answer that is not a stream."""
+        body = await read_body(response, self._settings, self._settings.read_timeout)
+        try:
+            answer = parse_json(body)
+        except ValueError:
+            answer = None
+        if not isinstance(answer, dict) or not {"choices", "output", "error"} & answer.keys():
+            raise UpstreamError(read_failure(0, body), self._model_id)
+        if answer.get("error"):
+            raise UpstreamError(read_failure(0, answer), self._model_id)
+        return answer
+
+
+async def _drain(response: aiohttp.ClientResponse) -> None:
+    with contextlib.suppress(asyncio.TimeoutError, aiohttp.ClientError, OSError):
+        async with asyncio.timeout(_DRAIN_SECONDS):
+            while not response.content.at_eof():
+                await response.content.readany()
