@@ -24,6 +24,7 @@ import logging
 import math
 import mimetypes
 import os
+import random
 import re
 import sys
 import time
@@ -35,7 +36,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from email.utils import parsedate_to_datetime
+from functools import cached_property, lru_cache, partial
 from itertools import chain, takewhile
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple, Self
@@ -50,62 +52,6 @@ from starlette.responses import StreamingResponse
 # The OpenRouter pipe for Open WebUI, as a package; `make bundle` merges it into the one file that admins install.
 
 __version__ = "0.1.0"
-
-
-# ===== codec.py =====
-# JSON, by orjson where it is installed (Open WebUI ships it), else by the standard library; and reading what others sent.
-
-try:
-    import orjson
-except ImportError:  # pragma: no cover - Open WebUI ships orjson
-    orjson = None  # type: ignore[assignment]
-
-
-def parse_json(text: bytes | str) -> Any:
-    """The value in `text`. Raises `ValueError`.
-
-    What orjson refuses the standard library may still read: NaN, a byte that is not UTF-8, half of a surrogate pair (a
-    provider cut an emoji in two). Such a half could not be stored: a question mark takes its place.
-    """
-    try:
-        return (orjson or json).loads(text)
-    except (ValueError, RecursionError):
-        pass
-    try:
-        value = json.loads(text.decode("utf-8", "replace") if isinstance(text, bytes) else text)
-        return json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
-
-
-def dump_json(value: Any) -> bytes:
-    """`value` as JSON. What orjson refuses (lone surrogates, huge integers, odd keys) the standard library writes."""
-    if orjson is not None:
-        try:
-            return orjson.dumps(value)
-        except TypeError:
-            pass
-    return json.dumps(value, default=str, separators=(",", ":")).encode()
-
-
-def mapping(value: object) -> Mapping[str, Any]:
-    """`value` if it is an object, else an empty one."""
-    return value if isinstance(value, dict) else {}
-
-
-def dicts(value: object) -> list[dict[str, Any]]:
-    """The objects in a list; none when it is no list."""
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
-
-
-def texts(value: object) -> tuple[str, ...]:
-    """The texts in a list; none when it is no list."""
-    return tuple([item for item in value if isinstance(item, str)]) if isinstance(value, list) else ()
-
-
-def texts_in(value: object, key: str) -> tuple[str, ...]:
-    """The texts under `key` of the objects in a list."""
-    return texts([item.get(key) for item in dicts(value)])
 
 
 # ===== model_ref.py =====
@@ -224,6 +170,62 @@ def _split_tags(text: str) -> tuple[str, tuple[str, ...]]:
     return (base, tuple(parts[start:])) if base else (text, ())
 
 
+# ===== codec.py =====
+# JSON, by orjson where it is installed (Open WebUI ships it), else by the standard library; and reading what others sent.
+
+try:
+    import orjson
+except ImportError:  # pragma: no cover - Open WebUI ships orjson
+    orjson = None  # type: ignore[assignment]
+
+
+def parse_json(text: bytes | str) -> Any:
+    """The value in `text`. Raises `ValueError`.
+
+    What orjson refuses the standard library may still read: NaN, a byte that is not UTF-8, half of a surrogate pair (a
+    provider cut an emoji in two). Such a half could not be stored: a question mark takes its place.
+    """
+    try:
+        return (orjson or json).loads(text)
+    except (ValueError, RecursionError):
+        pass
+    try:
+        value = json.loads(text.decode("utf-8", "replace") if isinstance(text, bytes) else text)
+        return json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def dump_json(value: Any) -> bytes:
+    """`value` as JSON. What orjson refuses (lone surrogates, huge integers, odd keys) the standard library writes."""
+    if orjson is not None:
+        try:
+            return orjson.dumps(value)
+        except TypeError:
+            pass
+    return json.dumps(value, default=str, separators=(",", ":")).encode()
+
+
+def mapping(value: object) -> Mapping[str, Any]:
+    """`value` if it is an object, else an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
+def dicts(value: object) -> list[dict[str, Any]]:
+    """The objects in a list; none when it is no list."""
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def texts(value: object) -> tuple[str, ...]:
+    """The texts in a list; none when it is no list."""
+    return tuple([item for item in value if isinstance(item, str)]) if isinstance(value, list) else ()
+
+
+def texts_in(value: object, key: str) -> tuple[str, ...]:
+    """The texts under `key` of the objects in a list."""
+    return texts([item.get(key) for item in dicts(value)])
+
+
 # ===== sse.py =====
 # Server-sent events: bytes in, the payload of each event out.
 #
@@ -272,6 +274,211 @@ class SseDecoder:
     def flush(self) -> list[bytes]:
         """The payload of an event whose closing empty line never came (some servers forget it)."""
         return self.feed(b"\n\n")
+
+
+# ===== catalog.py =====
+# The catalog: what OpenRouter's `GET /models` says, as immutable rows.
+
+# Open WebUI refuses model ids with white space and ids over 256 characters; some room is left for the function id.
+_MAX_ID_LENGTH = 200
+# Keys of `pricing` that are not a price.
+_NOT_PRICES = ("discount", "overrides")
+# What of a row is used; the rest (benchmarks, links, …) is not kept.
+_USED = (
+    *("description", "context_length", "pricing", "architecture", "supported_parameters", "reasoning", "has_zdr"),
+    "canonical_slug",
+)
+
+
+class Model(NamedTuple):
+    """One row of the catalog. Its fields are read when asked for; what is unknown or makes no sense is `None` or empty.
+
+    `parse_model` of its `row` is the same model.
+    """
+
+    id: str
+    name: str
+    ref: ModelRef
+    row: Mapping[str, Any]
+
+    @property
+    def description(self) -> str:
+        """What the model is, in Markdown."""
+        return _text(self.row.get("description"))
+
+    @property
+    def canonical_slug(self) -> str:
+        """The name by which answers may call the model; the id where the row does not tell."""
+        return _text(self.row.get("canonical_slug")) or self.id
+
+    @property
+    def context_length(self) -> int | None:
+        """How many tokens fit."""
+        length = self.row.get("context_length")
+        return length if isinstance(length, int) and not isinstance(length, bool) and length > 0 else None
+
+    @property
+    def pricing(self) -> dict[str, str]:
+        """US dollars per token or unit, as decimal text, by kind (`prompt`, `completion`, …); "-1": it varies."""
+        prices = mapping(self.row.get("pricing")).items()
+        return {str(key): str(price) for key, price in prices if key not in _NOT_PRICES and _is_number(price)}
+
+    @property
+    def input_modalities(self) -> tuple[str, ...]:
+        """What the model takes: `text`, `image`, `file`, `audio`, `video`."""
+        return texts(mapping(self.row.get("architecture")).get("input_modalities"))
+
+    @property
+    def output_modalities(self) -> tuple[str, ...]:
+        """What the model gives."""
+        return texts(mapping(self.row.get("architecture")).get("output_modalities"))
+
+    @property
+    def supported_parameters(self) -> frozenset[str]:
+        """The request's parameters that at least one provider of the model takes."""
+        return frozenset(texts(self.row.get("supported_parameters")))
+
+    @property
+    def reasons(self) -> bool | None:
+        """Whether the model can reason; None where the row does not tell."""
+        supported = self.supported_parameters
+        if "reasoning" in supported or mapping(self.row.get("reasoning")):
+            return True
+        return False if supported else None
+
+    @property
+    def reasoning_mandatory(self) -> bool:
+        """Whether its reasoning cannot be switched off."""
+        return mapping(self.row.get("reasoning")).get("mandatory") is True
+
+    @property
+    def efforts(self) -> tuple[str, ...]:
+        """The reasoning efforts that the row lists; empty: it does not tell, all are taken."""
+        return texts(mapping(self.row.get("reasoning")).get("supported_efforts"))
+
+    @property
+    def is_batch(self) -> bool:
+        """Whether it takes batches only: it cannot be called in a chat."""
+        return "batch" in self.ref.variants
+
+    @property
+    def is_router(self) -> bool:
+        """Whether it stands for other models."""
+        is_named_so = self.id.startswith(("openrouter/", "~"))
+        return is_named_so or mapping(self.row.get("architecture")).get("tokenizer") == "Router"
+
+    @property
+    def has_zdr(self) -> bool:
+        """False where the catalog was asked and has no endpoint with zero data retention for it."""
+        return self.row.get("has_zdr") is not False
+
+    @property
+    def is_free(self) -> bool:
+        """Every price that is given is zero, or the id says `:free`."""
+        prices = self.pricing.values()
+        return "free" in self.ref.variants or (bool(prices) and not any(map(float, prices)))
+
+    @property
+    def has_tools(self) -> bool:
+        """Whether the model takes tools; a router or alias that lists nothing passes them on."""
+        supported = self.supported_parameters
+        return "tools" in supported or (self.is_router and not supported)
+
+
+class Preset(NamedTuple):
+    """A preset of the account: its slug, its own name and description, and the id of the model it names (if any)."""
+
+    slug: str
+    name: str
+    description: str = ""
+    model_id: str | None = None
+
+
+class Catalog(NamedTuple):
+    """The rows of one account at one moment: `models` by id, discovered presets, and how many rows were left out.
+
+    `knows_presets` is false until the account was asked for its presets; until then there are those that rows name.
+    """
+
+    models: Mapping[str, Model]
+    presets: tuple[Preset, ...] = ()
+    left_out: int = 0
+    knows_presets: bool = False
+
+    @classmethod
+    def from_rows(cls, rows: Iterable[object]) -> Catalog:
+        """Read `GET /models` rows. Odd values become "unknown"; a row without an id or without text output is counted."""
+        models: dict[str, Model] = {}
+        presets: dict[str, Preset] = {}
+        left_out = 0
+        for row in rows:
+            model = parse_model(row)
+            if model is None:
+                left_out += 1
+            elif slug := model.ref.preset:
+                name = slug if model.name == model.id else model.name
+                presets.setdefault(slug, Preset(slug, name, model.description))
+            else:
+                models.setdefault(model.id, model)
+        return cls(models, tuple(presets.values()), left_out)
+
+    def with_presets(self, presets: Iterable[Preset]) -> Catalog:
+        """The same rows with these presets of the account too; of two with one slug the later one counts."""
+        by_slug = {preset.slug: preset for preset in (*self.presets, *presets)}
+        return self._replace(presets=tuple(by_slug.values()), knows_presets=True)
+
+    def describe(self, ref: ModelRef) -> Model | None:
+        """The row that describes `ref`: without preset and routing tags but with its catalog tag, else the base row."""
+        return next((self.models[row_id] for row_id in ref.row_ids if row_id in self.models), None)
+
+
+def parse_model(row: object) -> Model | None:
+    """One row of `GET /models`; None when it has no usable id or is known to produce no text."""
+    if not isinstance(row, dict) or not _can_be_an_id(model_id := _text(row.get("id"))):
+        return None
+    model = Model(
+        model_id,
+        one_line(row.get("name")) or model_id,
+        ModelRef.from_api(model_id),
+        {key: row[key] for key in ("id", "name", *_USED) if key in row},
+    )
+    modalities = model.output_modalities
+    return None if modalities and "text" not in modalities else model
+
+
+def parse_preset(row: object) -> Preset | None:
+    """One row of `GET /presets` (or the body of `GET /presets/{slug}`); None when it has no slug or is not active."""
+    if not isinstance(row, dict) or row.get("status") not in ("active", None):
+        return None
+    slug = _text(row.get("slug"))
+    if len(slug) > _MAX_ID_LENGTH or not is_preset_slug(slug):
+        return None
+    config = mapping(mapping(row.get("designated_version")).get("config"))
+    models = filter(None, (_text(config.get("model")), *texts(config.get("models"))))
+    return Preset(slug, one_line(row.get("name")) or slug, _text(row.get("description")), next(models, None))
+
+
+def one_line(value: object) -> str:
+    """`value` as one line of printable text (names go into lists and logs); empty when it is not text."""
+    text = _text(value)[:500]
+    return " ".join((text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)).split())
+
+
+def _can_be_an_id(text: str) -> bool:
+    return 0 < len(text) <= _MAX_ID_LENGTH and text.isprintable() and " " not in text
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _is_number(price: object) -> bool:
+    if not isinstance(price, (str, int, float)) or isinstance(price, bool):
+        return False
+    try:
+        return math.isfinite(float(price))
+    except (ValueError, OverflowError):
+        return False
 
 
 # ===== deltas.py =====
@@ -590,302 +797,6 @@ def _function_of(tool: Mapping[str, Any]) -> dict[str, Any] | None:
     return _given(function, _FUNCTION_KEYS) if named else None
 
 
-# ===== catalog.py =====
-# The catalog: what OpenRouter's `GET /models` says, as immutable rows.
-
-# Open WebUI refuses model ids with white space and ids over 256 characters; some room is left for the function id.
-_MAX_ID_LENGTH = 200
-# Keys of `pricing` that are not a price.
-_NOT_PRICES = ("discount", "overrides")
-# What of a row is used; the rest (benchmarks, links, …) is not kept.
-_USED = (
-    *("description", "context_length", "pricing", "architecture", "supported_parameters", "reasoning", "has_zdr"),
-    "canonical_slug",
-)
-
-
-class Model(NamedTuple):
-    """One row of the catalog. Its fields are read when asked for; what is unknown or makes no sense is `None` or empty.
-
-    `parse_model` of its `row` is the same model.
-    """
-
-    id: str
-    name: str
-    ref: ModelRef
-    row: Mapping[str, Any]
-
-    @property
-    def description(self) -> str:
-        """What the model is, in Markdown."""
-        return _text(self.row.get("description"))
-
-    @property
-    def canonical_slug(self) -> str:
-        """The name by which answers may call the model; the id where the row does not tell."""
-        return _text(self.row.get("canonical_slug")) or self.id
-
-    @property
-    def context_length(self) -> int | None:
-        """How many tokens fit."""
-        length = self.row.get("context_length")
-        return length if isinstance(length, int) and not isinstance(length, bool) and length > 0 else None
-
-    @property
-    def pricing(self) -> dict[str, str]:
-        """US dollars per token or unit, as decimal text, by kind (`prompt`, `completion`, …); "-1": it varies."""
-        prices = mapping(self.row.get("pricing")).items()
-        return {str(key): str(price) for key, price in prices if key not in _NOT_PRICES and _is_number(price)}
-
-    @property
-    def input_modalities(self) -> tuple[str, ...]:
-        """What the model takes: `text`, `image`, `file`, `audio`, `video`."""
-        return texts(mapping(self.row.get("architecture")).get("input_modalities"))
-
-    @property
-    def output_modalities(self) -> tuple[str, ...]:
-        """What the model gives."""
-        return texts(mapping(self.row.get("architecture")).get("output_modalities"))
-
-    @property
-    def supported_parameters(self) -> frozenset[str]:
-        """The request's parameters that at least one provider of the model takes."""
-        return frozenset(texts(self.row.get("supported_parameters")))
-
-    @property
-    def reasons(self) -> bool | None:
-        """Whether the model can reason; None where the row does not tell."""
-        supported = self.supported_parameters
-        if "reasoning" in supported or mapping(self.row.get("reasoning")):
-            return True
-        return False if supported else None
-
-    @property
-    def reasoning_mandatory(self) -> bool:
-        """Whether its reasoning cannot be switched off."""
-        return mapping(self.row.get("reasoning")).get("mandatory") is True
-
-    @property
-    def efforts(self) -> tuple[str, ...]:
-        """The reasoning efforts that the row lists; empty: it does not tell, all are taken."""
-        return texts(mapping(self.row.get("reasoning")).get("supported_efforts"))
-
-    @property
-    def is_batch(self) -> bool:
-        """Whether it takes batches only: it cannot be called in a chat."""
-        return "batch" in self.ref.variants
-
-    @property
-    def is_router(self) -> bool:
-        """Whether it stands for other models."""
-        is_named_so = self.id.startswith(("openrouter/", "~"))
-        return is_named_so or mapping(self.row.get("architecture")).get("tokenizer") == "Router"
-
-    @property
-    def has_zdr(self) -> bool:
-        """False where the catalog was asked and has no endpoint with zero data retention for it."""
-        return self.row.get("has_zdr") is not False
-
-    @property
-    def is_free(self) -> bool:
-        """Every price that is given is zero, or the id says `:free`."""
-        prices = self.pricing.values()
-        return "free" in self.ref.variants or (bool(prices) and not any(map(float, prices)))
-
-    @property
-    def has_tools(self) -> bool:
-        """Whether the model takes tools; a router or alias that lists nothing passes them on."""
-        supported = self.supported_parameters
-        return "tools" in supported or (self.is_router and not supported)
-
-
-class Preset(NamedTuple):
-    """A preset of the account: its slug, its own name and description, and the id of the model it names (if any)."""
-
-    slug: str
-    name: str
-    description: str = ""
-    model_id: str | None = None
-
-
-class Catalog(NamedTuple):
-    """The rows of one account at one moment: `models` by id, discovered presets, and how many rows were left out.
-
-    `knows_presets` is false until the account was asked for its presets; until then there are those that rows name.
-    """
-
-    models: Mapping[str, Model]
-    presets: tuple[Preset, ...] = ()
-    left_out: int = 0
-    knows_presets: bool = False
-
-    @classmethod
-    def from_rows(cls, rows: Iterable[object]) -> Catalog:
-        """Read `GET /models` rows. Odd values become "unknown"; a row without an id or without text output is counted."""
-        models: dict[str, Model] = {}
-        presets: dict[str, Preset] = {}
-        left_out = 0
-        for row in rows:
-            model = parse_model(row)
-            if model is None:
-                left_out += 1
-            elif slug := model.ref.preset:
-                name = slug if model.name == model.id else model.name
-                presets.setdefault(slug, Preset(slug, name, model.description))
-            else:
-                models.setdefault(model.id, model)
-        return cls(models, tuple(presets.values()), left_out)
-
-    def with_presets(self, presets: Iterable[Preset]) -> Catalog:
-        """The same rows with these presets of the account too; of two with one slug the later one counts."""
-        by_slug = {preset.slug: preset for preset in (*self.presets, *presets)}
-        return self._replace(presets=tuple(by_slug.values()), knows_presets=True)
-
-    def describe(self, ref: ModelRef) -> Model | None:
-        """The row that describes `ref`: without preset and routing tags but with its catalog tag, else the base row."""
-        return next((self.models[row_id] for row_id in ref.row_ids if row_id in self.models), None)
-
-
-def parse_model(row: object) -> Model | None:
-    """One row of `GET /models`; None when it has no usable id or is known to produce no text."""
-    if not isinstance(row, dict) or not _can_be_an_id(model_id := _text(row.get("id"))):
-        return None
-    model = Model(
-        model_id,
-        one_line(row.get("name")) or model_id,
-        ModelRef.from_api(model_id),
-        {key: row[key] for key in ("id", "name", *_USED) if key in row},
-    )
-    modalities = model.output_modalities
-    return None if modalities and "text" not in modalities else model
-
-
-def parse_preset(row: object) -> Preset | None:
-    """One row of `GET /presets` (or the body of `GET /presets/{slug}`); None when it has no slug or is not active."""
-    if not isinstance(row, dict) or row.get("status") not in ("active", None):
-        return None
-    slug = _text(row.get("slug"))
-    if len(slug) > _MAX_ID_LENGTH or not is_preset_slug(slug):
-        return None
-    config = mapping(mapping(row.get("designated_version")).get("config"))
-    models = filter(None, (_text(config.get("model")), *texts(config.get("models"))))
-    return Preset(slug, one_line(row.get("name")) or slug, _text(row.get("description")), next(models, None))
-
-
-def one_line(value: object) -> str:
-    """`value` as one line of printable text (names go into lists and logs); empty when it is not text."""
-    text = _text(value)[:500]
-    return " ".join((text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)).split())
-
-
-def _can_be_an_id(text: str) -> bool:
-    return 0 < len(text) <= _MAX_ID_LENGTH and text.isprintable() and " " not in text
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""
-
-
-def _is_number(price: object) -> bool:
-    if not isinstance(price, (str, int, float)) or isinstance(price, bool):
-        return False
-    try:
-        return math.isfinite(float(price))
-    except (ValueError, OverflowError):
-        return False
-
-
-# ===== chunks.py =====
-# What leaves the pipe: `chat.completion.chunk` events, or one `chat.completion`.
-
-DONE = b"data: [DONE]\n\n"
-
-
-class ChunkWriter:
-    """Writes one answer under one id. Each call gives exactly one complete event, as Open WebUI reads them one by one."""
-
-    def __init__(self, model_id: str) -> None:
-        self._envelope = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": model_id}
-
-    def delta(self, delta: Delta) -> bytes:
-        """The event for one delta."""
-        return self._event([{"index": 0, "delta": _fields(delta), "finish_reason": None}])
-
-    def finish(self, reason: str) -> bytes:
-        """The event that ends the answer."""
-        return self._event([{"index": 0, "delta": {}, "finish_reason": reason}])
-
-    def usage(self, usage: Mapping[str, Any]) -> bytes:
-        """The usage event. Once for each upstream call: Open WebUI adds them up."""
-        return self._event([], usage=usage)
-
-    def completion(self, deltas: Iterable[Delta], reason: str, usage: Mapping[str, Any] | None) -> dict[str, Any]:
-        """The answer as one `chat.completion` object."""
-        message = {"role": "assistant", "content": "", **_fields(merge_deltas(deltas))}
-        for call in message.get("tool_calls", ()):
-            del call["index"]
-        answer = {
-            **self._envelope,
-            "object": "chat.completion",
-            "choices": [{"index": 0, "message": message, "finish_reason": reason}],
-        }
-        return {**answer, "usage": dict(usage)} if usage else answer
-
-    def _event(self, choices: list[dict[str, Any]], **more: object) -> bytes:
-        return b"data: %b\n\n" % dump_json(
-            {**self._envelope, "object": "chat.completion.chunk", "choices": choices, **more}
-        )
-
-
-def _fields(delta: Delta) -> dict[str, Any]:
-    """The fields of a chunk's `delta` (or of a `message`)."""
-    fields = {
-        "reasoning_content": delta.reasoning,
-        "content": delta.text,
-        "tool_calls": delta.tool_calls and _whole_calls(delta.tool_calls),
-        "annotations": delta.annotations,
-        "images": delta.images,
-        "reasoning_details": delta.details,
-    }
-    return {name: value for name, value in fields.items() if value}
-
-
-def _whole_calls(fragments: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The fragments of each tool call as one: clients expect a call once in a chunk."""
-    calls: dict[int, dict[str, Any]] = {}
-    for fragment in fragments:
-        known = calls.get(fragment["index"])
-        if known is None:
-            calls[fragment["index"]] = {**fragment, "function": dict(fragment["function"])}
-        else:
-            for key, text in fragment["function"].items():
-                known["function"][key] = known["function"].get(key, "") + text
-    return list(calls.values())
-
-
-def merge_deltas(deltas: Iterable[Delta]) -> Delta:
-    """All deltas as one."""
-    whole = Delta()
-    for delta in deltas:
-        whole.reasoning += delta.reasoning
-        whole.text += delta.text
-        whole.tool_calls += delta.tool_calls
-        whole.annotations += delta.annotations
-        whole.images += delta.images
-        whole.details += delta.details
-    return whole
-
-
-def error_body(message: str) -> dict[str, Any]:
-    """An error as Open WebUI shows it: without `choices`, or it would be overlooked."""
-    return {"error": {"message": message}}
-
-
-def error_event(message: str) -> bytes:
-    """An error as one event of a stream."""
-    return b"data: %b\n\n" % dump_json(error_body(message))
-
-
 # ===== cost_line.py =====
 # The line under an answer: what it cost, how much was read and written, how fast, and who served it.
 
@@ -1008,11 +919,29 @@ _SECRETS = re.compile(
 _STACK_TRACE = re.compile(r"Traceback \(most recent|^\s*File \"|\s+at (?:\S+ )?\(?\S+:\d+:\d+\)?", re.MULTILINE)
 
 
+ANY_NUMBER = 1_000_000
+# Statuses after which another attempt may help, and how often.
+_RETRIES = {**dict.fromkeys((408, 429, 502, 503, 504, 524, 529), ANY_NUMBER), 500: 1}
+
+
 class PipeError(Exception):
-    """An error whose text is the line that a person reads."""
+    """An error whose text is the line that a person reads. `max_retries`: how often another attempt may help."""
+
+    max_retries = 0
+    # Seconds until then, where upstream says so.
+    retry_after: float | None = None
 
     def __init__(self, sentence: str) -> None:
         super().__init__(plain(sentence))
+
+    @property
+    def happened(self) -> str:
+        """What happened, without what to do about it."""
+        return str(self).partition(". ")[0]
+
+    def after(self, tries: int) -> PipeError:
+        """The error after so many attempts."""
+        return type(self)(f"{self} Tried {tries} times.") if tries > 1 else self
 
 
 class SettingsError(PipeError):
@@ -1022,9 +951,15 @@ class SettingsError(PipeError):
 class ConnectionFailedError(PipeError):
     """Nothing came back."""
 
+    max_retries = ANY_NUMBER
+
 
 class BrokenAnswerError(PipeError):
     """The answer stopped before its end."""
+
+    def __init__(self, sentence: str, max_retries: int = 0) -> None:
+        super().__init__(sentence)
+        self.max_retries = max_retries
 
 
 class Failure(NamedTuple):
@@ -1046,9 +981,29 @@ class Failure(NamedTuple):
 class UpstreamError(PipeError):
     """OpenRouter or a provider refused, before the answer or in the middle of it."""
 
-    def __init__(self, failure: Failure, model_id: str) -> None:
-        super().__init__(sentence(failure, model_id))
+    def __init__(self, failure: Failure, model_id: str, tries: int = 1) -> None:
+        super().__init__(sentence(failure, model_id, tries))
         self.failure = failure
+        self.max_retries = (
+            _RETRIES.get(failure.status, 0) if failure.retryable is None else failure.retryable * ANY_NUMBER
+        )
+        self.retry_after = failure.retry_after
+        self._model_id = model_id
+
+    def after(self, tries: int) -> PipeError:
+        """The error after so many attempts."""
+        return UpstreamError(self.failure, self._model_id, tries)
+
+
+def retry_wait(error: PipeError, tries: int, max_retries: int, max_wait: float, chance: float) -> float:
+    """Seconds to wait before another attempt after `tries` of them, endless when there is to be none.
+
+    What upstream asks for is obeyed, or not waited for at all; else the pauses double. `chance` (0 to 1) spreads them, so
+    that chats that failed together do not come back together.
+    """
+    if tries > min(max_retries, error.max_retries) or (error.retry_after or 0) > max_wait:
+        return math.inf
+    return min(2 ** (tries - 1), max_wait) * (1 + chance) / 2 if error.retry_after is None else error.retry_after
 
 
 _ANOTHER = "Choose another model."
@@ -1093,6 +1048,7 @@ _SENTENCES: dict[int | str, tuple[str, str]] = {
 _TOLD = (
     ((400, 413, 422), r"context.(length|window)|prompt is too long|too many .*tokens", "context_length_exceeded"),
     ((400, 404), r"not a valid model", "model_not_found"),
+    ((400, 404, 405), r"\b(on|by|use|with) (the )?/?(api/v1/)?(chat/completions|responses)\b", "wrong_endpoint"),
     ((404,), r"data policy|privacy", "privacy_restricted"),
     ((404,), r"allowed providers|providers? (have|has) been ignored", "constraint_filtered"),
 )
@@ -1156,20 +1112,30 @@ def read_failure(status: int, body: object) -> Failure:
     )
 
 
-def sentence(failure: Failure, model_id: str) -> str:
+def sentence(failure: Failure, model_id: str, tries: int = 1) -> str:
     """The line for a failure: what happened, who said it, why, and what to do."""
     happened, advice = _SENTENCES.get(failure.kind) or _SENTENCES.get(failure.status) or _SENTENCES[0]
     if failure.fallback_models:
         advice = f"Try {' or '.join(failure.fallback_models[:3])}."
+    if failure.retry_after:
+        advice = advice.replace("in a moment", f"in {_duration(failure.retry_after)}")
     line = happened.format(who=failure.provider or "OpenRouter", model=plain(model_id)[:120])
     if failure.status not in _SENTENCES:
         line = f"{line} ({failure.status})"
+    if tries > 1:
+        line = f"{line}; tried {tries} times"
     if said := ": ".join(part for part in (failure.message, failure.reason) if part):
         line = f"{line}: {said}"
     # What was said is the part that may be long: the advice has to survive the cut.
     room = _MAX_LENGTH - len(advice) - 2
     line = f"{line.rstrip('.')}." if len(line) <= room else f"{line[: room - 1]}…"
     return f"{line} {advice}"
+
+
+def _duration(seconds: float) -> str:
+    """`20 s`, `5 min`, `3 h`, rounded up."""
+    size, unit = (3_600, "h") if seconds > 5_400 else (60, "min") if seconds > 90 else (1, "s")
+    return f"{math.ceil(seconds / size)} {unit}"
 
 
 def plain(text: str) -> str:
@@ -1653,6 +1619,97 @@ def _continues(item: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     if "id" in item and "id" in new:
         return bool(item["id"] == new["id"]) and proofs.isdisjoint(new)
     return not proofs
+
+
+# ===== chunks.py =====
+# What leaves the pipe: `chat.completion.chunk` events, or one `chat.completion`.
+
+DONE = b"data: [DONE]\n\n"
+
+
+class ChunkWriter:
+    """Writes one answer under one id. Each call gives exactly one complete event, as Open WebUI reads them one by one."""
+
+    def __init__(self, model_id: str) -> None:
+        self._envelope = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": model_id}
+
+    def delta(self, delta: Delta) -> bytes:
+        """The event for one delta."""
+        return self._event([{"index": 0, "delta": _fields(delta), "finish_reason": None}])
+
+    def finish(self, reason: str) -> bytes:
+        """The event that ends the answer."""
+        return self._event([{"index": 0, "delta": {}, "finish_reason": reason}])
+
+    def usage(self, usage: Mapping[str, Any]) -> bytes:
+        """The usage event. Once for each upstream call: Open WebUI adds them up."""
+        return self._event([], usage=usage)
+
+    def completion(self, deltas: Iterable[Delta], reason: str, usage: Mapping[str, Any] | None) -> dict[str, Any]:
+        """The answer as one `chat.completion` object."""
+        message = {"role": "assistant", "content": "", **_fields(merge_deltas(deltas))}
+        for call in message.get("tool_calls", ()):
+            del call["index"]
+        answer = {
+            **self._envelope,
+            "object": "chat.completion",
+            "choices": [{"index": 0, "message": message, "finish_reason": reason}],
+        }
+        return {**answer, "usage": dict(usage)} if usage else answer
+
+    def _event(self, choices: list[dict[str, Any]], **more: object) -> bytes:
+        return b"data: %b\n\n" % dump_json(
+            {**self._envelope, "object": "chat.completion.chunk", "choices": choices, **more}
+        )
+
+
+def _fields(delta: Delta) -> dict[str, Any]:
+    """The fields of a chunk's `delta` (or of a `message`)."""
+    fields = {
+        "reasoning_content": delta.reasoning,
+        "content": delta.text,
+        "tool_calls": delta.tool_calls and _whole_calls(delta.tool_calls),
+        "annotations": delta.annotations,
+        "images": delta.images,
+        "reasoning_details": delta.details,
+    }
+    return {name: value for name, value in fields.items() if value}
+
+
+def _whole_calls(fragments: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The fragments of each tool call as one: clients expect a call once in a chunk."""
+    calls: dict[int, dict[str, Any]] = {}
+    for fragment in fragments:
+        known = calls.get(fragment["index"])
+        if known is None:
+            calls[fragment["index"]] = {**fragment, "function": dict(fragment["function"])}
+        else:
+            for key, text in fragment["function"].items():
+                known["function"][key] = known["function"].get(key, "") + text
+    return list(calls.values())
+
+
+def merge_deltas(deltas: Iterable[Delta]) -> Delta:
+    """All deltas as one."""
+    whole = Delta()
+    for delta in deltas:
+        whole.reasoning += delta.reasoning
+        whole.text += delta.text
+        whole.tool_calls += delta.tool_calls
+        whole.annotations += delta.annotations
+        whole.images += delta.images
+        whole.details += delta.details
+    return whole
+
+
+def error_body(message: str) -> dict[str, Any]:
+    """An error as Open WebUI shows it: without `choices`, or it would be overlooked."""
+    return {"error": {"message": message}}
+
+
+def error_event(message: str) -> bytes:
+    """An error as one event of a stream."""
+    return b"data: %b\n\n" % dump_json(error_body(message))
 
 
 # ===== files.py =====
@@ -2623,6 +2680,13 @@ class Valves(_Tolerant):
     READ_TIMEOUT_SECONDS: int = Field(
         300, description="The longest silence in an answer before it counts as broken off, e.g. `300`."
     )
+    MAX_RETRIES: int = Field(
+        2, description="How often a request that failed before its first word is sent again, e.g. `2`. `0`: never."
+    )
+    RETRY_MAX_WAIT_SECONDS: int = Field(
+        30,
+        description="The longest pause before that, e.g. `30`. When upstream asks for more, the error comes at once.",
+    )
     HTTP_REFERER: str = Field(
         "https://openwebui.com/",
         description="The site that OpenRouter's rankings credit, e.g. `https://chat.example.com/`.",
@@ -2776,6 +2840,8 @@ class Settings:
     base_url: str
     connect_timeout: int
     read_timeout: int
+    max_retries: int
+    retry_max_wait: int
     http_referer: str
     app_title: str
     publishing: Publishing
@@ -2809,6 +2875,8 @@ class Settings:
             base_url=_base_url(valves.BASE_URL, problems),
             connect_timeout=_between(1, valves.CONNECT_TIMEOUT_SECONDS),
             read_timeout=_between(1, valves.READ_TIMEOUT_SECONDS),
+            max_retries=_between(0, valves.MAX_RETRIES, 10),
+            retry_max_wait=_between(0, valves.RETRY_MAX_WAIT_SECONDS),
             http_referer=_matching("HTTP_REFERER", valves.HTTP_REFERER, _HEADER_TEXT, _NOT_ASCII, problems),
             app_title=_matching("APP_TITLE", valves.APP_TITLE, _HEADER_TEXT, _NOT_ASCII, problems),
             publishing=Publishing(
@@ -3124,6 +3192,8 @@ def has_chat_audio(messages: object) -> bool:
 # A connection that has been idle for longer may have been closed by the other side.
 _KEEPALIVE_SECONDS = 60
 _MAX_JSON_BYTES = 64 * 1024 * 1024
+# Seconds; more is as good as never.
+_LONGEST_WAIT = 1e7
 _NO_ADDRESS = "The valve BASE_URL does not hold the address of an API. An admin can correct it."
 
 
@@ -3172,7 +3242,9 @@ class Transport:
         async with self._request(settings, "POST", path, timeout, dump_json(body)) as response:
             if response.status >= 400:
                 body_read = await read_body(response, settings, settings.read_timeout)
-                raise UpstreamError(read_failure(response.status, body_read), model_id)
+                failure = read_failure(response.status, body_read)
+                waits = _retry_after(response.headers.get("Retry-After", ""))
+                raise UpstreamError(failure if waits is None else failure._replace(retry_after=waits), model_id)
             yield response
 
     @asynccontextmanager
@@ -3206,6 +3278,15 @@ class Transport:
             weakref.finalize(self, _close_session, session, loop)
             self._session, self._loop = session, loop
         return session
+
+
+def _retry_after(header: str) -> float | None:
+    """The seconds in a `Retry-After` header, which has a number or a date."""
+    try:
+        seconds = float(header) if header[:1].isdigit() else parsedate_to_datetime(header).timestamp() - time.time()
+    except ValueError:
+        return None
+    return min(max(0.0, seconds), _LONGEST_WAIT)
 
 
 def connection_failed(error: BaseException, settings: Settings, seconds: float) -> PipeError:
@@ -3303,9 +3384,17 @@ class UpstreamRequest(NamedTuple):
 
 
 def build_request(
-    body: Mapping[str, Any], ref: ModelRef, model: Model | None, settings: Settings, context: ChatContext
+    body: Mapping[str, Any],
+    ref: ModelRef,
+    model: Model | None,
+    settings: Settings,
+    context: ChatContext,
+    served_on: Endpoint | None = None,
 ) -> UpstreamRequest:
-    """The request for one chat. `body` is what Open WebUI hands over and stays as it is; `model` None means unknown."""
+    """The request for one chat. `body` is what Open WebUI hands over and stays as it is; `model` None means unknown.
+
+    `served_on`: the only endpoint that is known to serve the model.
+    """
     if context.task:
         body, ref = _for_task(body, ref)
     asked, left_out = read_parameters(body, model)
@@ -3313,7 +3402,7 @@ def build_request(
     has_breakpoints = has_cache_control(body.get("messages"))
     fixed = _FIXED_ENDPOINTS.get(settings.endpoint)
     wants_chat = needs_chat(asked) or bool(preset) or has_breakpoints or has_chat_audio(body.get("messages"))
-    endpoint: Endpoint = fixed or ("chat_completions" if wants_chat else "responses")
+    endpoint: Endpoint = fixed or served_on or ("chat_completions" if wants_chat else "responses")
     if endpoint == "responses" and has_breakpoints:
         left_out.append("cache_control in messages")
         has_breakpoints = False
@@ -3995,185 +4084,48 @@ def _load_logos(path: Path) -> dict[str, tuple[str, float]]:
         return {}
 
 
-# ===== answer.py =====
-# One chat's answer: sends the request, reads what comes back, and writes it for Open WebUI.
+# ===== attempt.py =====
+# One request sent upstream, and its answer read.
 
 _READERS: dict[Endpoint, type[AnswerReader]] = {"responses": ResponsesReader, "chat_completions": ChatReader}
 # After the end was announced, the connection can be used again once the last bytes are read; they are not waited for longer.
 _DRAIN_SECONDS = 0.1
 # The usage may come after the end; a stream that is then left open is not waited for as long as one that is thinking.
 _AFTER_END_SECONDS = 3.0
-_EMPTY = {
-    "length": "{model} used up its token limit before it wrote any text. Raise max_tokens or ask for less reasoning.",
-    "content_filter": "The provider's content filter withheld the answer of {model}. Rephrase the message.",
-}
-SURPRISE = "The OpenRouter pipe met something it does not know. Open WebUI's log has the details. Try again."
-# Where in Open WebUI's metadata of an answer, which all its tool rounds share, what they have used is kept.
-_SPENT = "openrouter_pipe_spent"
-_HIDDEN = "The reasoning is hidden."
-_EMPTY_OTHERWISE = "{model} sent an empty answer. Try again, or choose another model."
-
-# Server tool → what it is doing, what it has done.
-_TOOL_WORDS = {
-    "web_search_call": ("Searching the web", "Searched the web"),
-    "openrouter:web_search": ("Searching the web", "Searched the web"),
-    "openrouter:web_fetch": ("Reading a page", "Read a page"),
-    "file_search_call": ("Searching files", "Searched files"),
-    "openrouter:file_search": ("Searching files", "Searched files"),
-    "code_interpreter_call": ("Running code", "Ran code"),
-    "openrouter:code_interpreter": ("Running code", "Ran code"),
-    "openrouter:image_generation": ("Making an image", "Made an image"),
-}
-Emitter = Callable[[dict[str, Any]], Awaitable[object]]
 
 
-class Answer:
-    """The answer to one request. Use `events` or `completion`, once. `model_id` is Open WebUI's name of the model.
+class Attempt:
+    """One request. `reader` knows what has come of its answer, `seconds` is how long it came."""
 
-    `emit` shows status lines in the chat (None: nobody looks), `shared` is the same for all tool rounds of the answer, and
-    `note` takes what a person was told went wrong.
-    """
-
-    def __init__(
-        self,
-        transport: Transport,
-        settings: Settings,
-        request: UpstreamRequest,
-        model_id: str,
-        emit: Emitter | None,
-        shared: MutableMapping[str, Any],
-        note: Callable[[str], None],
-    ) -> None:
+    def __init__(self, transport: Transport, settings: Settings, request: UpstreamRequest) -> None:
+        self.reader = _READERS[request.endpoint]()
         self._transport = transport
         self._settings = settings
         self._request = request
-        self._api_id = str(request.body["model"])
-        self._emit = emit
-        self._shared = shared
-        self._note = note
-        # When the first and the latest piece came, by a clock that only runs forward.
+        self._model_id = str(request.body["model"])
+        # By a clock that only runs forward.
         self._began = self._latest = 0.0
-        # Server tools whose status line still says that they work, by place.
-        self._working: dict[object, ToolStatus] = {}
-        self._writer = ChunkWriter(model_id)
-        self._reader = _READERS[request.endpoint]()
 
-    async def events(self) -> AsyncGenerator[bytes, None]:
-        """The answer as server-sent events. An error is the last event before `[DONE]`; what was shown before stays."""
-        try:
-            async with aclosing(self._batches()) as batches:
-                async for deltas in batches:
-                    for delta in deltas:
-                        yield self._writer.delta(delta)
-            yield self._writer.finish(self._reader.finish_reason or "stop")
-        except PipeError as error:
-            self._note(str(error))
-            yield error_event(str(error))
-        except Exception:  # noqa: BLE001 - Open WebUI would lose what was already shown
-            log.exception("An answer could not be read")
-            yield error_event(SURPRISE)
-        finally:
-            await self._end_tools()
-        await self._tell_cost()
-        if self._reader.usage:
-            yield self._writer.usage(self._reader.usage)
-        yield DONE
+    @property
+    def seconds(self) -> float:
+        """From the first piece of the answer to the latest."""
+        return self._latest - self._began
 
-    async def completion(self) -> dict[str, Any]:
-        """The answer as one `chat.completion` object, or as an `error` object."""
-        deltas: list[Delta] = []
-        try:
-            async with aclosing(self._batches()) as batches:
-                async for batch in batches:
-                    deltas += batch
-        except PipeError as error:
-            self._note(str(error))
-            return error_body(str(error))
-        except Exception:  # noqa: BLE001 - nothing may raise into Open WebUI
-            log.exception("An answer could not be read")
-            return error_body(SURPRISE)
-        finally:
-            await self._end_tools()
-        await self._tell_cost()
-        if self._request.is_task:
-            # A task wants one text; a model that thought until its tokens were used up has at least said that.
-            whole = merge_deltas(deltas)
-            deltas = [Delta(text=whole.text or whole.reasoning)]
-        return self._writer.completion(deltas, self._reader.finish_reason or "stop", self._reader.usage)
-
-    async def _batches(self) -> AsyncGenerator[list[Delta], None]:
-        """The deltas of each network read. Raises `PipeError` when the answer fails, breaks off or has nothing in it."""
+    async def batches(self) -> AsyncGenerator[list[Delta], None]:
+        """The deltas of each network read, of which there may be none. Raises `PipeError` when it fails or breaks off."""
         path = ENDPOINT_PATHS[self._request.endpoint]
-        has_answer = shown = False
         async with (
-            self._transport.post(self._settings, path, self._request.body, self._api_id) as response,
+            self._transport.post(self._settings, path, self._request.body, self._model_id) as response,
             aclosing(self._read(response)) as batches,
         ):
             async for deltas in batches:
                 self._latest = time.monotonic()
                 self._began = self._began or self._latest
-                has_answer = has_answer or any(delta.has_answer for delta in deltas)
-                await self._tell_tools()
-                if visible := self._visible(deltas):
-                    shown = True
-                    yield visible
-        if self._reader.error is not None:
-            raise UpstreamError(read_failure(0, {"error": self._reader.error}), self._api_id)
-        if not self._reader.ended:
-            raise BrokenAnswerError(f"The answer of {self._api_id} broke off before its end. Try again.")
-        reason = str(self._reader.finish_reason)
-        if not has_answer and (not shown or (reason in _EMPTY and not self._request.is_task)):
-            raise BrokenAnswerError(_EMPTY.get(reason, _EMPTY_OTHERWISE).format(model=self._api_id))
-        if closing := self._visible(self._reader.close()):
-            yield closing
-
-    def _visible(self, deltas: list[Delta]) -> list[Delta]:
-        """What of the deltas is shown: all, or all but the reasoning (which a task may need when there is nothing else)."""
-        if self._request.shows_reasoning or (self._request.is_task and not self._request.body["stream"]):
-            return deltas
-        for delta in deltas:
-            # With calls the next round must bring the details back, or some providers refuse it; they are kept, not shown.
-            delta.details = delta.details if self._reader.has_calls else []
-            delta.reasoning = _HIDDEN if delta.details else ""
-        return [delta for delta in deltas if delta.has_answer or delta.annotations or delta.details]
-
-    async def _tell_tools(self) -> None:
-        """Show what server tools are doing."""
-        statuses, self._reader.statuses = self._reader.statuses, []
-        for place, status in statuses:
-            self._working.pop(place, None)
-            if not status.done:
-                self._working[place] = status
-            await self._show(_status_event(status))
-
-    async def _end_tools(self) -> None:
-        """A status that is never done would shimmer for ever, also after Stop or an error."""
-        await self._tell_tools()
-        failed = self._reader.error is not None or not self._reader.ended
-        while self._working:
-            _, status = self._working.popitem()
-            await self._show(_status_event(status._replace(done=True, failed=failed)))
-
-    async def _tell_cost(self) -> None:
-        """Under the answer's last round, show what all its rounds have used."""
-        spent = self._shared.get(_SPENT)
-        spent = spent if isinstance(spent, Spent) else Spent()
-        if self._reader.usage:
-            self._shared[_SPENT] = spent = spent.plus(self._reader.usage, self._latest - self._began)
-        if not self._settings.shows_cost or self._reader.has_calls:
-            return
-        asked = ModelRef.from_api(self._api_id)
-        tier = self._request.body.get("service_tier")
-        if line := cost_line(spent, self._reader.served, asked, self._request.model, tier):
-            await self._show({"type": "status", "data": {"description": line, "done": True}})
-
-    async def _show(self, event: dict[str, Any]) -> None:
-        if self._emit is None or self._request.is_task:
-            return
-        try:
-            await self._emit(event)
-        except Exception as error:  # noqa: BLE001 - a status line that cannot be shown must not cost the answer
-            log.debug("A status line could not be shown: %s", type(error).__name__)
+                yield deltas
+        if self.reader.error is not None:
+            raise UpstreamError(read_failure(0, {"error": self.reader.error}), self._model_id)
+        if not self.reader.ended:
+            raise BrokenAnswerError(f"The answer of {self._model_id} broke off before its end. Try again.", ANY_NUMBER)
 
     async def _read(self, response: aiohttp.ClientResponse) -> AsyncGenerator[list[Delta], None]:
         if response.content_type == "text/event-stream":
@@ -4181,8 +4133,8 @@ class Answer:
                 async for deltas in batches:
                     yield deltas
             return
-        self._reader.read_whole(await self._whole(response))
-        if deltas := self._reader.take():
+        self.reader.read_whole(await self._whole(response))
+        if deltas := self.reader.take():
             yield deltas
 
     async def _read_stream(self, response: aiohttp.ClientResponse) -> AsyncGenerator[list[Delta], None]:
@@ -4190,33 +4142,35 @@ class Answer:
         clock = asyncio.get_running_loop().time
         interval = self._settings.stream_interval
         try:
-            while not self._reader.done and (chunk := await self._next_bytes(response)):
+            while not self.reader.done and (chunk := await self._next_bytes(response)):
                 for payload in decoder.feed(chunk):
-                    self._reader.feed(payload)
-                deltas = self._reader.take()
-                if deltas or self._reader.statuses:
+                    self.reader.feed(payload)
+                deltas = self.reader.take()
+                if deltas or self.reader.statuses:
                     began = clock()
                     yield deltas
                     # What arrives meanwhile waits in the buffer and leaves as one piece.
-                    if interval and not self._reader.ended:
+                    if interval and not self.reader.ended:
                         await asyncio.sleep(max(0.0, interval - (clock() - began)))
             for payload in decoder.flush():
-                self._reader.feed(payload)
+                self.reader.feed(payload)
         except EventTooLongError:
-            raise BrokenAnswerError(f"The answer of {self._api_id} holds a piece that is too large to show.") from None
+            raise BrokenAnswerError(
+                f"The answer of {self._model_id} holds a piece that is too large to show."
+            ) from None
         except TimeoutError as error:
-            if self._reader.ended:
+            if self.reader.ended:
                 return
             raise connection_failed(error, self._settings, self._settings.read_timeout) from None
         except (aiohttp.ClientError, OSError):
             # The reader knows whether the end had come already; if not, that is the error.
             return
-        if deltas := self._reader.take():
+        if deltas := self.reader.take():
             yield deltas
         await _drain(response)
 
     async def _next_bytes(self, response: aiohttp.ClientResponse) -> bytes:
-        if not self._reader.ended:
+        if not self.reader.ended:
             return await response.content.readany()
         async with asyncio.timeout(_AFTER_END_SECONDS):
             return await response.content.readany()
@@ -4229,22 +4183,10 @@ class Answer:
         except ValueError:
             answer = None
         if not isinstance(answer, dict) or not {"choices", "output", "error"} & answer.keys():
-            raise UpstreamError(read_failure(0, body), self._api_id)
+            raise UpstreamError(read_failure(0, body), self._model_id)
         if answer.get("error"):
-            raise UpstreamError(read_failure(0, answer), self._api_id)
+            raise UpstreamError(read_failure(0, answer), self._model_id)
         return answer
-
-
-def _status_event(status: ToolStatus) -> dict[str, Any]:
-    """The status line of a server tool, in the form that Open WebUI draws with its links."""
-    name = status.tool.removeprefix("openrouter:").replace("_", " ")
-    doing, did = _TOOL_WORDS.get(status.tool, (f"Using {name}", f"Used {name}"))
-    words = f"{doing} failed" if status.failed else did if status.done else doing
-    about = status.query or next(iter(status.urls), "")
-    data: dict[str, Any] = {"description": f"{words}: {about}" if about else words, "done": status.done}
-    if status.urls:
-        data |= {"action": "web_search", "urls": list(status.urls), "query": status.query}
-    return {"type": "status", "data": data}
 
 
 async def _drain(response: aiohttp.ClientResponse) -> None:
@@ -4351,6 +4293,228 @@ def _change(fields: Mapping[str, Any], row: Any) -> tuple[Any, str, dict[str, An
     return merged and (row, *merged)
 
 
+# ===== answer.py =====
+# One chat's answer: sends the request, reads what comes back, and writes it for Open WebUI.
+
+_EMPTY = {
+    "length": "{model} used up its token limit before it wrote any text. Raise max_tokens or ask for less reasoning.",
+    "content_filter": "The provider's content filter withheld the answer of {model}. Rephrase the message.",
+}
+SURPRISE = "The OpenRouter pipe met something it does not know. Open WebUI's log has the details. Try again."
+# Where in Open WebUI's metadata of an answer, which all its tool rounds share, what they have used is kept.
+_SPENT = "openrouter_pipe_spent"
+_HIDDEN = "The reasoning is hidden."
+_EMPTY_OTHERWISE = "{model} sent an empty answer. Try again, or choose another model."
+
+# Server tool → what it is doing, what it has done.
+_TOOL_WORDS = {
+    "web_search_call": ("Searching the web", "Searched the web"),
+    "openrouter:web_search": ("Searching the web", "Searched the web"),
+    "openrouter:web_fetch": ("Reading a page", "Read a page"),
+    "file_search_call": ("Searching files", "Searched files"),
+    "openrouter:file_search": ("Searching files", "Searched files"),
+    "code_interpreter_call": ("Running code", "Ran code"),
+    "openrouter:code_interpreter": ("Running code", "Ran code"),
+    "openrouter:image_generation": ("Making an image", "Made an image"),
+}
+Emitter = Callable[[dict[str, Any]], Awaitable[object]]
+
+
+class Answer:
+    """The answer to one request. Use `events` or `completion`, once. `model_id` is Open WebUI's name of the model.
+
+    `emit` shows status lines in the chat (None: nobody looks), `shared` is the same for all tool rounds of the answer,
+    `note` takes what a person was told went wrong, and `rebuild` gives the request for the other endpoint (None: there is
+    no choice).
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        settings: Settings,
+        request: UpstreamRequest,
+        model_id: str,
+        emit: Emitter | None,
+        shared: MutableMapping[str, Any],
+        note: Callable[[str], None],
+        rebuild: Callable[[], UpstreamRequest] | None,
+    ) -> None:
+        self._transport = transport
+        self._settings = settings
+        self._request = request
+        self._api_id = str(request.body["model"])
+        self._emit = emit
+        self._shared = shared
+        self._note = note
+        self._rebuild = rebuild
+        # Server tools whose status line still says that they work, by place.
+        self._working: dict[object, ToolStatus] = {}
+        self._writer = ChunkWriter(model_id)
+        self._attempt = Attempt(transport, settings, request)
+
+    async def events(self) -> AsyncGenerator[bytes, None]:
+        """The answer as server-sent events. An error is the last event before `[DONE]`; what was shown before stays."""
+        try:
+            async with aclosing(self._batches()) as batches:
+                async for deltas in batches:
+                    for delta in deltas:
+                        yield self._writer.delta(delta)
+            yield self._writer.finish(self._attempt.reader.finish_reason or "stop")
+        except PipeError as error:
+            self._note(str(error))
+            yield error_event(str(error))
+        except Exception:  # noqa: BLE001 - Open WebUI would lose what was already shown
+            log.exception("An answer could not be read")
+            yield error_event(SURPRISE)
+        finally:
+            await self._end_tools()
+        await self._tell_cost()
+        if self._attempt.reader.usage:
+            yield self._writer.usage(self._attempt.reader.usage)
+        yield DONE
+
+    async def completion(self) -> dict[str, Any]:
+        """The answer as one `chat.completion` object, or as an `error` object."""
+        deltas: list[Delta] = []
+        try:
+            async with aclosing(self._batches()) as batches:
+                async for batch in batches:
+                    deltas += batch
+        except PipeError as error:
+            self._note(str(error))
+            return error_body(str(error))
+        except Exception:  # noqa: BLE001 - nothing may raise into Open WebUI
+            log.exception("An answer could not be read")
+            return error_body(SURPRISE)
+        finally:
+            await self._end_tools()
+        await self._tell_cost()
+        if self._request.is_task:
+            # A task wants one text; a model that thought until its tokens were used up has at least said that.
+            whole = merge_deltas(deltas)
+            deltas = [Delta(text=whole.text or whole.reasoning)]
+        return self._writer.completion(deltas, self._attempt.reader.finish_reason or "stop", self._attempt.reader.usage)
+
+    async def _batches(self) -> AsyncGenerator[list[Delta], None]:
+        """The deltas to show, of the first attempt that shows any. Raises `PipeError` when there is none, or it breaks off."""
+        started, tries = time.monotonic(), 1
+        while True:
+            shown = False
+            try:
+                async with aclosing(self._shown_deltas()) as batches:
+                    async for deltas in batches:
+                        shown = True
+                        yield deltas
+            except PipeError as error:
+                if shown:
+                    raise
+                if self._rebuild and isinstance(error, UpstreamError) and error.failure.kind == "wrong_endpoint":
+                    self._request, self._rebuild = self._rebuild(), None
+                else:
+                    await self._pause(error, tries, time.monotonic() - started)
+                    tries += 1
+            else:
+                return
+            self._count_usage()
+            self._attempt = Attempt(self._transport, self._settings, self._request)
+
+    async def _pause(self, error: PipeError, tries: int, elapsed: float) -> None:
+        """Tell the person who waits, and wait. Raises the error when another attempt would not help, or come too late."""
+        settings, chance = self._settings, random.random()  # noqa: S311 - nothing to guess
+        wait = retry_wait(error, tries, settings.max_retries, settings.retry_max_wait, chance)
+        if elapsed + wait > settings.read_timeout:
+            raise error.after(tries)
+        try:
+            await self._show(f"{error.happened}. Trying again in {math.ceil(wait)} s.", done=False)
+            await asyncio.sleep(wait)
+        finally:
+            # Also after Stop: a status that is never done would shimmer for ever.
+            await self._show(f"{error.happened}.")
+
+    async def _shown_deltas(self) -> AsyncGenerator[list[Delta], None]:
+        """The deltas of one attempt that are to be shown. Raises `PipeError` when it fails, or has nothing in it."""
+        reader = self._attempt.reader
+        has_answer = shown = False
+        async with aclosing(self._attempt.batches()) as batches:
+            async for deltas in batches:
+                has_answer = has_answer or any(delta.has_answer for delta in deltas)
+                await self._tell_tools()
+                if visible := self._visible(deltas):
+                    shown = True
+                    yield visible
+        reason = str(reader.finish_reason)
+        if not has_answer and (not shown or (reason in _EMPTY and not self._request.is_task)):
+            text = _EMPTY.get(reason, _EMPTY_OTHERWISE).format(model=self._api_id)
+            raise BrokenAnswerError(text, 0 if reason in _EMPTY else 1)
+        if closing := self._visible(reader.close()):
+            yield closing
+
+    def _visible(self, deltas: list[Delta]) -> list[Delta]:
+        """What of the deltas is shown: all, or all but the reasoning (which a task may need when there is nothing else)."""
+        if self._request.shows_reasoning or (self._request.is_task and not self._request.body["stream"]):
+            return deltas
+        for delta in deltas:
+            # With calls the next round must bring the details back, or some providers refuse it; they are kept, not shown.
+            delta.details = delta.details if self._attempt.reader.has_calls else []
+            delta.reasoning = _HIDDEN if delta.details else ""
+        return [delta for delta in deltas if delta.has_answer or delta.annotations or delta.details]
+
+    async def _tell_tools(self) -> None:
+        """Show what server tools are doing."""
+        statuses, self._attempt.reader.statuses = self._attempt.reader.statuses, []
+        for place, status in statuses:
+            self._working.pop(place, None)
+            if not status.done:
+                self._working[place] = status
+            await self._show(**_tool_line(status))
+
+    async def _end_tools(self) -> None:
+        """A status that is never done would shimmer for ever, also after Stop or an error."""
+        await self._tell_tools()
+        failed = self._attempt.reader.error is not None or not self._attempt.reader.ended
+        while self._working:
+            _, status = self._working.popitem()
+            await self._show(**_tool_line(status._replace(done=True, failed=failed)))
+
+    def _count_usage(self) -> Spent:
+        """Add what the attempt has used to what the answer has used so far; returns the sum."""
+        spent = self._shared.get(_SPENT)
+        spent = spent if isinstance(spent, Spent) else Spent()
+        if self._attempt.reader.usage:
+            self._shared[_SPENT] = spent = spent.plus(self._attempt.reader.usage, self._attempt.seconds)
+        return spent
+
+    async def _tell_cost(self) -> None:
+        """Under the answer's last round, show what all its rounds have used."""
+        spent, reader = self._count_usage(), self._attempt.reader
+        if not self._settings.shows_cost or reader.has_calls:
+            return
+        asked = ModelRef.from_api(self._api_id)
+        if line := cost_line(spent, reader.served, asked, self._request.model, self._request.body.get("service_tier")):
+            await self._show(line)
+
+    async def _show(self, description: str, done: bool = True, **more: object) -> None:
+        """Show a status line; one that is not done shimmers."""
+        if self._emit is None or self._request.is_task:
+            return
+        try:
+            await self._emit({"type": "status", "data": {"description": description, "done": done, **more}})
+        except Exception as error:  # noqa: BLE001 - a status line that cannot be shown must not cost the answer
+            log.debug("A status line could not be shown: %s", type(error).__name__)
+
+
+def _tool_line(status: ToolStatus) -> dict[str, Any]:
+    """The status line of a server tool, in the form that Open WebUI draws with its links."""
+    name = status.tool.removeprefix("openrouter:").replace("_", " ")
+    doing, did = _TOOL_WORDS.get(status.tool, (f"Using {name}", f"Used {name}"))
+    words = f"{doing} failed" if status.failed else did if status.done else doing
+    about = status.query or next(iter(status.urls), "")
+    line: dict[str, Any] = {"description": f"{words}: {about}" if about else words, "done": status.done}
+    if status.urls:
+        line |= {"action": "web_search", "urls": list(status.urls), "query": status.query}
+    return line
+
+
 # ===== pipe.py =====
 # `class Pipe`: what Open WebUI calls. Wiring only.
 
@@ -4359,6 +4523,8 @@ _REMEMBERED_ERRORS = 20
 _STATUS_ID = "status"
 _STATUS_NAME = "OpenRouter: Status"
 _KEY_SECONDS = 5.0
+# How long it is remembered that a model is served on the other endpoint only.
+_ENDPOINT_SECONDS = 3_600.0
 _SET_KEY = "no models: set the valve API_KEY"
 _ASK = "no models: ask it why"
 
@@ -4377,6 +4543,7 @@ class Pipe:
         self._published: Published | None = None
         self._list: tuple[Published | None, object, list[dict[str, str]]] | None = None
         self._reported: tuple[Published | None, tuple[Problem, ...], frozenset[str]] = (None, (), frozenset())
+        self._endpoints: dict[str, tuple[Endpoint, float]] = {}
         self._errors: deque[tuple[float, str]] = deque(maxlen=_REMEMBERED_ERRORS)
 
     async def pipes(self) -> list[dict[str, str]]:
@@ -4446,14 +4613,27 @@ class Pipe:
         ref, model = await self._resolve(webui_id, listing, own.PREFERRED_VARIANT)
         rules = None if context.task else file_rules(model, settings, metadata)
         body = await with_chat_files(body, rules, metadata, context.user_id, emit)
-        request = build_request(body, ref, model, settings, context)
+        build = partial(build_request, body, ref, model, settings, context)
+        request = build(self._served_on(ref.api_id))
         log.debug(
             "endpoint: %s, api_model_id: %s, left out: %s",
             request.endpoint,
             request.body["model"],
             ", ".join(request.left_out) or "-",
         )
-        return Answer(self._transport, settings, request, str(body["model"]), emit, metadata, self._note)
+
+        def rebuild() -> UpstreamRequest:
+            other: Endpoint = "responses" if request.endpoint == "chat_completions" else "chat_completions"
+            self._endpoints[ref.api_id] = (other, time.monotonic() + _ENDPOINT_SECONDS)
+            return build(other)
+
+        switch = rebuild if settings.endpoint == "auto" else None
+        return Answer(self._transport, settings, request, str(body["model"]), emit, metadata, self._note, switch)
+
+    def _served_on(self, api_id: str) -> Endpoint | None:
+        """The endpoint that a model was found to need a while ago."""
+        endpoint, until = self._endpoints.get(api_id, (None, 0.0))
+        return endpoint if time.monotonic() < until else None
 
     async def _resolve(self, webui_id: str, settings: Settings, preferred: str) -> tuple[ModelRef, Model | None]:
         """The model meant by an id, and its row. The published list decides where it is known; else the id is enough."""
