@@ -2792,7 +2792,7 @@ class Valves(_Tolerant):
 
     # --- Display
     COST_DISPLAY: Literal["status", "off"] = Field(
-        "status", description="`status`: a line with cost, tokens, speed and provider under each answer. `off`: none."
+        "status", description="`status`: a line with cost, tokens, speed and provider above each answer. `off`: none."
     )
     STREAM_INTERVAL_MS: int = Field(
         25,
@@ -2822,7 +2822,7 @@ class UserValves(_Tolerant):
     )
     ZDR: bool = Field(False, description="Only endpoints with zero data retention.")
     COST_DISPLAY: Literal["default", "status", "off"] = Field(
-        "default", description="`status`: a line with cost, tokens and provider under each answer. `off`: none."
+        "default", description="`status`: a line with cost, tokens and provider above each answer. `off`: none."
     )
 
     def over(self, valves: Valves) -> Valves:

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import shutil
 import subprocess
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 from browser.pages import Functions
+from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Error, Page, expect, sync_playwright
 from webui.conftest import BUILT, SandboxControl, sandbox, sandbox_process  # noqa: F401 (fixtures)
 from webui_server import OpenWebUI
 
 ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 VIEWPORT = {"width": 1280, "height": 800}
+IMAGES = Path(__file__).resolve().parents[2] / "docs" / "images"
+IMAGE_LIMIT = 150_000  # bytes
 LIMIT_MS = 15_000  # for one step of a page
 
 
@@ -33,7 +37,12 @@ NO_TASKS = ("ENABLE_TITLE_GENERATION", "ENABLE_TAGS_GENERATION", "ENABLE_FOLLOW_
 VALVES = {
     "API_KEY": "sk-or-v1-sandbox",
     "VARIANT_MODELS": "openai/gpt-4o:nitro, openai/gpt-4o@preset/email-copywriter, @preset/*",
+    "MODEL_ICONS": "monogram",  # no logos from elsewhere
 }
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--screenshots", action="store_true", help="renew docs/images")
 
 
 def find_chromium() -> str | None:
@@ -75,6 +84,27 @@ def webui(chromium_path: str, tmp_path_factory: pytest.TempPathFactory) -> Itera
         yield server
 
 
+@pytest.fixture(scope="session")
+def renews_images(request: pytest.FixtureRequest) -> bool:
+    """Whether this run is for the pictures in the docs. The option is only known when this folder is named."""
+    return bool(request.config.getoption("--screenshots", default=False))
+
+
+@pytest.fixture
+def take_picture(admin: Page, renews_images: bool, tmp_path: Path) -> Callable[[str], None]:
+    """Take the picture of this name for the docs: really with `--screenshots`, else into a temporary folder."""
+
+    def take(name: str) -> None:
+        expect(admin.locator("[data-sonner-toast]")).to_have_count(0)
+        path = (IMAGES if renews_images else tmp_path) / f"{name}.png"
+        picture = Image.open(io.BytesIO(admin.screenshot(animations="disabled", caret="hide")))
+        picture.convert("RGB").quantize(255, dither=Image.Dither.NONE).save(path, optimize=True)
+        assert path.stat().st_size < IMAGE_LIMIT
+        assert (IMAGES / path.name).exists(), "new: run with --screenshots"
+
+    return take
+
+
 @pytest.fixture(scope="module")
 def chromium(chromium_path: str) -> Iterator[Browser]:
     """The browser. Not for the whole session: while Playwright runs, no other event loop can be started."""
@@ -85,11 +115,12 @@ def chromium(chromium_path: str) -> Iterator[Browser]:
         browser.close()
 
 
-def new_context(chromium: Browser, webui: OpenWebUI, token: str | None = None) -> BrowserContext:
-    """A browser window of its own, signed in with a token when there is one."""
+def new_context(chromium: Browser, webui: OpenWebUI, token: str | None = None, scale: int = 1) -> BrowserContext:
+    """A browser window of its own, signed in with a token when there is one; `scale` is dots per pixel."""
     storage = [{"origin": webui.url, "localStorage": [{"name": "token", "value": token}]}] if token else []
     context = chromium.new_context(
         base_url=webui.url,
+        device_scale_factor=scale,
         locale="en-US",
         permissions=["clipboard-read", "clipboard-write"],
         storage_state={"cookies": [], "origins": storage},  # type: ignore[typeddict-item]
@@ -100,9 +131,9 @@ def new_context(chromium: Browser, webui: OpenWebUI, token: str | None = None) -
 
 
 @pytest.fixture(scope="module")
-def admin_context(chromium: Browser, webui: OpenWebUI) -> Iterator[BrowserContext]:
+def admin_context(chromium: Browser, webui: OpenWebUI, renews_images: bool) -> Iterator[BrowserContext]:
     token = webui.client.headers["Authorization"].removeprefix("Bearer ")
-    context = new_context(chromium, webui, token)
+    context = new_context(chromium, webui, token, scale=2 if renews_images else 1)
     yield context
     context.close()
 

@@ -55,9 +55,13 @@ class ValvesForm:
         return row.locator("input, textarea, select, [role=switch]").first
 
     def fill(self, valves: Mapping[str, str]) -> None:
-        """Type into fields."""
+        """Type into fields, choose from lists."""
         for valve, value in valves.items():
-            self.field(valve).fill(value)
+            field = self.field(valve)
+            if field.evaluate("field => field.tagName") == "SELECT":
+                field.select_option(value)
+            else:
+                field.fill(value)
 
     def save(self) -> None:
         """Press Save, wait until the page says that it is done, and close the form."""
@@ -65,6 +69,12 @@ class ValvesForm:
         expect(self.dialog.page.get_by_text("Valves updated successfully")).to_be_visible()
         self.dialog.get_by_role("button", name="Close").click()
         expect(self.dialog).to_be_hidden()
+
+
+def open_valves(page: Page) -> ValvesForm:
+    """Click the button for valves: the admin's in the list of functions, a user's own in a chat."""
+    page.get_by_role("button", name="Valves", exact=True).click()
+    return ValvesForm(page.get_by_role("dialog"))
 
 
 class Functions:
@@ -98,8 +108,7 @@ class Functions:
 
     def valves(self) -> ValvesForm:
         """Click the gear beside the function."""
-        self.page.get_by_role("button", name="Valves", exact=True).click()
-        return ValvesForm(self.page.get_by_role("dialog"))
+        return open_valves(self.page)
 
 
 def grant(page: Page, model: str, user: str) -> None:
@@ -140,6 +149,15 @@ class Chat:
         """One entry of the open selector."""
         return self.page.get_by_role("option", name=f"Select {name} model", exact=True)
 
+    def icon(self, name: str) -> Locator:
+        """The picture of that entry."""
+        return self.page.get_by_role("img", name=f"{name} profile image", exact=True)
+
+    def show_description(self, name: str) -> Locator:
+        """Point at the sign for the description of that entry; the box that appears."""
+        self.model(name).locator("[id^=model-description] + div").hover()
+        return self.page.locator(".tippy-content").last
+
     def selected(self, name: str) -> Locator:
         """The selector's button while this model is chosen."""
         return self.page.get_by_role("button", name=f"Selected model: {name}", exact=True)
@@ -171,3 +189,7 @@ class Chat:
     def messages(self) -> Locator:
         """All messages of the chat, questions and answers."""
         return self.page.get_by_role("log").locator("> [role=listitem]")
+
+    def status_line(self, answer: Locator) -> Locator:
+        """The line above the text of an answer."""
+        return answer.get_by_role("button", name="Toggle status history")
