@@ -146,8 +146,8 @@ class Answer:
     async def _pause(self, error: PipeError, tries: int, elapsed: float) -> None:
         """Tell the person who waits, and wait. Raises the error when another attempt would not help, or come too late."""
         settings, chance = self._settings, random.random()  # noqa: S311 - nothing to guess
-        wait = retry_wait(error, tries, settings.max_retries, settings.retry_max_wait, chance)
-        if elapsed + wait > settings.read_timeout:
+        wait = retry_wait(error, tries, settings.MAX_RETRIES, settings.RETRY_MAX_WAIT_SECONDS, chance)
+        if elapsed + wait > settings.READ_TIMEOUT_SECONDS:
             raise error.after(tries)
         try:
             await self._show(f"{error.happened}. Trying again in {math.ceil(wait)} s.", done=False)
@@ -212,7 +212,7 @@ class Answer:
     async def _tell_cost(self) -> None:
         """Under the answer's last round, show what all its rounds have used."""
         spent, reader = self._count_usage(), self._attempt.reader
-        if not self._settings.shows_cost or reader.has_calls:
+        if self._settings.COST_DISPLAY == "off" or reader.has_calls:
             return
         asked = ModelRef.from_api(self._api_id)
         if line := cost_line(spent, reader.served, asked, self._request.model, self._request.body.get("service_tier")):

@@ -75,7 +75,7 @@ class Attempt:
     async def _read_stream(self, response: aiohttp.ClientResponse) -> AsyncGenerator[list[Delta], None]:
         decoder = SseDecoder()
         clock = asyncio.get_running_loop().time
-        interval = self._settings.stream_interval
+        interval = self._settings.STREAM_INTERVAL_MS / 1000
         try:
             while not self.reader.done and (chunk := await self._next_bytes(response)):
                 for payload in decoder.feed(chunk):
@@ -96,7 +96,7 @@ class Attempt:
         except TimeoutError as error:
             if self.reader.ended:
                 return
-            raise connection_failed(error, self._settings, self._settings.read_timeout) from None
+            raise connection_failed(error, self._settings, self._settings.READ_TIMEOUT_SECONDS) from None
         except (aiohttp.ClientError, OSError):
             # The reader knows whether the end had come already; if not, that is the error.
             return
@@ -112,7 +112,7 @@ class Attempt:
 
     async def _whole(self, response: aiohttp.ClientResponse) -> Mapping[str, Any]:
         """The body of an answer that is not a stream."""
-        body = await read_body(response, self._settings, self._settings.read_timeout)
+        body = await read_body(response, self._settings, self._settings.READ_TIMEOUT_SECONDS)
         try:
             answer = parse_json(body)
         except ValueError:

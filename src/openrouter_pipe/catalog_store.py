@@ -98,7 +98,7 @@ class _Account:
         known, age = self.catalog, time.time() - self.fetched_at
         has_all = known is not None and (known.knows_presets or not settings.publishing.wants_presets)
         # A time in the future means that the clock was set back since: fetch again rather than never.
-        is_due = not has_all or not 0 <= age < settings.refresh_seconds
+        is_due = not has_all or not 0 <= age < settings.MODEL_CATALOG_REFRESH_SECONDS
         loop = asyncio.get_running_loop()
         if is_due and loop.time() >= self._next_try and (self._task is None or self._task.done()):
             self._tried.clear()

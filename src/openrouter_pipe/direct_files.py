@@ -59,9 +59,9 @@ class FileRules(NamedTuple):
 
 def file_rules(model: Model | None, settings: Settings, metadata: object) -> FileRules | None:
     """What goes to the model as it is; None: all files are left to Open WebUI."""
-    taken = model.input_modalities if model and settings.direct_files else ()
+    taken = model.input_modalities if model and settings.DIRECT_FILES == "supported" else ()
     # /responses knows two formats of audio. Source: OpenRouter's OpenAPI document, InputAudio.
-    never = _CHAT_AUDIO if settings.endpoint == "responses" else ()
+    never = _CHAT_AUDIO if settings.ENDPOINT == "responses" else ()
     kinds = {ending: kind for ending, kind in _KINDS.items() if kind[0] in taken and ending not in never}
     row: object = metadata
     # The switch by which Open WebUI itself decides whether its retrieval runs.

@@ -25,7 +25,7 @@ from .parameters import Endpoint
 from .problems import Problem, log
 from .requests import ChatContext, UpstreamRequest, build_request
 from .row_keeper import RowKeeper
-from .settings import Settings, UserValves, Valves
+from .settings import Settings, UserValves
 from .status_report import PipeState, status_report
 from .transport import Transport
 from .virtual_models import Published, Publishing, publish
@@ -45,11 +45,11 @@ _ASK = "no models: ask it why"
 class Pipe:
     """OpenRouter in Open WebUI. One instance serves all chats of a worker at once, so it holds nothing of a single one."""
 
-    Valves = Valves
+    Valves = Settings
     UserValves = UserValves
 
     def __init__(self) -> None:
-        self.valves = Valves()
+        self.valves = Settings()
         self._transport = Transport()
         self._store = CatalogStore(self._transport)
         self._rows = RowKeeper(self._transport)
@@ -62,10 +62,10 @@ class Pipe:
     async def pipes(self) -> list[dict[str, str]]:
         """The models that Open WebUI lists: `id` (without the function id) and `name`. Never raises."""
         try:
-            settings = Settings.from_valves(self.valves)
+            settings = self.valves
             catalog = await self._store.catalog_for_list(settings, data_directory())
             published = await self._publish(catalog, settings.publishing) if catalog else None
-            self._report(published, self._problems(settings))
+            self._report(published, self._problems())
             if published is not None:
                 await self._rows.keep(self, published, settings)
             return self._entries(published, settings)
@@ -118,9 +118,9 @@ class Pipe:
         metadata: MutableMapping[str, Any],
     ) -> Answer:
         # The list and what may be called of it are the admin's, whoever asks.
-        own, listing = user.get("valves"), Settings.from_valves(self.valves)
+        own, listing = user.get("valves"), self.valves
         own = own if isinstance(own, UserValves) else UserValves()
-        settings = Settings.from_valves(own.over(self.valves))
+        settings = own.over(listing)
         if not settings.api_key:
             raise SettingsError("No usable OpenRouter key is set. An admin can set the valve API_KEY of this function.")
         ref, model = await self._resolve(webui_id, listing, own.PREFERRED_VARIANT)
@@ -140,7 +140,7 @@ class Pipe:
             self._endpoints[ref.api_id] = (other, time.monotonic() + _ENDPOINT_SECONDS)
             return build(other)
 
-        switch = rebuild if settings.endpoint == "auto" else None
+        switch = rebuild if settings.ENDPOINT == "auto" else None
         return Answer(self._transport, settings, request, str(body["model"]), emit, metadata, self._note, switch)
 
     def _served_on(self, api_id: str) -> Endpoint | None:
@@ -182,7 +182,7 @@ class Pipe:
         )
 
     async def _state(self) -> PipeState:
-        settings = Settings.from_valves(self.valves)
+        settings = self.valves
         catalog = await self._store.catalog_for_list(settings, data_directory())
         published = await self._publish(catalog, settings.publishing) if catalog else None
         key: Mapping[str, Any] | str = "none"
@@ -192,12 +192,11 @@ class Pipe:
             except PipeError as error:
                 key = str(error)
         at, errors, now = self._store.fetched_at, tuple(self._errors), time.time()
-        return PipeState(__version__, key, published, at, self._problems(settings), errors, now)
+        return PipeState(__version__, key, published, at, self._problems(), errors, now)
 
-    def _problems(self, settings: Settings) -> tuple[Problem, ...]:
+    def _problems(self) -> tuple[Problem, ...]:
         """What is wrong besides the entries of the list valves."""
-        no_key = () if settings.api_key else (Problem("API_KEY", "", "no key is set, so no models are listed"),)
-        return (*settings.problems, *no_key, *self._store.problems())
+        return (*self.valves.problems(), *self._store.problems())
 
     def _note(self, error: str) -> None:
         self._errors.append((time.time(), error))
@@ -212,11 +211,11 @@ class Pipe:
     def _entries(self, published: Published | None, settings: Settings) -> list[dict[str, str]]:
         """The list, the status model last: Open WebUI opens a new chat with the first one."""
         status = _STATUS_NAME if published else f"{_STATUS_NAME} ({_ASK if settings.api_key else _SET_KEY})"
-        style = (settings.name_prefix, settings.status_model, status)
+        style = (settings.NAME_PREFIX, settings.STATUS_MODEL, status)
         if self._list is None or self._list[0] is not published or self._list[1] != style:
             names = [(entry.webui_id, entry.name) for entry in published.entries] if published else []
-            names += [(_STATUS_ID, status)] if settings.status_model else []
-            entries = [{"id": webui_id, "name": settings.name_prefix + name} for webui_id, name in names]
+            names += [(_STATUS_ID, status)] if settings.STATUS_MODEL else []
+            entries = [{"id": webui_id, "name": settings.NAME_PREFIX + name} for webui_id, name in names]
             self._list = (published, style, entries)
         return self._list[2]
 

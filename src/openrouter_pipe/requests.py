@@ -13,6 +13,7 @@ from .direct_files import has_chat_audio
 from .messages import chat_messages, has_cache_control, responses_input
 from .model_ref import ModelRef, is_preset_slug
 from .parameters import Endpoint, needs_chat, place_length, place_parameters, read_parameters
+from .problems import split_entries
 from .reasoning import ReasoningRequest, choose_reasoning
 from .settings import Settings
 from .tools import chat_tool_choice, chat_tools, responses_tool_choice, responses_tools
@@ -67,7 +68,7 @@ def build_request(
     asked, left_out = read_parameters(body, model)
     preset = preset_field(body.get("preset"))
     has_breakpoints = has_cache_control(body.get("messages"))
-    fixed = _FIXED_ENDPOINTS.get(settings.endpoint)
+    fixed = _FIXED_ENDPOINTS.get(settings.ENDPOINT)
     wants_chat = needs_chat(asked) or bool(preset) or has_breakpoints or has_chat_audio(body.get("messages"))
     endpoint: Endpoint = fixed or served_on or ("chat_completions" if wants_chat else "responses")
     if endpoint == "responses" and has_breakpoints:
@@ -140,8 +141,8 @@ def _reasoning(
     request = choose_reasoning(
         body,
         model,
-        enabled=settings.enable_reasoning or with_preset,
-        default_effort="default" if with_preset else settings.reasoning_effort,
+        enabled=settings.ENABLE_REASONING or with_preset,
+        default_effort="default" if with_preset else settings.REASONING_EFFORT,
         least=is_task,
     )
     if request.parameters and endpoint == "responses":
@@ -208,17 +209,18 @@ def _added_by_valves(
         added["provider"] = provider
     if context.chat_id and "session_id" not in asked:
         added["session_id"] = pseudonym(context.secret, context.chat_id)
-    if settings.send_user_id and context.user_id and "user" not in asked:
+    if settings.SEND_USER_ID and context.user_id and "user" not in asked:
         added["user"] = pseudonym(context.secret, context.user_id)
     if with_preset:
         return added
-    if settings.fallback_models and "models" not in asked:
-        added["models"] = list(dict.fromkeys((ref.api_id, *settings.fallback_models)))
+    fallbacks, _ = split_entries("", settings.FALLBACK_MODELS)
+    if fallbacks and "models" not in asked:
+        added["models"] = list(dict.fromkeys((ref.api_id, *fallbacks)))
     anthropic = ref.base.startswith(("anthropic/", "~anthropic/"))
-    if settings.prompt_caching and anthropic and not has_breakpoints and "cache_control" not in asked:
+    if settings.PROMPT_CACHING and anthropic and not has_breakpoints and "cache_control" not in asked:
         added["cache_control"] = {"type": "ephemeral"}
-    if settings.context_compression != "default" and not context.task:
-        plugin = {"id": "context-compression", "enabled": settings.context_compression == "on"}
+    if settings.CONTEXT_COMPRESSION != "default" and not context.task:
+        plugin = {"id": "context-compression", "enabled": settings.CONTEXT_COMPRESSION == "on"}
         plugins = asked.get("plugins")
         plugins = plugins if isinstance(plugins, list) else []
         if not any(isinstance(other, dict) and other.get("id") == plugin["id"] for other in plugins):

@@ -35,7 +35,7 @@ class RowKeeper:
 
     async def keep(self, pipe: object, published: Published, settings: Settings) -> None:
         """Start what there is to do. The list that a change of valves made new waits for it, 1 s at most."""
-        work = (published, settings) if settings.update_model_metadata else None
+        work = (published, settings) if settings.UPDATE_MODEL_METADATA else None
         before, self._wanted = self._wanted, work
         if work is None or _is_same(work, self._done):
             return
@@ -70,11 +70,13 @@ class RowKeeper:
         for entry in published.entries:
             model_id = f"{table.function_id}.{entry.webui_id}"
             row = stored.get(model_id)
-            fields = row_fields(entry, settings.name_prefix, settings.direct_files, icons.get(author_of(entry)))
+            fields = row_fields(
+                entry, settings.NAME_PREFIX, settings.DIRECT_FILES == "supported", icons.get(author_of(entry))
+            )
             try:
                 # Read again before it is changed: an admin may have saved it a moment ago.
                 if _change(fields, row) and (change := _change(fields, row and await table.row(model_id))):
-                    await table.write(model_id, *change, is_public=settings.new_model_access == "public")
+                    await table.write(model_id, *change, is_public=settings.NEW_MODEL_ACCESS == "public")
             except Exception as error:  # noqa: BLE001 - one row must not cost the others theirs
                 failed.append(error)
             await asyncio.sleep(0)
@@ -88,7 +90,7 @@ class RowKeeper:
 
     async def _icons_for(self, published: Published, settings: Settings) -> Mapping[str, str]:
         authors = {author_of(entry) for entry in published.entries}
-        wanted = (authors, settings.model_icons, settings.icon_url, data_directory())
+        wanted = (authors, settings.MODEL_ICONS, settings.ICON_URL, data_directory())
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_ROWS_WAIT_FOR_ICONS_SECONDS):
                 await self._icons.icons_for(*wanted)

@@ -1,29 +1,34 @@
-"""The valves that an admin and each user set, and the frozen `Settings` that one request runs with."""
+"""The valves that an admin and each user set, and what lists and chats read from them."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, Field, ModelWrapValidatorHandler, PrivateAttr, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
 
-from .problems import MAX_ENTRY_LENGTH, Problem, split_entries
+from .problems import Problem, split_entries
 from .virtual_models import Publishing
 
 _DEFAULT_BASE_URL = "https://openrouter.ai/api/v1"
+_DEFAULT_ICON_URL = "https://unpkg.com/@lobehub/icons-static-png@1.97.1/light/{name}.png"
 # No user name or password: they would be sent in the header that carries the key.
-_URL = re.compile(r"(?=\S{1,500}$)https?://[^/?#@\x00-\x1f]+(?:/[^?#\x00-\x1f]*)?", re.IGNORECASE)
-_KEY = re.compile(r"[\x21-\x7e]{1,1000}")
-_HEADER_TEXT = re.compile(r"[\x20-\x7e]{1,500}")
-_NOT_ASCII = "only plain ASCII letters and signs can be sent"
-_LONGEST_WAIT_SECONDS = 86_400
+_URL = re.compile(r"https?://[^\s/?#@]+(/[^\s?#]*)?", re.IGNORECASE)
+_KEY = re.compile(r"[!-~]{1,1000}")
+_HEADER_TEXT = "^[ -~]{0,500}$"
+_PASSWORD: dict[str, Any] = {"input": {"type": "password"}}
+_DAY_SECONDS = 86_400
 # What of the admin's valves a user's own ones replace.
 _USERS_CHOICE = ("API_KEY", "REASONING_EFFORT", "PROVIDER_SORT", "DATA_COLLECTION", "COST_DISPLAY")
-
-_DEFAULT_ICON_URL = "https://unpkg.com/@lobehub/icons-static-png@1.97.1/light/{name}.png"
 
 Filter = Literal["all", "only", "exclude"]
 Effort = Literal["default", "none", "minimal", "low", "medium", "high", "xhigh", "max"]
@@ -31,74 +36,73 @@ Sort = Literal["default", "price", "throughput", "latency"]
 
 
 class _Tolerant(BaseModel):
-    """Valves in which a value that does not fit counts as its default and is reported: a chat must go on."""
+    """Settings of which a value that does not fit counts as the default and is reported: a chat must go on."""
 
-    _rejected: dict[str, str] = PrivateAttr(default_factory=dict)
+    model_config = ConfigDict(str_strip_whitespace=True)
+    _misfits: tuple[Problem, ...] = ()
 
     @model_validator(mode="wrap")
     @classmethod
-    def _replace_unusable(cls, data: object, handler: ModelWrapValidatorHandler[Self]) -> Self:
+    def _replace_misfits(cls, data: dict[str, Any], handler: ModelWrapValidatorHandler[Self]) -> Self:
         # Open WebUI builds the valves before every list and every chat; if that raised, the pipe would be dead.
         try:
             return handler(data)
         except ValidationError as error:
-            if not isinstance(data, dict):
-                raise
-            rejected = {str(detail["loc"][0]): str(detail["msg"]) for detail in error.errors() if detail["loc"]}
-            valves = handler({key: value for key, value in data.items() if key not in rejected})
-            valves._rejected.update(rejected)
+            reasons = {
+                str(detail["loc"][0]): f"the stored value does not fit ({detail['msg']})" for detail in error.errors()
+            }
+            valves = handler({name: value for name, value in data.items() if name not in reasons})
+            valves._misfits = tuple([Problem(name, "", reasons[name], "the default is used") for name in reasons])
             return valves
 
-    def problems(self) -> tuple[Problem, ...]:
-        """What was wrong with the stored values."""
-        return tuple(
-            Problem(valve, "", f"the stored value does not fit ({why})", "the default is used")
-            for valve, why in self._rejected.items()
-        )
 
-
-class Valves(_Tolerant):
-    """The admin's settings."""
+class Settings(_Tolerant):
+    """The admin's settings. Open WebUI replaces them when they change; here they are only read."""
 
     # --- Connection
     API_KEY: str = Field(
-        default_factory=lambda: os.environ.get("OPENROUTER_API_KEY", ""),
-        description="Your OpenRouter key, e.g. `sk-or-v1-…` (https://openrouter.ai/settings/keys). "
+        default_factory=lambda: os.environ.get("OPENROUTER_API_KEY", "").strip(),
+        description="Your OpenRouter key (https://openrouter.ai/settings/keys), e.g. `sk-or-v1-…`. "
         "Default: the environment variable `OPENROUTER_API_KEY`.",
-        json_schema_extra={"input": {"type": "password"}},
+        json_schema_extra=_PASSWORD,
+        repr=False,
     )
     BASE_URL: str = Field(
-        default_factory=lambda: os.environ.get("OPENROUTER_API_BASE_URL", "") or _DEFAULT_BASE_URL,
-        description=f"Address of the API. Default: `OPENROUTER_API_BASE_URL`, else `{_DEFAULT_BASE_URL}`. "
-        "E.g. `https://eu.openrouter.ai/api/v1`, or a gateway that speaks the same language.",
+        default_factory=lambda: os.environ.get("OPENROUTER_API_BASE_URL", "").strip(),
+        description=f"Address of the API, e.g. `https://eu.openrouter.ai/api/v1`, or of a gateway like it. "
+        f"Default: `OPENROUTER_API_BASE_URL`, else `{_DEFAULT_BASE_URL}`.",
     )
-    CONNECT_TIMEOUT_SECONDS: int = Field(10, description="How long to wait for a connection, e.g. `10`.")
+    CONNECT_TIMEOUT_SECONDS: int = Field(
+        10, ge=1, le=_DAY_SECONDS, description="How long to wait for a connection, e.g. `10`."
+    )
     READ_TIMEOUT_SECONDS: int = Field(
-        300, description="The longest silence in an answer before it counts as broken off, e.g. `300`."
+        300, ge=1, le=_DAY_SECONDS, description="The longest silence before an answer counts as broken off, e.g. `300`."
     )
     MAX_RETRIES: int = Field(
-        2, description="How often a request that failed before its first word is sent again, e.g. `2`. `0`: never."
+        2, ge=0, le=10, description="How often a request that failed before its first word is sent again; `0`: never."
     )
     RETRY_MAX_WAIT_SECONDS: int = Field(
-        30,
-        description="The longest pause before that, e.g. `30`. When upstream asks for more, the error comes at once.",
+        30, ge=0, le=_DAY_SECONDS, description="The longest pause before that. Asked for more, the error comes at once."
     )
     HTTP_REFERER: str = Field(
         "https://openwebui.com/",
+        pattern=_HEADER_TEXT,
         description="The site that OpenRouter's rankings credit, e.g. `https://chat.example.com/`.",
     )
-    APP_TITLE: str = Field("Open WebUI", description="The name that OpenRouter's activity page shows, e.g. `Our chat`.")
+    APP_TITLE: str = Field(
+        "Open WebUI", pattern=_HEADER_TEXT, description="The name on OpenRouter's activity page, e.g. `Our chat`."
+    )
 
     # --- Catalog
     MODEL_ID: str = Field(
         "*",
-        description="Which models to list: ids and patterns, separated by commas or new lines, `!` excludes. "
-        "E.g. `openai/*, anthropic/*, *:free, !*preview*`. `*` means all.",
+        description="Models to list: ids and patterns, separated by commas; `!` excludes, `*` means all. "
+        "E.g. `openai/*, anthropic/*, *:free, !*preview*`.",
     )
     VARIANT_MODELS: str = Field(
         "",
-        description="Variants and presets to list as models of their own, e.g. `openai/gpt-4o:nitro, "
-        "anthropic/*:floor, openai/gpt-4o@preset/email-copywriter, @preset/*`.",
+        description="Variants and presets to list as models of their own, e.g. "
+        "`openai/gpt-4o:nitro, anthropic/*:floor, openai/gpt-4o@preset/email-copywriter, @preset/*`.",
     )
     FREE_MODEL_FILTER: Filter = Field("all", description="List `all` models, `only` free ones, or `exclude` free ones.")
     TOOL_CALLING_FILTER: Filter = Field(
@@ -106,84 +110,77 @@ class Valves(_Tolerant):
     )
     ZDR: Literal["off", "filter", "enforce"] = Field(
         "off",
-        description="Zero data retention. `filter`: list only models that have such an endpoint. "
-        "`enforce`: also let no request go to another one. Cannot be overridden.",
+        description="Zero data retention. `filter`: list only models that have it. "
+        "`enforce`: also let no request go elsewhere.",
     )
     MODEL_CATALOG_REFRESH_SECONDS: int = Field(
-        3600,
-        description="How old the list of models may grow before it is fetched again in the background, e.g. `3600`.",
+        3600, ge=60, le=_DAY_SECONDS, description="How old the list of models may grow, e.g. `3600`; at least `60`."
     )
     NEW_MODEL_ACCESS: Literal["admins", "public"] = Field(
         "admins",
-        description="Who sees a model that is new: only `admins`, until one grants it to others, or everybody (`public`). "
-        "Models that are there already keep their access.",
+        description="Who sees a new model: `admins`, until one grants it to others, or everybody (`public`).",
     )
     MODEL_ICONS: Literal["brand", "monogram", "off"] = Field(
-        "brand",
-        description="The models' pictures. `brand`: the logo of the maker, fetched once by the server. "
-        "`monogram`: its initials, drawn here.",
+        "brand", description="The models' pictures: the maker's logo (`brand`), its initials (`monogram`), or none."
     )
     ICON_URL: str = Field(
         _DEFAULT_ICON_URL,
-        description=f"Where the logos come from, `{{name}}` being the maker's, e.g. `{_DEFAULT_ICON_URL}`.",
+        pattern=r"^https?://\S{1,500}$",
+        description=f"Where the logos come from, e.g. `{_DEFAULT_ICON_URL}`; `{{name}}` is the maker's.",
     )
     UPDATE_MODEL_METADATA: bool = Field(
         True,
-        description="Keep name, description, icon, tags and abilities of the models up to date in Open WebUI. "
-        "What an admin has changed stays. Off: nothing is written, and only admins see the models.",
+        description="Keep the models' names, descriptions, icons, tags and abilities up to date; what an admin has "
+        "changed stays. Off: nothing is written, and only admins see the models.",
     )
-    NAME_PREFIX: str = Field("", description="Text in front of every model's name, e.g. `OR: `.")
+    NAME_PREFIX: Annotated[str, StringConstraints(strip_whitespace=False)] = Field(
+        "", pattern=r"^\PC{0,100}$", description="Text in front of every model's name, e.g. `OR: `."
+    )
     STATUS_MODEL: bool = Field(
-        True, description="List `OpenRouter: Status` for admins: a model that answers with the state of this pipe."
+        True, description="List `OpenRouter: Status` for admins: a model that tells how this pipe is doing."
     )
 
     # --- Requests
     ENDPOINT: Literal["auto", "responses", "chat_completions"] = Field(
         "auto",
-        description="Which of OpenRouter's endpoints to use. `auto`: `/responses`, and `/chat/completions` for "
-        "what only that can do. A fixed endpoint leaves out what it cannot carry.",
+        description="OpenRouter's endpoint. `auto`: `/responses`, or `/chat/completions` where only that will do. "
+        "A fixed one leaves out what it cannot carry.",
     )
     ENABLE_REASONING: bool = Field(
-        True,
-        description="Let models think before they answer. Off: no reasoning, and where a model cannot do without, "
-        "as little as possible and not shown.",
+        True, description="Let models think before they answer. Off: as little as they can, and not shown."
     )
     REASONING_EFFORT: Effort = Field(
-        "default",
-        description="How much models think, unless the chat says otherwise. `default`: as the model does by itself.",
+        "default", description="How much models think, unless the chat says otherwise, e.g. `low`."
     )
     PROVIDER_SORT: Sort = Field(
-        "default", description="How OpenRouter orders the providers of a model, e.g. `price`: the cheapest first."
+        "default", description="Which of a model's providers come first, e.g. the lowest `price`."
     )
     PROVIDER_ORDER: str = Field("", description="Providers to try first, in order, e.g. `anthropic, amazon-bedrock`.")
     PROVIDER_ONLY: str = Field("", description="The only providers allowed, e.g. `azure, google-vertex`.")
     PROVIDER_IGNORE: str = Field("", description="Providers never to use, e.g. `deepinfra`.")
     ALLOW_FALLBACKS: bool = Field(True, description="Let OpenRouter try another provider when the first one fails.")
     REQUIRE_PARAMETERS: bool = Field(
-        False, description="Use only providers that support every parameter of the request, e.g. a JSON schema."
+        False, description="Use only providers that support all of a request, e.g. its JSON schema."
     )
     FALLBACK_MODELS: str = Field(
         "", description="Models that answer when the chosen one cannot, in order, e.g. `openai/gpt-4o-mini`."
     )
     DATA_COLLECTION: Literal["default", "allow", "deny"] = Field(
-        "default",
-        description="`deny`: only providers that do not store or train on what is sent. Cannot be overridden.",
+        "default", description="`deny`: only providers that do not store or train on what is sent."
     )
     PROMPT_CACHING: bool = Field(
         True, description="Cache the conversation for Anthropic models (others do it themselves)."
     )
     CONTEXT_COMPRESSION: Literal["default", "on", "off"] = Field(
-        "default",
-        description="Shorten the middle of a conversation that is too long. `default`: OpenRouter's own rule.",
+        "default", description="Shorten the middle of a too long conversation. `default`: as OpenRouter does it."
     )
     DIRECT_FILES: Literal["off", "supported"] = Field(
         "off",
-        description="`supported`: PDFs, audio and video of a chat go straight to models that take them, "
+        description="`supported`: PDFs, audio and video go straight to models that take them, "
         "instead of through Open WebUI's retrieval.",
     )
     SEND_USER_ID: bool = Field(
-        False,
-        description="Send a pseudonym of the user (never the name or the id), so that OpenRouter can tell users apart.",
+        False, description="Let OpenRouter tell users apart, by a pseudonym (never the name or the id)."
     )
 
     # --- Display
@@ -191,9 +188,58 @@ class Valves(_Tolerant):
         "status", description="`status`: a line with cost, tokens, speed and provider above each answer. `off`: none."
     )
     STREAM_INTERVAL_MS: int = Field(
-        25,
-        description="The least time between two updates of a streamed answer, in milliseconds. `0`: every one at once.",
+        25, ge=0, le=10_000, description="The least time between two updates of an answer, e.g. `25`; `0`: none."
     )
+
+    @property
+    def api_key(self) -> str:
+        """The key; empty where none is set, or what is set can be none."""
+        return self.API_KEY if _KEY.fullmatch(self.API_KEY) else ""
+
+    @property
+    def base_url(self) -> str:
+        """The address of the API, without a slash at its end; empty where what is set can be none."""
+        url = self.BASE_URL or _DEFAULT_BASE_URL
+        url = (url if "://" in url else f"https://{url}").rstrip("/")
+        return url if _URL.fullmatch(url) else ""
+
+    @property
+    def publishing(self) -> Publishing:
+        """What decides on the list of models."""
+        return Publishing(
+            self.MODEL_ID, self.VARIANT_MODELS, self.FREE_MODEL_FILTER, self.TOOL_CALLING_FILTER, self.ZDR != "off"
+        )
+
+    @property
+    def provider(self) -> dict[str, Any]:
+        """The `provider` object; what is at its default is not in it."""
+        provider: dict[str, object] = {
+            "order": split_entries("", self.PROVIDER_ORDER)[0],
+            "only": split_entries("", self.PROVIDER_ONLY)[0],
+            "ignore": split_entries("", self.PROVIDER_IGNORE)[0],
+            "sort": self.PROVIDER_SORT,
+            "allow_fallbacks": "default" if self.ALLOW_FALLBACKS else False,
+            "require_parameters": self.REQUIRE_PARAMETERS or "default",
+            "data_collection": self.DATA_COLLECTION,
+        }
+        return {key: value for key, value in provider.items() if value not in ([], "default")}
+
+    @property
+    def privacy(self) -> dict[str, Any]:
+        """What of the `provider` object no request may override."""
+        denied = {"data_collection": "deny"} if self.DATA_COLLECTION == "deny" else {}
+        return denied | ({"zdr": True} if self.ZDR == "enforce" else {})
+
+    def problems(self) -> tuple[Problem, ...]:
+        """What is wrong with the values, the lists of models apart."""
+        wrong = []
+        if not self.api_key:
+            why = "it holds characters that no key has" if self.API_KEY else "no key is set"
+            wrong.append(Problem("API_KEY", "", f"{why}, so no models are listed"))
+        if not self.base_url:
+            hint = f"it looks like {_DEFAULT_BASE_URL}, without a user name"
+            wrong.append(Problem("BASE_URL", "", "not the address of an API", hint))
+        return (*self._misfits, *wrong)
 
 
 class UserValves(_Tolerant):
@@ -202,7 +248,8 @@ class UserValves(_Tolerant):
     API_KEY: str = Field(
         "",
         description="Your own OpenRouter key, e.g. `sk-or-v1-…`: your chats are then paid by your account.",
-        json_schema_extra={"input": {"type": "password"}},
+        json_schema_extra=_PASSWORD,
+        repr=False,
     )
     PREFERRED_VARIANT: Literal["none", "nitro", "floor", "exacto", "online", "free", "thinking", "extended", "beta"] = (
         Field(
@@ -221,132 +268,8 @@ class UserValves(_Tolerant):
         "default", description="`status`: a line with cost, tokens and provider above each answer. `off`: none."
     )
 
-    def over(self, valves: Valves) -> Valves:
+    def over(self, valves: Settings) -> Settings:
         """The valves that this user's chats run with."""
-        own = {name: getattr(self, name).strip() for name in _USERS_CHOICE}
+        own = {name: getattr(self, name) for name in _USERS_CHOICE}
         changes = {name: value for name, value in own.items() if value not in ("", "default")}
         return valves.model_copy(update=changes | ({"ZDR": "enforce"} if self.ZDR else {}))
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """Everything one list or one chat needs to know of the valves, cleaned and immutable. Times are in seconds."""
-
-    api_key: str = field(repr=False)
-    base_url: str
-    connect_timeout: int
-    read_timeout: int
-    max_retries: int
-    retry_max_wait: int
-    http_referer: str
-    app_title: str
-    publishing: Publishing
-    refresh_seconds: int
-    new_model_access: str
-    model_icons: str
-    icon_url: str
-    update_model_metadata: bool
-    name_prefix: str
-    status_model: bool
-    endpoint: str
-    enable_reasoning: bool
-    reasoning_effort: str
-    provider: Mapping[str, Any]
-    privacy: Mapping[str, Any]
-    fallback_models: tuple[str, ...]
-    prompt_caching: bool
-    context_compression: str
-    direct_files: bool
-    send_user_id: bool
-    shows_cost: bool
-    stream_interval: float
-    problems: tuple[Problem, ...]
-
-    @classmethod
-    def from_valves(cls, valves: Valves) -> Settings:
-        """Read the valves. Never raises: what cannot be used is left out and reported in `problems`."""
-        problems = list(valves.problems())
-        return cls(
-            api_key=_matching("API_KEY", valves.API_KEY, _KEY, "it holds characters that no key has", problems),
-            base_url=_base_url(valves.BASE_URL, problems),
-            connect_timeout=_between(1, valves.CONNECT_TIMEOUT_SECONDS),
-            read_timeout=_between(1, valves.READ_TIMEOUT_SECONDS),
-            max_retries=_between(0, valves.MAX_RETRIES, 10),
-            retry_max_wait=_between(0, valves.RETRY_MAX_WAIT_SECONDS),
-            http_referer=_matching("HTTP_REFERER", valves.HTTP_REFERER, _HEADER_TEXT, _NOT_ASCII, problems),
-            app_title=_matching("APP_TITLE", valves.APP_TITLE, _HEADER_TEXT, _NOT_ASCII, problems),
-            publishing=Publishing(
-                valves.MODEL_ID,
-                valves.VARIANT_MODELS,
-                valves.FREE_MODEL_FILTER,
-                valves.TOOL_CALLING_FILTER,
-                valves.ZDR != "off",
-            ),
-            refresh_seconds=_between(60, valves.MODEL_CATALOG_REFRESH_SECONDS),
-            new_model_access=valves.NEW_MODEL_ACCESS,
-            model_icons=valves.MODEL_ICONS,
-            icon_url=_matching("ICON_URL", valves.ICON_URL, _URL, "not an address of pictures", problems),
-            update_model_metadata=valves.UPDATE_MODEL_METADATA,
-            name_prefix="".join(char for char in valves.NAME_PREFIX[:100] if char.isprintable()),
-            status_model=valves.STATUS_MODEL,
-            endpoint=valves.ENDPOINT,
-            enable_reasoning=valves.ENABLE_REASONING,
-            reasoning_effort=valves.REASONING_EFFORT,
-            provider=_provider(valves, problems),
-            privacy=_privacy(valves),
-            fallback_models=_words("FALLBACK_MODELS", valves.FALLBACK_MODELS, problems),
-            prompt_caching=valves.PROMPT_CACHING,
-            context_compression=valves.CONTEXT_COMPRESSION,
-            direct_files=valves.DIRECT_FILES != "off",
-            send_user_id=valves.SEND_USER_ID,
-            shows_cost=valves.COST_DISPLAY != "off",
-            stream_interval=_between(0, valves.STREAM_INTERVAL_MS, 10_000) / 1000,
-            problems=tuple(problems),
-        )
-
-
-def _matching(valve: str, text: str, pattern: re.Pattern[str], reason: str, problems: list[Problem]) -> str:
-    """The value of a valve, or nothing where it does not fit; it may be a secret, so that no problem quotes it."""
-    value = text.strip()
-    if not value or pattern.fullmatch(value):
-        return value
-    problems.append(Problem(valve, "", reason, "it is not used"))
-    return ""
-
-
-def _base_url(text: str, problems: list[Problem]) -> str:
-    url = text.strip() or _DEFAULT_BASE_URL
-    url = (url if "://" in url[:20] else f"https://{url}").rstrip("/")
-    reason = "an address with a user name in it cannot be used" if "@" in url else "not the address of an API"
-    return _matching("BASE_URL", url, _URL, f"{reason}, which is e.g. {_DEFAULT_BASE_URL}", problems)
-
-
-def _provider(valves: Valves, problems: list[Problem]) -> dict[str, Any]:
-    """The `provider` object of the valves; what is at its default is not in it."""
-    provider = {
-        "order": list(_words("PROVIDER_ORDER", valves.PROVIDER_ORDER, problems)),
-        "only": list(_words("PROVIDER_ONLY", valves.PROVIDER_ONLY, problems)),
-        "ignore": list(_words("PROVIDER_IGNORE", valves.PROVIDER_IGNORE, problems)),
-        "sort": valves.PROVIDER_SORT,
-        "allow_fallbacks": valves.ALLOW_FALLBACKS,
-        "require_parameters": valves.REQUIRE_PARAMETERS,
-        "data_collection": valves.DATA_COLLECTION,
-    }
-    defaults = {"allow_fallbacks": True, "require_parameters": False}
-    return {key: value for key, value in provider.items() if value not in ([], "default", defaults.get(key))}
-
-
-def _privacy(valves: Valves) -> dict[str, Any]:
-    """What of `provider` no request may override."""
-    privacy: dict[str, Any] = {"data_collection": "deny"} if valves.DATA_COLLECTION == "deny" else {}
-    return {**privacy, "zdr": True} if valves.ZDR == "enforce" else privacy
-
-
-def _words(valve: str, text: str, problems: list[Problem]) -> tuple[str, ...]:
-    words, too_many = split_entries(valve, text)
-    problems += too_many
-    return tuple(word for word in words if word.isprintable() and len(word) <= MAX_ENTRY_LENGTH)
-
-
-def _between(least: int, value: int, most: int = _LONGEST_WAIT_SECONDS) -> int:
-    return max(least, min(value, most))

@@ -64,11 +64,11 @@ class Transport:
         Leaving the block early closes the connection, so that the upstream stops working (and billing).
         """
         timeout = aiohttp.ClientTimeout(
-            total=None, sock_connect=settings.connect_timeout, sock_read=settings.read_timeout
+            total=None, sock_connect=settings.CONNECT_TIMEOUT_SECONDS, sock_read=settings.READ_TIMEOUT_SECONDS
         )
         async with self._request(settings, "POST", path, timeout, dump_json(body)) as response:
             if response.status >= 400:
-                body_read = await read_body(response, settings, settings.read_timeout)
+                body_read = await read_body(response, settings, settings.READ_TIMEOUT_SECONDS)
                 failure = read_failure(response.status, body_read)
                 waits = _retry_after(response.headers.get("Retry-After", ""))
                 raise UpstreamError(failure if waits is None else failure._replace(retry_after=waits), model_id)
@@ -86,7 +86,7 @@ class Transport:
                 method, url, data=data, headers=_headers(settings), timeout=limits, allow_redirects=False
             )
         except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
-            raise connection_failed(error, settings, limits.total or settings.read_timeout) from None
+            raise connection_failed(error, settings, limits.total or settings.READ_TIMEOUT_SECONDS) from None
         try:
             yield response
         finally:
@@ -120,7 +120,7 @@ def connection_failed(error: BaseException, settings: Settings, seconds: float) 
     """The error for a connection that could not be made or fell silent, `seconds` being the limit for that."""
     host = settings.base_url.partition("://")[2].partition("/")[0].rpartition("@")[2]
     if isinstance(error, aiohttp.ConnectionTimeoutError):
-        return ConnectionFailedError(f"{host} did not answer within {settings.connect_timeout} s. Try again.")
+        return ConnectionFailedError(f"{host} did not answer within {settings.CONNECT_TIMEOUT_SECONDS} s. Try again.")
     if isinstance(error, asyncio.TimeoutError):
         return ConnectionFailedError(f"{host} was silent for {seconds:.0f} s, so the request was ended. Try again.")
     if isinstance(error, aiohttp.InvalidURL):
@@ -154,9 +154,9 @@ async def read_body(response: aiohttp.ClientResponse, settings: Settings, second
 def _headers(settings: Settings) -> dict[str, str]:
     headers = {
         "Content-Type": "application/json",
-        "HTTP-Referer": settings.http_referer,
-        "X-OpenRouter-Title": settings.app_title,
-        "X-Title": settings.app_title,
+        "HTTP-Referer": settings.HTTP_REFERER,
+        "X-OpenRouter-Title": settings.APP_TITLE,
+        "X-Title": settings.APP_TITLE,
         "X-OpenRouter-Metadata": "enabled",
         "Authorization": f"Bearer {settings.api_key}" if settings.api_key else "",
     }

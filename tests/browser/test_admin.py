@@ -12,12 +12,12 @@ from playwright.sync_api import Page, expect
 from webui.conftest import SandboxControl
 from webui_server import OpenWebUI
 
-from openrouter_pipe.settings import Valves
+from openrouter_pipe.settings import Settings
 
 
 def choices(valve: str) -> tuple[Any, ...]:
     """The values that a valve allows, when it is one of a few."""
-    return get_args(Valves.model_fields[valve].annotation)
+    return get_args(Settings.model_fields[valve].annotation)
 
 
 def form_of(admin: Page) -> ValvesForm:
@@ -37,7 +37,7 @@ def test_the_pasted_file_is_a_pipe_with_its_name_and_version(admin: Page, webui:
 
 def test_the_form_has_every_valve_in_the_order_of_the_docs(admin: Page) -> None:
     # tests/unit/test_docs.py compares the class with the page
-    assert form_of(admin).labels() == [title_of(valve) for valve in Valves.model_fields]
+    assert form_of(admin).labels() == [title_of(valve) for valve in Settings.model_fields]
 
 
 def test_what_was_filled_in_is_kept_and_the_key_is_masked(
@@ -57,7 +57,7 @@ def test_what_was_filled_in_is_kept_and_the_key_is_masked(
 
 def test_choices_are_selects_and_switches_are_switches(admin: Page) -> None:
     form = form_of(admin)
-    selects = [valve for valve in Valves.model_fields if choices(valve)]
+    selects = [valve for valve in Settings.model_fields if choices(valve)]
     assert len(selects) > 5
     for valve in selects:
         assert form.field(valve).locator("option").all_inner_texts() == list(choices(valve))
@@ -68,7 +68,7 @@ def test_choices_are_selects_and_switches_are_switches(admin: Page) -> None:
 
 def test_every_valve_says_what_it_is_for(admin: Page) -> None:
     form = form_of(admin)
-    for valve, description in zip(Valves.model_fields, form.descriptions(), strict=True):
+    for valve, description in zip(Settings.model_fields, form.descriptions(), strict=True):
         assert len(description) > 20, valve
         assert "`" not in description, f"{valve}: markdown is shown as text"
     link = form.row("API_KEY").get_by_role("link", name="https://openrouter.ai/settings/keys")

@@ -17,7 +17,7 @@ from openrouter_pipe.catalog import Model, parse_model
 from openrouter_pipe.model_ref import ModelRef
 from openrouter_pipe.parameters import PARAMETERS
 from openrouter_pipe.requests import ChatContext, UpstreamRequest, build_request
-from openrouter_pipe.settings import Settings, Valves
+from openrouter_pipe.settings import Settings
 from openrouter_sandbox.validation import check_schema
 
 # endpoint → (the SDK's model, the schema's name, keys that the API documents but this SDK's model does not have)
@@ -324,7 +324,7 @@ def build(
         body,
         ModelRef.from_api(name),
         row,
-        Settings.from_valves(Valves(**valves)),
+        Settings(**valves),
         ChatContext("chat", "user", "secret", task),
     )
 

@@ -19,7 +19,7 @@ from starlette.responses import StreamingResponse
 
 from openrouter_pipe import attempt as attempts
 from openrouter_pipe.pipe import Pipe
-from openrouter_pipe.settings import Valves
+from openrouter_pipe.settings import Settings
 from openrouter_sandbox import Answer, Rule, Sandbox
 
 # One loop for all: aiohttp keeps something of every loop it has seen.
@@ -75,9 +75,9 @@ def left_tasks(before: set[asyncio.Task[Any]]) -> list[asyncio.Task[Any]]:
     return [task for task in asyncio.all_tasks() - before if "openrouter_pipe" in str(task.get_coro())]
 
 
-def valves(sandbox: Sandbox, endpoint: str, **more: object) -> Valves:
+def valves(sandbox: Sandbox, endpoint: str, **more: object) -> Settings:
     defaults = {"API_KEY": "sk-or-v1-secret123", "BASE_URL": sandbox.base_url, "ENDPOINT": endpoint, "MAX_RETRIES": 0}
-    return Valves(**{**defaults, "STREAM_INTERVAL_MS": 0, "READ_TIMEOUT_SECONDS": 1, **more})
+    return Settings(**{**defaults, "STREAM_INTERVAL_MS": 0, "READ_TIMEOUT_SECONDS": 1, **more})
 
 
 @dataclass

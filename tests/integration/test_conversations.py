@@ -14,7 +14,7 @@ from polling import until
 from starlette.responses import StreamingResponse
 
 from openrouter_pipe.pipe import Pipe
-from openrouter_pipe.settings import Valves
+from openrouter_pipe.settings import Settings
 from openrouter_sandbox import Answer, Rule, Sandbox, ToolCall
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -47,8 +47,8 @@ def pipe(shared_pipe: Pipe, sandbox: Sandbox, endpoint: str) -> Pipe:
     return shared_pipe
 
 
-def valves(sandbox: Sandbox, endpoint: str, **more: object) -> Valves:
-    return Valves(
+def valves(sandbox: Sandbox, endpoint: str, **more: object) -> Settings:
+    return Settings(
         API_KEY="sk-or-v1-x",
         BASE_URL=sandbox.base_url,
         ENDPOINT=endpoint,

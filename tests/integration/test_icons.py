@@ -14,7 +14,7 @@ import pytest
 
 from openrouter_pipe import icons
 from openrouter_pipe.icons import IconStore, monogram
-from openrouter_pipe.settings import Settings, Valves
+from openrouter_pipe.settings import Settings
 from openrouter_pipe.transport import Transport
 from openrouter_sandbox import Rule, Sandbox
 
@@ -85,7 +85,7 @@ async def test_each_is_fetched_once_whoever_asks_and_also_after_a_restart(
 
 async def test_the_key_stays_at_home(sandbox: Sandbox, tmp_path: Path) -> None:
     transport = Transport()
-    settings = Settings.from_valves(Valves(API_KEY="sk-or-v1-secret", BASE_URL=sandbox.base_url))
+    settings = Settings(API_KEY="sk-or-v1-secret", BASE_URL=sandbox.base_url)
     await transport.get_json(settings, "/key", 5)
     sandbox.received.clear()
     found = await IconStore(transport).icons_for(["openai", "moved"], "brand", sandbox.icon_url, tmp_path)

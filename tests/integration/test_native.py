@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from openrouter_pipe.pipe import Pipe
-from openrouter_pipe.settings import UserValves, Valves
+from openrouter_pipe.settings import Settings, UserValves
 from openrouter_sandbox import Answer, Rule, Sandbox, ToolCall
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -21,7 +21,7 @@ class Chat:
 
     def __init__(self, sandbox: Sandbox, role: str = "user", own: dict[str, Any] | None = None, **valves: Any) -> None:
         self.pipe = Pipe()
-        self.pipe.valves = Valves(**{"API_KEY": ADMIN_KEY, "BASE_URL": sandbox.base_url, **valves})
+        self.pipe.valves = Settings(**{"API_KEY": ADMIN_KEY, "BASE_URL": sandbox.base_url, **valves})
         self.user = {"id": "u1", "role": role, "valves": UserValves(**(own or {}))}
         self.statuses: list[str] = []
         self.metadata: dict[str, Any] = {}
@@ -216,7 +216,7 @@ async def test_without_a_key_the_name_of_the_status_model_says_what_to_do(sandbo
         {"id": "status", "name": "OpenRouter: Status (no models: set the valve API_KEY)"}
     ]
     assert "no key is set" in await chat.ask("status")
-    chat.pipe.valves = Valves(API_KEY="", STATUS_MODEL=False)
+    chat.pipe.valves = Settings(API_KEY="", STATUS_MODEL=False)
     assert await chat.pipe.pipes() == []
 
 

@@ -13,7 +13,7 @@ import pytest
 from polling import until
 
 from openrouter_pipe.pipe import Pipe
-from openrouter_pipe.settings import Valves
+from openrouter_pipe.settings import Settings
 from openrouter_sandbox import Answer, Rule, Sandbox
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -32,7 +32,7 @@ class Chat:
             "RETRY_MAX_WAIT_SECONDS": 0,
         }
         self.pipe = Pipe()
-        self.pipe.valves = Valves(**{**defaults, "ENDPOINT": endpoint, **valves})
+        self.pipe.valves = Settings(**{**defaults, "ENDPOINT": endpoint, **valves})
         self.sandbox = sandbox
         self.statuses: list[tuple[bool, str]] = []
         self.metadata: dict[str, Any] = {}
@@ -118,7 +118,7 @@ async def test_it_is_given_up_after_so_many_attempts(sandbox: Sandbox, endpoint:
     assert error.endswith("Try again in a moment, or choose another model.")
 
 
-@pytest.mark.parametrize(("retries", "attempts"), [(0, 1), (1, 2), (5, 6), (-3, 1)])
+@pytest.mark.parametrize(("retries", "attempts"), [(0, 1), (1, 2), (5, 6)])
 async def test_how_often_is_a_valve(sandbox: Sandbox, retries: int, attempts: int) -> None:
     sandbox.rules.append(failing("responses", status=503))
     chat = Chat(sandbox, "responses", MAX_RETRIES=retries)

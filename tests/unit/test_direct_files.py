@@ -18,14 +18,14 @@ from openrouter_pipe.direct_files import (
 )
 from openrouter_pipe.model_ref import ModelRef
 from openrouter_pipe.requests import ChatContext, build_request
-from openrouter_pipe.settings import Settings, Valves
+from openrouter_pipe.settings import Settings
 
 DIRECT: dict[str, Any] = {"model": {"info": {"meta": {"capabilities": {"file_context": False}}}}}
 
 
 def rules(*modalities: str, endpoint: str = "auto", metadata: object = DIRECT) -> FileRules | None:
     model = parse_model({"id": "a/b", "architecture": {"input_modalities": ["text", *modalities]}})
-    settings = Settings.from_valves(Valves(DIRECT_FILES="supported", ENDPOINT=endpoint))
+    settings = Settings(DIRECT_FILES="supported", ENDPOINT=endpoint)
     return file_rules(model, settings, metadata)
 
 
@@ -59,7 +59,7 @@ def test_a_kind_that_the_row_does_not_list_is_not_sent() -> None:
     assert known is not None
     assert known.part("audio/wav", "a.wav", "") is None
     assert rules("image") is None
-    assert file_rules(None, Settings.from_valves(Valves(DIRECT_FILES="supported")), DIRECT) is None
+    assert file_rules(None, Settings(DIRECT_FILES="supported"), DIRECT) is None
 
 
 @pytest.mark.parametrize("metadata", [{}, {"model": None}, {"model": {"info": {"meta": {"capabilities": None}}}}])
@@ -76,7 +76,7 @@ def test_audio_that_only_chat_completions_takes_goes_there() -> None:
     assert only_responses.part("audio/x-m4a", "a.m4a", "QUJD") is None
     part = any_endpoint.part("audio/x-m4a", "a.m4a", "QUJD")
     messages, _ = with_files([{"role": "user", "content": "Hi"}], [ChatFile("1", "a.m4a", part)])
-    settings = Settings.from_valves(Valves(API_KEY="k"))
+    settings = Settings(API_KEY="k")
     for body, endpoint in (({"messages": messages}, "chat_completions"), ({"messages": messages[:0]}, "responses")):
         assert build_request(body, ModelRef("a/b"), None, settings, ChatContext()).endpoint == endpoint
 

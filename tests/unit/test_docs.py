@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from openrouter_pipe.settings import UserValves, Valves
+from openrouter_pipe.settings import Settings, UserValves
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 ROW = re.compile(r"^\| `([A-Z_]+)` \| (.*?) ?\| ", re.MULTILINE)
 
 
-FORMS = {"admin": Valves, "user": UserValves}
+FORMS = {"admin": Settings, "user": UserValves}
 
 
 def valve_rows(form: str) -> dict[str, str]:
@@ -51,7 +51,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 def test_every_valve_that_a_page_names_exists() -> None:
-    known = {*Valves.model_fields, *UserValves.model_fields}
+    known = {*Settings.model_fields, *UserValves.model_fields}
     environment = {"OPENROUTER_API_KEY", "OPENROUTER_API_BASE_URL", "DATA_DIR", "HTTPS_PROXY", "GLOBAL_LOG_LEVEL"}
     for page in PAGES:
         if page.name in ("development.md", "sandbox.md"):

@@ -26,7 +26,7 @@ from openrouter_pipe.reasoning import (
     replayed_details,
 )
 from openrouter_pipe.requests import ChatContext, UpstreamRequest, build_request
-from openrouter_pipe.settings import Settings, Valves
+from openrouter_pipe.settings import Settings
 
 Json = dict[str, Any]
 CHAT, RESPONSES = "chat_completions", "responses"
@@ -440,9 +440,7 @@ SILENT = row(None)
 
 def build(model: Model | None, valves: Json, name: str = "a/b", task: str = "", **body: object) -> UpstreamRequest:
     whole = {"model": "fn.a.b", "messages": [{"role": "user", "content": "Hi"}], **body}
-    return build_request(
-        whole, ModelRef.from_api(name), model, Settings.from_valves(Valves(**valves)), ChatContext(task=task)
-    )
+    return build_request(whole, ModelRef.from_api(name), model, Settings(**valves), ChatContext(task=task))
 
 
 def effort(value: str) -> Json:

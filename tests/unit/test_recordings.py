@@ -20,7 +20,7 @@ from openrouter_pipe.chunks import merge_deltas
 from openrouter_pipe.deltas import AnswerReader, Delta
 from openrouter_pipe.pipe import Pipe
 from openrouter_pipe.responses_stream import ResponsesReader, chat_usage
-from openrouter_pipe.settings import Valves
+from openrouter_pipe.settings import Settings
 from openrouter_pipe.sse import SseDecoder
 from openrouter_sandbox import Rule, Sandbox
 
@@ -63,7 +63,7 @@ def sandbox(shared_sandbox: Sandbox) -> Iterator[Sandbox]:
 
 def make_pipe(sandbox: Sandbox, endpoint: str) -> Pipe:
     pipe = Pipe()
-    pipe.valves = Valves(
+    pipe.valves = Settings(
         API_KEY="sk-or-v1-x", BASE_URL=sandbox.base_url, ENDPOINT=endpoint, STREAM_INTERVAL_MS=0, MAX_RETRIES=0
     )
     return pipe

@@ -10,7 +10,7 @@ import pytest
 from openrouter_pipe.catalog import Model, parse_model
 from openrouter_pipe.model_ref import ModelRef
 from openrouter_pipe.requests import ChatContext, UpstreamRequest, build_request, pseudonym
-from openrouter_pipe.settings import Settings, Valves
+from openrouter_pipe.settings import Settings
 
 Body = dict[str, Any]
 RESPONSES, CHAT = "responses", "chat_completions"
@@ -27,8 +27,8 @@ def build(
     **body: object,
 ) -> UpstreamRequest:
     """A request for `name`; more words are fields of Open WebUI's body."""
-    settings = Settings.from_valves(Valves(**(valves or {})))
-    assert not settings.problems
+    settings = Settings(**(valves or {}))
+    assert [problem.valve for problem in settings.problems()] in ([], ["API_KEY"])
     whole = {"model": "fn.whatever", "messages": USER, **body}
     before = copy.deepcopy(whole)
     request = build_request(whole, ModelRef.from_api(name), model, settings, context or ChatContext())
@@ -406,7 +406,7 @@ def test_the_requests_provider_is_merged_key_by_key() -> None:
 def test_privacy_cannot_be_overridden() -> None:
     denied = build(valves={"DATA_COLLECTION": "deny"}, provider={"data_collection": "allow", "sort": "price"})
     assert denied.body["provider"] == {"data_collection": "deny", "sort": "price"}
-    settings = Settings.from_valves(Valves(ZDR="enforce"))
+    settings = Settings(ZDR="enforce")
     body = {"messages": USER, "provider": {"zdr": False}}
     request = build_request(body, ModelRef.from_api("a/b@preset/x"), None, settings, ChatContext())
     assert request.body["provider"] == {"zdr": True}

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from openrouter_pipe.catalog import Model, parse_model
 from openrouter_pipe.model_ref import ModelRef
 from openrouter_pipe.requests import ChatContext, UpstreamRequest, build_request
-from openrouter_pipe.settings import Settings, Valves
+from openrouter_pipe.settings import Settings
 from openrouter_pipe.tools import chat_tool_choice, chat_tools, responses_tool_choice, responses_tools
 
 Json = dict[str, Any]
@@ -28,7 +28,7 @@ FLAT = {"type": "function", **ADD}
 
 def build(endpoint: str, model: Model | None = None, task: str = "", **body: object) -> UpstreamRequest:
     whole = {"messages": [{"role": "user", "content": "Hi"}], **body}
-    settings = Settings.from_valves(Valves(ENDPOINT=endpoint))
+    settings = Settings(ENDPOINT=endpoint)
     return build_request(whole, ModelRef.from_api("a/b"), model, settings, ChatContext(task=task))
 
 
