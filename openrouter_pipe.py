@@ -22,7 +22,6 @@ import io
 import json
 import logging
 import math
-import mimetypes
 import os
 import random
 import re
@@ -35,6 +34,7 @@ from collections import Counter, deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Iterable
 from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import aclosing, asynccontextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from functools import cached_property, lru_cache, partial
@@ -2995,10 +2995,9 @@ def _unmarked(text: str) -> str:
 # ===== direct_files.py =====
 # A chat's files for a model that takes them itself: which go as they are, which as text, and in which message.
 
-# Of all files of a chat together: bytes before base64 adds a third, and characters.
+# Of all files that go as they are together, before base64 adds a third; of the text of one file.
 MAX_FILE_BYTES = 25_000_000
 MAX_FILE_TEXT = 400_000
-_MAX_STATUS = 500
 _CHAT_AUDIO = ("flac", "m4a", "ogg", "aac", "aiff")
 # Ending of the name → the modality in the model's row, and the format (audio) or the content type.
 # Source: OpenRouter docs, guides/overview/multimodal/{pdfs,audio,videos}.
@@ -3007,68 +3006,58 @@ _KINDS = {
     **{ending: ("audio", ending) for ending in ("mp3", "wav", *_CHAT_AUDIO)},
     **{ending: ("video", f"video/{ending}") for ending in ("mp4", "mpeg", "mov", "webm")},
 }
+Kinds = Mapping[str, tuple[str, str]]
 
 
-class ChatFile(NamedTuple):
-    """A file of a chat, as found: a part for the model, or its text, or why it is not sent (`problem`)."""
+def taken_kinds(model: Model | None, settings: Settings) -> Kinds | None:
+    """The endings of files that go to a model as they are, modality and format of each; None: leave all to Open WebUI.
 
-    id: str
-    name: str
-    part: dict[str, Any] | None = None
-    text: str = ""
-    problem: str = ""
-
-
-class FileRules(NamedTuple):
-    """What a model takes as it is; `retrieved`: Open WebUI has put the text of the files into the messages already."""
-
-    kinds: Mapping[str, tuple[str, str]]
-    retrieved: bool
-
-    def part(self, content_type: object, name: str, data: str) -> dict[str, Any] | None:
-        """The part of a message that holds this file, `data` being base64; None: the model does not take it as it is."""
-        declared = str(content_type or "")
-        endings = (name.rpartition(".")[2].lower(), (mimetypes.guess_extension(declared) or "")[1:])
-        modality, form = next((self.kinds[ending] for ending in endings if ending in self.kinds), ("", ""))
-        # A browser takes TypeScript (.ts) for video, and a recording (.webm) can be audio alone.
-        if declared.partition("/")[0] not in ("", "application", modality):
-            return None
-        url = f"data:{form};base64,{data}"
-        parts: dict[str, dict[str, Any]] = {
-            "file": {"type": "file", "file": {"filename": name, "file_data": url}},
-            "audio": {"type": "input_audio", "input_audio": {"data": data, "format": form}},
-            "video": {"type": "video_url", "video_url": {"url": url}},
-        }
-        return parts.get(modality)
-
-
-def file_rules(model: Model | None, settings: Settings, metadata: object) -> FileRules | None:
-    """What goes to the model as it is; None: all files are left to Open WebUI."""
-    taken = model.input_modalities if model and settings.DIRECT_FILES == "supported" else ()
+    Empty for an unknown model: its row may tell Open WebUI to leave the files alone, so somebody has to send their texts.
+    """
+    inputs = model.input_modalities if model else ()
     # /responses knows two formats of audio. Source: OpenRouter's OpenAPI document, InputAudio.
     never = _CHAT_AUDIO if settings.ENDPOINT == "responses" else ()
-    kinds = {ending: kind for ending, kind in _KINDS.items() if kind[0] in taken and ending not in never}
-    row: object = metadata
-    # The switch by which Open WebUI itself decides whether its retrieval runs.
-    for key in ("model", "info", "meta", "capabilities"):
-        row = mapping(row).get(key)
-    return FileRules(kinds, bool(mapping(row).get("file_context", True))) if kinds else None
+    kinds = {ending: kind for ending, kind in _KINDS.items() if kind[0] in inputs and ending not in never}
+    return kinds if settings.DIRECT_FILES == "supported" and (kinds or not model) else None
 
 
-def wanted_files(items: object) -> dict[str, dict[str, Any]]:
-    """Open WebUI's list of a chat's files by id, each once. Pictures are left out: they are in the messages already."""
-    found: dict[str, dict[str, Any]] = {}
-    for number, item in enumerate(dicts(items)):
-        content_type = str(item.get("content_type") or "")
-        is_picture = content_type.startswith("image/") and not content_type.startswith("image/svg")
-        if item.get("type") not in ("image", "filesystem") and not is_picture:
-            # What the web page calls the address of an upload is its id.
-            found.setdefault(str(item.get("id") or item.get("url") or number), item)
-    return found
+def file_kind(kinds: Kinds, name: str, content_type: object) -> tuple[str, str] | None:
+    """Modality and format of a file that goes as it is."""
+    kind = kinds.get(name.rpartition(".")[2].lower())
+    # A recording (.webm) can be audio alone.
+    return kind if kind and str(content_type or "application").startswith(("application", kind[0])) else None
 
 
-def with_files(messages: object, files: list[ChatFile]) -> tuple[list[dict[str, Any]], str]:
-    """A copy of the messages with the files, and one line about those that are not sent, or not as a whole.
+def file_part(kind: tuple[str, str], name: str, data: bytes) -> dict[str, Any]:
+    """The part of a message that holds a file as it is."""
+    modality, form = kind
+    text = b64encode(data).decode()
+    url = f"data:{form};base64,{text}"
+    parts: dict[str, dict[str, Any]] = {
+        "file": {"type": "file", "file": {"filename": name, "file_data": url}},
+        "audio": {"type": "input_audio", "input_audio": {"data": text, "format": form}},
+        "video": {"type": "video_url", "video_url": {"url": url}},
+    }
+    return parts[modality]
+
+
+def text_part(name: str, text: str) -> tuple[dict[str, Any], bool]:
+    """The part of a message that holds a file's text, and whether that is all of it."""
+    is_whole = 0 < len(text) <= MAX_FILE_TEXT
+    # Without a word the model would make the content up.
+    note = "" if is_whole else "\n[Not all of this file is here.]"
+    return {"type": "text", "text": f'<file name="{name}">\n{text[:MAX_FILE_TEXT]}{note}\n</file>'}, is_whole
+
+
+def is_in_messages(item: Mapping[str, Any]) -> bool:
+    """Whether an entry of Open WebUI's list of files is a picture (or a folder of a terminal), which it sends itself."""
+    content_type = str(item.get("content_type"))
+    is_picture = content_type.startswith("image/") and not content_type.startswith("image/svg")
+    return is_picture or item.get("type") in ("image", "filesystem")
+
+
+def with_files(messages: object, files: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """A copy of the messages with the files (part by id).
 
     A file goes into the message that it came with, where Open WebUI names it there (`<attached_files>`), else into the
     first one: it has to stay where it is from turn to turn, or the provider's prompt cache is of no use.
@@ -3078,23 +3067,11 @@ def with_files(messages: object, files: list[ChatFile]) -> tuple[list[dict[str, 
     for message in users:
         content = message.get("content")
         message["content"] = [{"type": "text", "text": content}] if isinstance(content, str) else dicts(content)
-    named = [" ".join(str(part.get("text")) for part in message["content"]) for message in users]
-    troubles: list[str] = []
-    room = MAX_FILE_TEXT
-    for file in files if users else ():
-        problem = file.problem
-        if len(file.text) > room:
-            problem = f"the texts of all files may have {MAX_FILE_TEXT:,} characters"
-        text = f'<file name="{file.name}">\n{file.text[:room]}\n</file>'
-        if problem:
-            # Without a word the model would make the content up.
-            troubles.append(f"{file.name} ({problem})")
-            text += f"\n[Not all of this file is here: {problem}.]"
-        room = max(0, room - len(file.text))
-        at = next((number for number, text in enumerate(named) if f'id="{file.id}"' in text), 0)
-        users[at]["content"].append(file.part or {"type": "text", "text": text})
-    line = f"Not sent, or not as a whole: {'; '.join(troubles)}"
-    return copies, line[:_MAX_STATUS] if troubles else ""
+    for file_id, part in files.items() if users else ():
+        # Open WebUI names them at the start.
+        named = (message for message in users if f'id="{file_id}"' in str(message["content"][:1]))
+        next(named, users[0])["content"].append(part)
+    return copies
 
 
 def has_chat_audio(messages: object) -> bool:
@@ -3488,7 +3465,13 @@ try:
 except ImportError:  # pragma: no cover - Windows
     fcntl = None  # type: ignore[assignment]
 
-_FILE_MODULES = ("models.users", "models.files", "utils.access_control.files", "storage.provider", "retrieval.utils")
+_FILE_MODULES = ("models.users", "models.files", "retrieval.utils")
+_NOT_SENT = (
+    "Not sent as a whole: {}. What you may read is sent: up to 25 MB of files, 400,000 characters of each text, and of "
+    "knowledge what is set to “Using Entire Document”."
+)
+# What was read for the answer that this task makes: the next tool round needs it again.
+_READ_FILES: ContextVar[tuple[object, dict[str, Any]]] = ContextVar("files", default=(None, {}))
 _EVERYBODY = {"principal_type": "user", "principal_id": "*", "permission": "read"}
 
 
@@ -3570,84 +3553,61 @@ class ModelTable:
         return str((user or await users.Users.get_super_admin_user()).id)
 
 
-async def with_chat_files(
-    body: Mapping[str, Any], rules: FileRules | None, metadata: Mapping[str, Any], user_id: str, emit: Any
-) -> Mapping[str, Any]:
-    """`body` with those of the chat's files that are not left to Open WebUI; `metadata` is Open WebUI's. Never raises."""
-    files = await _read_files(wanted_files(metadata.get("files")), user_id, rules) if rules else []
-    if not files:
-        return body
-    messages, trouble = with_files(body.get("messages"), files)
-    # Not once more in each of the answer's tool rounds.
-    if trouble and emit and messages and messages[-1].get("role") != "tool":
-        try:
-            await emit({"type": "status", "data": {"description": trouble, "done": True}})
-        except Exception as error:  # noqa: BLE001 - a status line that cannot be shown must not cost the answer
-            log.debug("A status line could not be shown: %s", type(error).__name__)
-    return {**body, "messages": messages}
+async def read_chat_files(kinds: Kinds, metadata: Mapping[str, Any], user_id: str) -> tuple[dict[str, Any], str]:
+    """Those of the chat's files that are not left to Open WebUI: their parts by id, and a line about what is not sent.
 
-
-async def _read_files(wanted: Mapping[str, dict[str, Any]], user_id: str, rules: FileRules) -> list[ChatFile]:
-    """The files that the rules leave to the pipe, as far as this user may read them."""
-    host: Any = [sys.modules.get(f"open_webui.{name}") for name in _FILE_MODULES]
-    found: list[ChatFile] = []
-    room = MAX_FILE_BYTES
-    for file_id, item in wanted.items() if None not in host else ():
-        file = ChatFile(file_id, str(item.get("name") or item.get("type") or "file")[:200])
+    `metadata` is Open WebUI's. Never raises.
+    """
+    row: object = metadata
+    for key in ("model", "info", "meta", "capabilities"):
+        row = mapping(row).get(key)
+    # By the same switch Open WebUI has put the texts of the files into the messages, or has not.
+    is_retrieved = bool(mapping(row).get("file_context", True))
+    asked = (metadata.get("files"), kinds, is_retrieved, user_id)
+    known, parts = _READ_FILES.get()
+    if known == asked:
+        return parts, ""
+    parts, missing, room = {}, [], MAX_FILE_BYTES
+    for number, item in enumerate(dicts(asked[0])):
+        # What the web page calls the address of an upload is its id.
+        file_id, is_upload = str(item.get("id") or item.get("url") or number), item.get("type", "file") == "file"
+        if file_id in parts or is_in_messages(item) or (is_retrieved and not is_upload):
+            continue
+        name, text = str(item.get("name") or "file")[:200], ""
         try:
-            user = await host[0].Users.get_user_by_id(user_id)
-            if item.get("type", "file") == "file":
-                file, size = await _read_upload(file, user, rules, room, host)
+            text, record = await _read_text(file_id, item, is_upload, user_id)
+            name, meta = (record.filename, mapping(record.meta)) if record else (name, {})
+            kind, size = file_kind(kinds, name, meta.get("content_type")), meta.get("size") or 0
+            if kind and size <= room and not (is_retrieved and text):
+                parts[file_id] = await asyncio.to_thread(_stored_part, kind, record)
                 room -= size
-            elif not rules.retrieved:
-                file = await _read_text(file, item, user, host)
         except Exception:  # noqa: BLE001 - Open WebUI's database and storage raise errors of many libraries
             log.exception("A file of a chat could not be read")
-            file = file._replace(problem="it could not be read")
-        # What retrieval had is in the messages; the rest is then as it would be without the pipe.
-        if file.part or not rules.retrieved:
-            found.append(file)
-    return found
+        if file_id not in parts and not is_retrieved:
+            parts[file_id], is_whole = text_part(name, text)
+            missing += [] if is_whole else [name]
+    _READ_FILES.set((asked, parts))
+    return parts, _NOT_SENT.format(", ".join(missing)[:300]) if missing else ""
 
 
-async def _read_upload(file: ChatFile, user: Any, rules: FileRules, room: int, host: Any) -> tuple[ChatFile, int]:
-    """A file of Open WebUI's storage, and how many bytes of it are sent."""
-    _, files, access, storage, _ = host
-    record = await files.Files.get_file_by_id(file.id)
-    # The rule of Open WebUI's own route to a file's content.
-    if not record or not (
-        record.user_id == user.id or user.role == "admin" or await access.has_access_to_file(file.id, "read", user)
-    ):
-        return file._replace(problem="it is gone, or not yours to read"), 0
-    meta, text = mapping(record.meta), str(mapping(record.data).get("content") or "")
-    file = file._replace(name=record.filename[:200])
-    if (rules.retrieved and text) or not rules.part(meta.get("content_type"), file.name, ""):
-        return file._replace(text=text, problem="" if text else "there is no text in it"), 0
-    data = await asyncio.to_thread(_read_stored, storage.Storage, record.path, meta.get("size"), room)
-    if data is None:
-        return file._replace(problem=f"all files together may have {MAX_FILE_BYTES // 1_000_000} MB"), 0
-    part = rules.part(meta.get("content_type"), file.name, b64encode(data).decode())
-    return file._replace(part=part), len(data)
-
-
-def _read_stored(storage: Any, path: str, size: object, room: int) -> bytes | None:
-    """The bytes of a file; None when there are more than `room`. Where it lies elsewhere, its whole is fetched first."""
-    if isinstance(size, int) and size > room:
-        return None
-    with Path(storage.get_file(path)).open("rb") as file:
-        data = file.read(room + 1)
-    return data if len(data) <= room else None
-
-
-async def _read_text(file: ChatFile, item: dict[str, Any], user: Any, host: Any) -> ChatFile:
-    """The whole text of a page, a note, a chat, …, by Open WebUI's own means and access rules."""
-    if item.get("type") in ("collection", "folder") and item.get("context") != "full":
-        return file._replace(problem="this model reads files itself, knowledge is not searched for it")
-    sources = await host[-1].get_sources_from_items(
-        None, [dict(item)], [], None, 0, None, 0, 0.0, 0.0, False, full_context=True, user=user
+async def _read_text(file_id: str, item: dict[str, Any], is_upload: bool, user_id: str) -> tuple[str, Any]:
+    """The text of a file, a page, a note, …, by Open WebUI's own means and access rules; of an upload also its record."""
+    users, files, retrieval = (sys.modules[f"open_webui.{name}"] for name in _FILE_MODULES)
+    user = await users.Users.get_user_by_id(user_id)
+    # Without what the web page says is in it, so that Open WebUI looks itself whether this user may read it.
+    item = {"type": "file", "id": file_id, "context": "full"} if is_upload else dict(item)
+    if not user or (item.get("type") in ("collection", "folder") and item.get("context") != "full"):
+        return "", None
+    sources = await retrieval.get_sources_from_items(
+        None, [item], [], None, 0, None, 0, 0.0, 0.0, False, full_context=True, user=user
     )
     text = "\n\n".join(str(text) for source in sources for text in source["document"] if text)
-    return file._replace(text=text, problem="" if text else "there is no text in it")
+    return text, await files.Files.get_file_by_id(file_id) if is_upload and sources else None
+
+
+def _stored_part(kind: tuple[str, str], record: Any) -> dict[str, Any]:
+    path = sys.modules["open_webui.storage.provider"].Storage.get_file(record.path)
+    return file_part(kind, record.filename, Path(path).read_bytes())
 
 
 # ===== catalog_store.py =====
@@ -4345,11 +4305,11 @@ class Answer:
         if elapsed + wait > settings.READ_TIMEOUT_SECONDS:
             raise error.after(tries)
         try:
-            await self._show(f"{error.happened}. Trying again in {math.ceil(wait)} s.", done=False)
+            await self.show(f"{error.happened}. Trying again in {math.ceil(wait)} s.", done=False)
             await asyncio.sleep(wait)
         finally:
             # Also after Stop: a status that is never done would shimmer for ever.
-            await self._show(f"{error.happened}.")
+            await self.show(f"{error.happened}.")
 
     async def _shown_deltas(self) -> AsyncGenerator[list[Delta], None]:
         """The deltas of one attempt that are to be shown. Raises `PipeError` when it fails, or has nothing in it."""
@@ -4386,7 +4346,7 @@ class Answer:
             self._working.pop(place, None)
             if not status.done:
                 self._working[place] = status
-            await self._show(**_tool_line(status))
+            await self.show(**_tool_line(status))
 
     async def _end_tools(self) -> None:
         """A status that is never done would shimmer for ever, also after Stop or an error."""
@@ -4394,7 +4354,7 @@ class Answer:
         failed = self._attempt.reader.error is not None or not self._attempt.reader.ended
         while self._working:
             _, status = self._working.popitem()
-            await self._show(**_tool_line(status._replace(done=True, failed=failed)))
+            await self.show(**_tool_line(status._replace(done=True, failed=failed)))
 
     def _count_usage(self) -> Spent:
         """Add what the attempt has used to what the answer has used so far; returns the sum."""
@@ -4410,12 +4370,12 @@ class Answer:
         if self._settings.COST_DISPLAY == "off" or reader.has_calls:
             return
         asked = ModelRef.from_api(self._api_id)
-        if line := cost_line(spent, reader.served, asked, self._request.model, self._request.body.get("service_tier")):
-            await self._show(line)
+        tier = self._request.body.get("service_tier")
+        await self.show(cost_line(spent, reader.served, asked, self._request.model, tier))
 
-    async def _show(self, description: str, done: bool = True, **more: object) -> None:
-        """Show a status line; one that is not done shimmers."""
-        if self._emit is None or self._request.is_task:
+    async def show(self, description: str, done: bool = True, **more: object) -> None:
+        """Show a status line, unless it is empty; one that is not done shimmers."""
+        if self._emit is None or self._request.is_task or not description:
             return
         try:
             await self._emit({"type": "status", "data": {"description": description, "done": done, **more}})
@@ -4531,8 +4491,9 @@ class Pipe:
         if not settings.api_key:
             raise SettingsError("No usable OpenRouter key is set. An admin can set the valve API_KEY of this function.")
         ref, model = await self._resolve(webui_id, listing, own.PREFERRED_VARIANT)
-        rules = None if context.task else file_rules(model, settings, metadata)
-        body = await with_chat_files(body, rules, metadata, context.user_id, emit)
+        kinds = None if context.task else taken_kinds(model, settings)
+        files, line = ({}, "") if kinds is None else await read_chat_files(kinds, metadata, context.user_id)
+        body = {**body, "messages": with_files(body.get("messages"), files)} if files else body
         build = partial(build_request, body, ref, model, settings, context)
         request = build(self._served_on(ref.api_id))
         log.debug(
@@ -4548,7 +4509,9 @@ class Pipe:
             return build(other)
 
         switch = rebuild if settings.ENDPOINT == "auto" else None
-        return Answer(self._transport, settings, request, str(body["model"]), emit, metadata, self._note, switch)
+        answer = Answer(self._transport, settings, request, str(body["model"]), emit, metadata, self._note, switch)
+        await answer.show(line)
+        return answer
 
     def _served_on(self, api_id: str) -> Endpoint | None:
         """The endpoint that a model was found to need a while ago."""

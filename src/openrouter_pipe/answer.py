@@ -150,11 +150,11 @@ class Answer:
         if elapsed + wait > settings.READ_TIMEOUT_SECONDS:
             raise error.after(tries)
         try:
-            await self._show(f"{error.happened}. Trying again in {math.ceil(wait)} s.", done=False)
+            await self.show(f"{error.happened}. Trying again in {math.ceil(wait)} s.", done=False)
             await asyncio.sleep(wait)
         finally:
             # Also after Stop: a status that is never done would shimmer for ever.
-            await self._show(f"{error.happened}.")
+            await self.show(f"{error.happened}.")
 
     async def _shown_deltas(self) -> AsyncGenerator[list[Delta], None]:
         """The deltas of one attempt that are to be shown. Raises `PipeError` when it fails, or has nothing in it."""
@@ -191,7 +191,7 @@ class Answer:
             self._working.pop(place, None)
             if not status.done:
                 self._working[place] = status
-            await self._show(**_tool_line(status))
+            await self.show(**_tool_line(status))
 
     async def _end_tools(self) -> None:
         """A status that is never done would shimmer for ever, also after Stop or an error."""
@@ -199,7 +199,7 @@ class Answer:
         failed = self._attempt.reader.error is not None or not self._attempt.reader.ended
         while self._working:
             _, status = self._working.popitem()
-            await self._show(**_tool_line(status._replace(done=True, failed=failed)))
+            await self.show(**_tool_line(status._replace(done=True, failed=failed)))
 
     def _count_usage(self) -> Spent:
         """Add what the attempt has used to what the answer has used so far; returns the sum."""
@@ -215,12 +215,12 @@ class Answer:
         if self._settings.COST_DISPLAY == "off" or reader.has_calls:
             return
         asked = ModelRef.from_api(self._api_id)
-        if line := cost_line(spent, reader.served, asked, self._request.model, self._request.body.get("service_tier")):
-            await self._show(line)
+        tier = self._request.body.get("service_tier")
+        await self.show(cost_line(spent, reader.served, asked, self._request.model, tier))
 
-    async def _show(self, description: str, done: bool = True, **more: object) -> None:
-        """Show a status line; one that is not done shimmers."""
-        if self._emit is None or self._request.is_task:
+    async def show(self, description: str, done: bool = True, **more: object) -> None:
+        """Show a status line, unless it is empty; one that is not done shimmers."""
+        if self._emit is None or self._request.is_task or not description:
             return
         try:
             await self._emit({"type": "status", "data": {"description": description, "done": done, **more}})

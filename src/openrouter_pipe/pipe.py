@@ -18,7 +18,7 @@ from .catalog_store import CatalogStore
 from .chunks import DONE, ChunkWriter, error_body, error_event
 from .codec import mapping
 from .deltas import Delta
-from .direct_files import file_rules
+from .direct_files import taken_kinds, with_files
 from .errors import PipeError, SettingsError
 from .model_ref import ROUTING_TAGS, ModelRef
 from .parameters import Endpoint
@@ -29,7 +29,7 @@ from .settings import Settings, UserValves
 from .status_report import PipeState, status_report
 from .transport import Transport
 from .virtual_models import Published, Publishing, publish
-from .webui import data_directory, host_secret, with_chat_files
+from .webui import data_directory, host_secret, read_chat_files
 
 _MAX_LOGGED_PROBLEMS = 50
 _REMEMBERED_ERRORS = 20
@@ -124,8 +124,9 @@ class Pipe:
         if not settings.api_key:
             raise SettingsError("No usable OpenRouter key is set. An admin can set the valve API_KEY of this function.")
         ref, model = await self._resolve(webui_id, listing, own.PREFERRED_VARIANT)
-        rules = None if context.task else file_rules(model, settings, metadata)
-        body = await with_chat_files(body, rules, metadata, context.user_id, emit)
+        kinds = None if context.task else taken_kinds(model, settings)
+        files, line = ({}, "") if kinds is None else await read_chat_files(kinds, metadata, context.user_id)
+        body = {**body, "messages": with_files(body.get("messages"), files)} if files else body
         build = partial(build_request, body, ref, model, settings, context)
         request = build(self._served_on(ref.api_id))
         log.debug(
@@ -141,7 +142,9 @@ class Pipe:
             return build(other)
 
         switch = rebuild if settings.ENDPOINT == "auto" else None
-        return Answer(self._transport, settings, request, str(body["model"]), emit, metadata, self._note, switch)
+        answer = Answer(self._transport, settings, request, str(body["model"]), emit, metadata, self._note, switch)
+        await answer.show(line)
+        return answer
 
     def _served_on(self, api_id: str) -> Endpoint | None:
         """The endpoint that a model was found to need a while ago."""

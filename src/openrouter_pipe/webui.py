@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-from base64 import b64encode
 from collections.abc import Mapping
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
-from .codec import mapping
-from .direct_files import MAX_FILE_BYTES, ChatFile, FileRules, wanted_files, with_files
+from .codec import dicts, mapping
+from .direct_files import MAX_FILE_BYTES, Kinds, file_kind, file_part, is_in_messages, text_part
 from .problems import log
 
 try:
@@ -23,7 +23,13 @@ try:
 except ImportError:  # pragma: no cover - Windows
     fcntl = None  # type: ignore[assignment]
 
-_FILE_MODULES = ("models.users", "models.files", "utils.access_control.files", "storage.provider", "retrieval.utils")
+_FILE_MODULES = ("models.users", "models.files", "retrieval.utils")
+_NOT_SENT = (
+    "Not sent as a whole: {}. What you may read is sent: up to 25 MB of files, 400,000 characters of each text, and of "
+    "knowledge what is set to “Using Entire Document”."
+)
+# What was read for the answer that this task makes: the next tool round needs it again.
+_READ_FILES: ContextVar[tuple[object, dict[str, Any]]] = ContextVar("files", default=(None, {}))
 _EVERYBODY = {"principal_type": "user", "principal_id": "*", "permission": "read"}
 
 
@@ -105,81 +111,58 @@ class ModelTable:
         return str((user or await users.Users.get_super_admin_user()).id)
 
 
-async def with_chat_files(
-    body: Mapping[str, Any], rules: FileRules | None, metadata: Mapping[str, Any], user_id: str, emit: Any
-) -> Mapping[str, Any]:
-    """`body` with those of the chat's files that are not left to Open WebUI; `metadata` is Open WebUI's. Never raises."""
-    files = await _read_files(wanted_files(metadata.get("files")), user_id, rules) if rules else []
-    if not files:
-        return body
-    messages, trouble = with_files(body.get("messages"), files)
-    # Not once more in each of the answer's tool rounds.
-    if trouble and emit and messages and messages[-1].get("role") != "tool":
-        try:
-            await emit({"type": "status", "data": {"description": trouble, "done": True}})
-        except Exception as error:  # noqa: BLE001 - a status line that cannot be shown must not cost the answer
-            log.debug("A status line could not be shown: %s", type(error).__name__)
-    return {**body, "messages": messages}
+async def read_chat_files(kinds: Kinds, metadata: Mapping[str, Any], user_id: str) -> tuple[dict[str, Any], str]:
+    """Those of the chat's files that are not left to Open WebUI: their parts by id, and a line about what is not sent.
 
-
-async def _read_files(wanted: Mapping[str, dict[str, Any]], user_id: str, rules: FileRules) -> list[ChatFile]:
-    """The files that the rules leave to the pipe, as far as this user may read them."""
-    host: Any = [sys.modules.get(f"open_webui.{name}") for name in _FILE_MODULES]
-    found: list[ChatFile] = []
-    room = MAX_FILE_BYTES
-    for file_id, item in wanted.items() if None not in host else ():
-        file = ChatFile(file_id, str(item.get("name") or item.get("type") or "file")[:200])
+    `metadata` is Open WebUI's. Never raises.
+    """
+    row: object = metadata
+    for key in ("model", "info", "meta", "capabilities"):
+        row = mapping(row).get(key)
+    # By the same switch Open WebUI has put the texts of the files into the messages, or has not.
+    is_retrieved = bool(mapping(row).get("file_context", True))
+    asked = (metadata.get("files"), kinds, is_retrieved, user_id)
+    known, parts = _READ_FILES.get()
+    if known == asked:
+        return parts, ""
+    parts, missing, room = {}, [], MAX_FILE_BYTES
+    for number, item in enumerate(dicts(asked[0])):
+        # What the web page calls the address of an upload is its id.
+        file_id, is_upload = str(item.get("id") or item.get("url") or number), item.get("type", "file") == "file"
+        if file_id in parts or is_in_messages(item) or (is_retrieved and not is_upload):
+            continue
+        name, text = str(item.get("name") or "file")[:200], ""
         try:
-            user = await host[0].Users.get_user_by_id(user_id)
-            if item.get("type", "file") == "file":
-                file, size = await _read_upload(file, user, rules, room, host)
+            text, record = await _read_text(file_id, item, is_upload, user_id)
+            name, meta = (record.filename, mapping(record.meta)) if record else (name, {})
+            kind, size = file_kind(kinds, name, meta.get("content_type")), meta.get("size") or 0
+            if kind and size <= room and not (is_retrieved and text):
+                parts[file_id] = await asyncio.to_thread(_stored_part, kind, record)
                 room -= size
-            elif not rules.retrieved:
-                file = await _read_text(file, item, user, host)
         except Exception:  # noqa: BLE001 - Open WebUI's database and storage raise errors of many libraries
             log.exception("A file of a chat could not be read")
-            file = file._replace(problem="it could not be read")
-        # What retrieval had is in the messages; the rest is then as it would be without the pipe.
-        if file.part or not rules.retrieved:
-            found.append(file)
-    return found
+        if file_id not in parts and not is_retrieved:
+            parts[file_id], is_whole = text_part(name, text)
+            missing += [] if is_whole else [name]
+    _READ_FILES.set((asked, parts))
+    return parts, _NOT_SENT.format(", ".join(missing)[:300]) if missing else ""
 
 
-async def _read_upload(file: ChatFile, user: Any, rules: FileRules, room: int, host: Any) -> tuple[ChatFile, int]:
-    """A file of Open WebUI's storage, and how many bytes of it are sent."""
-    _, files, access, storage, _ = host
-    record = await files.Files.get_file_by_id(file.id)
-    # The rule of Open WebUI's own route to a file's content.
-    if not record or not (
-        record.user_id == user.id or user.role == "admin" or await access.has_access_to_file(file.id, "read", user)
-    ):
-        return file._replace(problem="it is gone, or not yours to read"), 0
-    meta, text = mapping(record.meta), str(mapping(record.data).get("content") or "")
-    file = file._replace(name=record.filename[:200])
-    if (rules.retrieved and text) or not rules.part(meta.get("content_type"), file.name, ""):
-        return file._replace(text=text, problem="" if text else "there is no text in it"), 0
-    data = await asyncio.to_thread(_read_stored, storage.Storage, record.path, meta.get("size"), room)
-    if data is None:
-        return file._replace(problem=f"all files together may have {MAX_FILE_BYTES // 1_000_000} MB"), 0
-    part = rules.part(meta.get("content_type"), file.name, b64encode(data).decode())
-    return file._replace(part=part), len(data)
-
-
-def _read_stored(storage: Any, path: str, size: object, room: int) -> bytes | None:
-    """The bytes of a file; None when there are more than `room`. Where it lies elsewhere, its whole is fetched first."""
-    if isinstance(size, int) and size > room:
-        return None
-    with Path(storage.get_file(path)).open("rb") as file:
-        data = file.read(room + 1)
-    return data if len(data) <= room else None
-
-
-async def _read_text(file: ChatFile, item: dict[str, Any], user: Any, host: Any) -> ChatFile:
-    """The whole text of a page, a note, a chat, …, by Open WebUI's own means and access rules."""
-    if item.get("type") in ("collection", "folder") and item.get("context") != "full":
-        return file._replace(problem="this model reads files itself, knowledge is not searched for it")
-    sources = await host[-1].get_sources_from_items(
-        None, [dict(item)], [], None, 0, None, 0, 0.0, 0.0, False, full_context=True, user=user
+async def _read_text(file_id: str, item: dict[str, Any], is_upload: bool, user_id: str) -> tuple[str, Any]:
+    """The text of a file, a page, a note, …, by Open WebUI's own means and access rules; of an upload also its record."""
+    users, files, retrieval = (sys.modules[f"open_webui.{name}"] for name in _FILE_MODULES)
+    user = await users.Users.get_user_by_id(user_id)
+    # Without what the web page says is in it, so that Open WebUI looks itself whether this user may read it.
+    item = {"type": "file", "id": file_id, "context": "full"} if is_upload else dict(item)
+    if not user or (item.get("type") in ("collection", "folder") and item.get("context") != "full"):
+        return "", None
+    sources = await retrieval.get_sources_from_items(
+        None, [item], [], None, 0, None, 0, 0.0, 0.0, False, full_context=True, user=user
     )
     text = "\n\n".join(str(text) for source in sources for text in source["document"] if text)
-    return file._replace(text=text, problem="" if text else "there is no text in it")
+    return text, await files.Files.get_file_by_id(file_id) if is_upload and sources else None
+
+
+def _stored_part(kind: tuple[str, str], record: Any) -> dict[str, Any]:
+    path = sys.modules["open_webui.storage.provider"].Storage.get_file(record.path)
+    return file_part(kind, record.filename, Path(path).read_bytes())

@@ -3,30 +3,43 @@
 from __future__ import annotations
 
 import copy
+import sys
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from openrouter_pipe import webui
 from openrouter_pipe.catalog import parse_model
 from openrouter_pipe.direct_files import (
+    MAX_FILE_BYTES,
     MAX_FILE_TEXT,
-    ChatFile,
-    FileRules,
-    file_rules,
-    wanted_files,
+    Kinds,
+    file_kind,
+    file_part,
+    is_in_messages,
+    taken_kinds,
+    text_part,
     with_files,
 )
 from openrouter_pipe.model_ref import ModelRef
 from openrouter_pipe.requests import ChatContext, build_request
 from openrouter_pipe.settings import Settings
+from openrouter_pipe.webui import read_chat_files
 
 DIRECT: dict[str, Any] = {"model": {"info": {"meta": {"capabilities": {"file_context": False}}}}}
 
 
-def rules(*modalities: str, endpoint: str = "auto", metadata: object = DIRECT) -> FileRules | None:
+def kinds(*modalities: str, **valves: str) -> Kinds | None:
     model = parse_model({"id": "a/b", "architecture": {"input_modalities": ["text", *modalities]}})
-    settings = Settings(DIRECT_FILES="supported", ENDPOINT=endpoint)
-    return file_rules(model, settings, metadata)
+    return taken_kinds(model, Settings(**{"DIRECT_FILES": "supported", **valves}))
+
+
+def taken(*modalities: str, **valves: str) -> Kinds:
+    found = kinds(*modalities, **valves)
+    assert found is not None
+    return found
 
 
 @pytest.mark.parametrize(
@@ -35,7 +48,7 @@ def rules(*modalities: str, endpoint: str = "auto", metadata: object = DIRECT) -
         ("a.PDF", "application/pdf", "file"),
         ("a.pdf", "application/octet-stream", "file"),
         ("a.pdf", None, "file"),
-        ("scan", "application/pdf", "file"),
+        ("a.pdf", "", "file"),
         ("a.mp3", "audio/mpeg", "input_audio"),
         ("memo.m4a", "audio/x-m4a", "input_audio"),
         ("a.mov", "video/quicktime", "video_url"),
@@ -43,39 +56,25 @@ def rules(*modalities: str, endpoint: str = "auto", metadata: object = DIRECT) -
         ("Recording.webm", "audio/webm", None),
         ("a.docx", "application/vnd.openxmlformats-officedocument.wordprocessingml.document", None),
         ("pdf.txt", "text/plain", None),
-        ("notes.pdf", "text/plain", None),
         ("", {"odd": 1}, None),
     ],
 )
 def test_kinds_by_name_and_type(name: str, content_type: object, kind: str | None) -> None:
-    known = rules("file", "audio", "video")
-    assert known is not None
-    part = known.part(content_type, name, "QUJD")
-    assert (part and part["type"]) == kind
+    found = file_kind(taken("file", "audio", "video"), name, content_type)
+    assert (found and file_part(found, name, b"ABC")["type"]) == kind
 
 
 def test_a_kind_that_the_row_does_not_list_is_not_sent() -> None:
-    known = rules("file")
-    assert known is not None
-    assert known.part("audio/wav", "a.wav", "") is None
-    assert rules("image") is None
-    assert file_rules(None, Settings(DIRECT_FILES="supported"), DIRECT) is None
-
-
-@pytest.mark.parametrize("metadata", [{}, {"model": None}, {"model": {"info": {"meta": {"capabilities": None}}}}])
-def test_without_the_switch_open_webui_has_retrieved(metadata: object) -> None:
-    known = rules("file", metadata=metadata)
-    assert known is not None
-    assert known.retrieved
+    assert file_kind(taken("file"), "a.wav", "audio/wav") is None
+    assert kinds("image") is None
+    assert kinds("file", DIRECT_FILES="off") is None
 
 
 def test_audio_that_only_chat_completions_takes_goes_there() -> None:
-    only_responses, any_endpoint = rules("audio", endpoint="responses"), rules("audio")
-    assert only_responses is not None
-    assert any_endpoint is not None
-    assert only_responses.part("audio/x-m4a", "a.m4a", "QUJD") is None
-    part = any_endpoint.part("audio/x-m4a", "a.m4a", "QUJD")
-    messages, _ = with_files([{"role": "user", "content": "Hi"}], [ChatFile("1", "a.m4a", part)])
+    assert file_kind(taken("audio", ENDPOINT="responses"), "a.m4a", "audio/x-m4a") is None
+    kind = file_kind(taken("audio"), "a.m4a", "audio/x-m4a")
+    assert kind
+    messages = with_files([{"role": "user", "content": "Hi"}], {"1": file_part(kind, "a.m4a", b"ABC")})
     settings = Settings(API_KEY="k")
     for body, endpoint in (({"messages": messages}, "chat_completions"), ({"messages": messages[:0]}, "responses")):
         assert build_request(body, ModelRef("a/b"), None, settings, ChatContext()).endpoint == endpoint
@@ -91,35 +90,130 @@ def test_a_file_goes_where_it_is_named_else_to_the_first_message_and_nothing_els
     ]
     before = copy.deepcopy(messages)
     one, two = {"type": "file", "file": {"n": 1}}, {"type": "file", "file": {"n": 2}}
-    placed, trouble = with_files(messages, [ChatFile("1", "a", one), ChatFile("2", "b", two)])
+    placed = with_files(messages, {"1": one, "2": two})
     assert messages == before, "Open WebUI sends the same messages again in the next tool round"
     assert [message["content"][1:] for message in placed if message["role"] == "user"] == [[one], [two], []]
     assert placed[0] == before[0]
-    assert not trouble
 
 
-def test_text_has_a_limit_for_all_files_together() -> None:
-    files = [ChatFile(str(n), f"{n}.txt", text="x" * (MAX_FILE_TEXT // 2)) for n in range(3)]
-    placed, trouble = with_files([{"role": "user", "content": ""}], [*files, ChatFile("4", "4.txt", text="y" * 50)])
-    assert str(placed).count("x" * 1000) == MAX_FILE_TEXT // 1000
-    assert "yyy" not in str(placed)
-    assert "2.txt" in trouble
-    assert "4.txt" in trouble
-    assert "0.txt" not in trouble
+def test_a_long_text_is_cut() -> None:
+    assert [text_part("a", "x" * length)[1] for length in (0, 1, MAX_FILE_TEXT, MAX_FILE_TEXT + 1)] == [0, 1, 1, 0]
+    part, _ = text_part("a.txt", "x" * 2 * MAX_FILE_TEXT)
+    assert part["text"].count("x" * 1000) == MAX_FILE_TEXT // 1000
+    assert "Not all of this file is here" in part["text"]
 
 
 @pytest.mark.parametrize("odd", [None, "files", 7, [None, 7, "x"], {"id": 1}])
-def test_what_is_no_list_of_files_has_none(odd: object) -> None:
-    assert wanted_files(odd) == {}
-    assert with_files(odd, [ChatFile("1", "a")])[0] == []
+async def test_what_is_no_list_has_none(odd: object) -> None:
+    assert with_files(odd, {"1": {}}) == []
+    assert await read_chat_files({}, {**DIRECT, "files": odd}, "ann") == ({}, "")
 
 
-def test_pictures_are_left_alone_and_doubles_count_once() -> None:
+def test_pictures_are_left_to_open_webui() -> None:
+    assert is_in_messages({"type": "image", "id": "1"})
+    assert is_in_messages({"type": "file", "id": "2", "content_type": "image/png"})
+    assert not is_in_messages({"type": "file", "id": "4", "content_type": "image/svg+xml"})
+    assert not is_in_messages({"type": "file", "id": "5", "content_type": None})
+
+
+class Host:
+    """What the pipe asks Open WebUI for: uploads by id, as long as they are readable, and how often it was asked."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+        self.folder = folder
+        self.records: dict[str, Any] = {}
+        self.users = {"ann": SimpleNamespace(id="ann")}
+        self.asked: list[dict[str, Any]] = []
+        getters = {
+            "models.users": SimpleNamespace(Users=SimpleNamespace(get_user_by_id=self.user)),
+            "models.files": SimpleNamespace(Files=SimpleNamespace(get_file_by_id=self.record)),
+            "storage.provider": SimpleNamespace(Storage=SimpleNamespace(get_file=str)),
+            "retrieval.utils": self,
+        }
+        for name, module in getters.items():
+            monkeypatch.setitem(sys.modules, f"open_webui.{name}", module)
+
+    def add(self, name: str, data: bytes, text: str = "", size: int | None = None) -> dict[str, Any]:
+        path = self.folder / name
+        path.write_bytes(data)
+        meta = {"size": len(data) if size is None else size}
+        self.records[name] = SimpleNamespace(filename=name, path=str(path), meta=meta, data={"content": text})
+        return {"type": "file", "id": name}
+
+    async def user(self, user_id: str) -> Any:
+        return self.users.get(user_id)
+
+    async def record(self, file_id: str) -> Any:
+        return self.records.get(file_id)
+
+    async def get_sources_from_items(self, request: None, items: Any, *others: Any, **named: Any) -> Any:
+        (item,) = items
+        self.asked.append(item)
+        if item.get("content") == "broken":
+            raise RuntimeError("No database.")
+        record = self.records.get(item.get("id"))
+        texts = [record.data["content"]] if record else [item["content"]] if "content" in item else None
+        return [{"document": texts}] if texts else []
+
+
+@pytest.fixture
+def host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Host:
+    webui._READ_FILES.set((None, {}))
+    return Host(monkeypatch, tmp_path)
+
+
+async def test_a_model_that_is_not_known_yet_gets_the_text_where_nobody_else_sends_it(host: Host) -> None:
+    files = [host.add("a.pdf", b"%PDF", "Extracted."), {"type": "note", "content": "Noted."}]
+    unknown = taken_kinds(None, Settings(DIRECT_FILES="supported"))
+    assert unknown == {}
+    parts, line = await read_chat_files(unknown, {**DIRECT, "files": files}, "ann")
+    assert [part["type"] for part in parts.values()] == ["text", "text"]
+    assert "Extracted." in str(parts)
+    assert "Noted." in str(parts)
+    assert not line
+    assert await read_chat_files({}, {"files": files}, "ann") == ({}, ""), "its retrieval has"
+
+
+@pytest.mark.parametrize("meta", [None, {"capabilities": None}, {"capabilities": {}}])
+async def test_without_the_switch_only_what_open_webui_has_no_text_of_is_sent(host: Host, meta: object) -> None:
+    files = [host.add("a.pdf", b"%PDF", "Extracted."), host.add("scan.pdf", b"%PDF"), {"type": "note", "content": "N"}]
+    metadata = {"model": {"info": {"meta": meta}}, "files": files}
+    parts, line = await read_chat_files(taken("file"), metadata, "ann")
+    assert (list(parts), line) == (["scan.pdf"], "")
+
+
+async def test_the_next_tool_round_has_what_was_read(host: Host) -> None:
+    metadata = {**DIRECT, "files": [host.add("a.pdf", b"%PDF"), host.add("empty.txt", b"")]}
+    first, line = await read_chat_files(taken("file"), metadata, "ann")
+    assert "empty.txt" in line
+    host.records.clear()
+    assert await read_chat_files(taken("file"), dict(metadata), "ann") == (first, ""), "and it is not told twice"
+    others, _ = await read_chat_files(taken("file"), metadata, "ben")
+    assert "base64" not in str(others), "not for somebody else"
+
+
+async def test_too_much_goes_as_text_and_each_failure_costs_one_file(host: Host) -> None:
     files = [
-        {"type": "image", "id": "1"},
-        {"type": "file", "id": "2", "content_type": "image/png"},
-        {"type": "file", "id": "3", "status": "uploaded"},
-        {"type": "file", "url": "3"},
-        {"type": "file", "id": "4", "content_type": "image/svg+xml"},
+        {"type": "note", "id": "n", "name": "Note", "content": "broken"},
+        host.add("a.pdf", b"%PDF", size=MAX_FILE_BYTES - 10),
+        host.add("b.pdf", b"%PDF", "Extracted.", size=11),
+        host.add("c.pdf", b"%PDF", size=10),
+        {"type": "collection", "id": "handbook", "name": "Handbook", "content": "secret"},
     ]
-    assert list(wanted_files(files)) == ["3", "4"]
+    parts, line = await read_chat_files(taken("file"), {**DIRECT, "files": [*files, files[1]]}, "ann")
+    assert [part["type"] for part in parts.values()] == ["text", "file", "text", "file", "text"]
+    assert "Extracted." in parts["b.pdf"]["text"]
+    assert "secret" not in str(parts)
+    assert "whole: Note, Handbook." in line
+    assert len(host.asked) == 4, "one is there twice, knowledge is not even looked for"
+
+
+async def test_what_the_page_says_is_in_a_file_is_not_believed_and_nobody_reads_nothing(host: Host) -> None:
+    claimed = {**host.add("a.txt", b"", "Text."), "file": {"data": {"content": "Claimed."}}, "collection_name": "x"}
+    parts, _ = await read_chat_files(taken("file"), {**DIRECT, "files": [claimed]}, "ann")
+    assert "Text." in str(parts)
+    assert host.asked == [{"type": "file", "id": "a.txt", "context": "full"}]
+    page = {"type": "text", "id": "p", "content": "secret"}
+    parts, line = await read_chat_files(taken("file"), {**DIRECT, "files": [page]}, "gone")
+    assert "secret" not in str(parts)
+    assert line
