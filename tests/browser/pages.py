@@ -111,12 +111,26 @@ class Functions:
         return open_valves(self.page)
 
 
-def grant(page: Page, model: str, user: str) -> None:
-    """Settings → Models → this model → Access → Add Access → this user."""
+def edit_model(page: Page, model: str) -> None:
+    """Settings → Models → this model."""
     page.goto("/admin/settings/models")
     page.get_by_placeholder("Search Models").fill(model)
     expect(page.get_by_role("button", name="Edit", exact=True)).to_have_count(1)
     page.get_by_role("button", name="Edit", exact=True).click()
+
+
+def describe(page: Page, model: str, text: str) -> None:
+    """Settings → Models → this model → Description → Save & Update."""
+    edit_model(page, model)
+    page.get_by_placeholder("Add a short description about what this model does").fill(text)
+    with page.expect_response("**/model/update") as saved:
+        page.get_by_role("button", name="Save & Update").click()
+    assert saved.value.ok
+
+
+def grant(page: Page, model: str, user: str) -> None:
+    """Settings → Models → this model → Access → Add Access → this user."""
+    edit_model(page, model)
     page.get_by_role("button", name="Access", exact=True).click()
     page.get_by_role("button", name="Add Access").click()
     dialog = page.get_by_role("dialog").filter(has_text="Add Access").last

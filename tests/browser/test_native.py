@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from browser.conftest import VALVES
-from browser.pages import Chat, open_valves, title_of
+from browser.pages import Chat, describe, open_valves, title_of
 from playwright.sync_api import Page, expect
 from polling import eventually
 from webui.conftest import SandboxControl
@@ -58,6 +58,23 @@ def test_the_selector_shows_icons_and_descriptions(chat: Chat, take_picture: Cal
     assert icon.body().startswith(b"\x89PNG"), "its own, and no redirect to Open WebUI's"
     expect(chat.show_description(NITRO)).to_contain_text("multimodal flagship")
     take_picture("selector")
+
+
+def test_what_an_admin_writes_in_the_page_stays_and_all_else_follows(
+    chat: Chat, webui: OpenWebUI, pipe_id: str, stored_valves: dict[str, Any]
+) -> None:
+    model_id = f"{pipe_id}.openai.gpt-4o-mini"
+
+    def row() -> dict[str, Any]:
+        return next(row for row in webui.request("GET", "/api/v1/models/all") if row["id"] == model_id)
+
+    describe(chat.page, "OpenAI: GPT-4o-mini", "For quick questions.")
+    assert row()["meta"]["capabilities"]["file_context"] is True, "the page saves more than what was changed in it"
+    webui.set_valves(pipe_id, {**stored_valves, "NAME_PREFIX": "OR: ", "DIRECT_FILES": "supported"})
+    webui.models()
+    assert eventually(lambda: row()["name"] == "OR: OpenAI: GPT-4o-mini")
+    assert row()["meta"]["description"] == "For quick questions."
+    assert row()["meta"]["capabilities"]["file_context"] is False
 
 
 def test_the_cost_stands_with_the_answer(
