@@ -2957,7 +2957,7 @@ def _model_lines(state: PipeState) -> list[str]:
 
 
 def _problem_lines(state: PipeState) -> Iterator[str]:
-    for problem in (*state.problems, *(state.published.problems if state.published else ())):
+    for problem in state.problems:
         where = f"`{problem.valve}`: " if problem.valve else ""
         quoted = plain(problem.entry)[:120].replace("`", "′")
         entry = f" — `{quoted}`" if quoted else ""
@@ -4422,7 +4422,7 @@ class Pipe:
         self._rows = RowKeeper(self._transport)
         self._published: Published | None = None
         self._list: tuple[Published | None, object, list[dict[str, str]]] | None = None
-        self._reported: tuple[Published | None, tuple[Problem, ...], frozenset[str]] = (None, (), frozenset())
+        self._logged: frozenset[str] = frozenset()
         self._endpoints: dict[str, tuple[Endpoint, float]] = {}
         self._errors: deque[tuple[float, str]] = deque(maxlen=_REMEMBERED_ERRORS)
 
@@ -4430,9 +4430,8 @@ class Pipe:
         """The models that Open WebUI lists: `id` (without the function id) and `name`. Never raises."""
         try:
             settings = self.valves
-            catalog = await self._store.catalog_for_list(settings, data_directory())
-            published = await self._publish(catalog, settings.publishing) if catalog else None
-            self._report(published, self._problems())
+            published = await self._publish(settings, await self._store.catalog_for_list(settings, data_directory()))
+            self._log_new(self._problems(settings, published))
             if published is not None:
                 await self._rows.keep(self, published, settings)
             return self._entries(published, settings)
@@ -4455,7 +4454,10 @@ class Pipe:
         webui_id = str(body.get("model")).partition(".")[2]
         try:
             if webui_id == _STATUS_ID:
-                return await self._tell_status(str(body["model"]), user, task, streaming)
+                writer, report = ChunkWriter(str(body["model"])), Delta(text=await self._tell_status(user, task))
+                if streaming:
+                    return _stream(writer.delta(report), writer.finish("stop"))
+                return writer.completion([report], "stop", None)
             answer = await self._answer(
                 body,
                 webui_id,
@@ -4523,8 +4525,7 @@ class Pipe:
         ref = ModelRef.from_webui(webui_id)
         if not ref.base and ref.preset is None:
             raise SettingsError("No model is chosen. Choose one in the model selector.")
-        catalog = await self._store.catalog_for_chat(settings, data_directory())
-        published = await self._publish(catalog, settings.publishing) if catalog else None
+        published = await self._publish(settings, await self._store.catalog_for_chat(settings, data_directory()))
         listed = published.by_webui_id if published else {}
         entry = listed.get(webui_id) or listed.get(ref.webui_id)
         if published is not None and entry is None:
@@ -4536,47 +4537,37 @@ class Pipe:
                 ref, entry = wanted, listed.get(wanted.webui_id, entry)
         return ref, entry.model if entry else None
 
-    async def _tell_status(
-        self, model_id: str, user: Mapping[str, Any], task: str, streaming: bool
-    ) -> StreamingResponse | dict[str, Any]:
+    async def _tell_status(self, user: Mapping[str, Any], task: str) -> str:
         """The status model's answer."""
         if user.get("role") != "admin":
             raise SettingsError("The status model answers admins only. Choose another model.")
-        # A task (a title, tags) has nothing to say about it.
-        text = "{}" if task else status_report(await self._state())
-        writer, deltas = ChunkWriter(model_id), [Delta(text=text)]
-        if not streaming:
-            return writer.completion(deltas, "stop", None)
-        return StreamingResponse(
-            iter((writer.delta(deltas[0]), writer.finish("stop"), DONE)), media_type="text/event-stream"
-        )
-
-    async def _state(self) -> PipeState:
+        if task:
+            # A title, tags: there is nothing to say about it.
+            return "{}"
         settings = self.valves
-        catalog = await self._store.catalog_for_list(settings, data_directory())
-        published = await self._publish(catalog, settings.publishing) if catalog else None
+        published = await self._publish(settings, await self._store.catalog_for_list(settings, data_directory()))
         key: Mapping[str, Any] | str = "none"
         if settings.api_key:
             try:
                 key = mapping(mapping(await self._transport.get_json(settings, "/key", _KEY_SECONDS)).get("data"))
             except PipeError as error:
                 key = str(error)
-        at, errors, now = self._store.fetched_at, tuple(self._errors), time.time()
-        return PipeState(__version__, key, published, at, self._problems(), errors, now)
+        problems, at = self._problems(settings, published), self._store.fetched_at
+        return status_report(PipeState(__version__, key, published, at, problems, tuple(self._errors), time.time()))
 
-    def _problems(self) -> tuple[Problem, ...]:
-        """What is wrong besides the entries of the list valves."""
-        return (*self.valves.problems(), *self._store.problems())
+    def _problems(self, settings: Settings, published: Published | None) -> tuple[Problem, ...]:
+        """All that is wrong with the settings, the account and the network."""
+        return (*settings.problems(), *self._store.problems(), *(published.problems if published else ()))
 
     def _note(self, error: str) -> None:
         self._errors.append((time.time(), error))
 
-    async def _publish(self, catalog: Catalog, publishing: Publishing) -> Published:
+    async def _publish(self, settings: Settings, catalog: Catalog | None) -> Published | None:
         """The published list for these valves, made anew (in a thread, it can be long) when something has changed."""
-        published = self._published
-        if published is None or published.catalog is not catalog or published.publishing != publishing:
-            published = self._published = await asyncio.to_thread(publish, catalog, publishing)
-        return published
+        known, publishing = self._published, settings.publishing
+        if catalog and (known is None or known.catalog is not catalog or known.publishing != publishing):
+            known = self._published = await asyncio.to_thread(publish, catalog, publishing)
+        return known if catalog else None
 
     def _entries(self, published: Published | None, settings: Settings) -> list[dict[str, str]]:
         """The list, the status model last: Open WebUI opens a new chat with the first one."""
@@ -4589,22 +4580,20 @@ class Pipe:
             self._list = (published, style, entries)
         return self._list[2]
 
-    def _report(self, published: Published | None, problems: tuple[Problem, ...]) -> None:
+    def _log_new(self, problems: tuple[Problem, ...]) -> None:
         """Log the problems that were not there at the last list."""
-        last_published, last_problems, known = self._reported
-        if published is last_published and problems == last_problems:
-            return
-        every = (*problems, *(published.problems if published else ()))
-        texts = [str(problem) for problem in every[:_MAX_LOGGED_PROBLEMS]]
-        if len(every) > len(texts):
-            texts.append(f"… and {len(every) - len(texts)} more problems")
+        texts = [str(problem) for problem in problems[:_MAX_LOGGED_PROBLEMS]]
+        if len(problems) > len(texts):
+            texts.append(f"… and {len(problems) - len(texts)} more problems")
         for text in texts:
-            if text not in known:
+            if text not in self._logged:
                 log.warning("%s", text)
-        self._reported = (published, problems, frozenset(texts))
+        self._logged = frozenset(texts)
+
+
+def _stream(*events: bytes) -> StreamingResponse:
+    return StreamingResponse(iter((*events, DONE)), media_type="text/event-stream")
 
 
 def _error_answer(message: str, streaming: bool) -> StreamingResponse | dict[str, Any]:
-    if streaming:
-        return StreamingResponse(iter((error_event(message), DONE)), media_type="text/event-stream")
-    return error_body(message)
+    return _stream(error_event(message)) if streaming else error_body(message)

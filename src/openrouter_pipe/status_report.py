@@ -94,7 +94,7 @@ def _model_lines(state: PipeState) -> list[str]:
 
 
 def _problem_lines(state: PipeState) -> Iterator[str]:
-    for problem in (*state.problems, *(state.published.problems if state.published else ())):
+    for problem in state.problems:
         where = f"`{problem.valve}`: " if problem.valve else ""
         quoted = plain(problem.entry)[:120].replace("`", "′")
         entry = f" — `{quoted}`" if quoted else ""

@@ -58,12 +58,14 @@ def state(**changes: object) -> PipeState:
         [Preset("support", "Customer *Support* (EU)", "", "openai/gpt-4o"), Preset("plain", "Plain")]
     )
     publishing = Publishing("openai/*, anthropic/*, x/*, gtp-4o*, z/*, !nobody/*", VARIANTS, "all", "only")
+    published = publish(catalog, publishing)
+    odd = Problem("REASONING_EFFORT", "", "the stored value does not fit", "the default is used")
     whole = PipeState(
         version="1.2.3",
         key=KEY,
-        published=publish(catalog, publishing),
+        published=published,
         fetched_at=NOW - 720,
-        problems=(Problem("REASONING_EFFORT", "", "the stored value does not fit", "the default is used"),),
+        problems=(odd, *published.problems),
         errors=((NOW - 90_000, "No key."), (NOW - 30, "Fireworks is rate-limiting openai/gpt-4o. Try again.")),
         now=NOW,
     )
