@@ -132,12 +132,10 @@ class ModelRef(NamedTuple):
 
         All tags (a gateway may list any of them), no routing tags, the catalog tag alone, no tag; never the preset.
         """
-        if not self.base:
-            return ()
-        kept = tuple([tag for tag in self.variants if tag not in ROUTING_TAGS])
-        of_catalog = tuple([tag for tag in kept if tag in CATALOG_TAGS])
-        choices = dict.fromkeys((self.variants, kept, of_catalog, ()) if kept else (self.variants, ()))
-        return tuple([":".join((self.base, *tags)) for tags in choices])
+        kept = [tag for tag in self.variants if tag not in ROUTING_TAGS]
+        of_catalog = [tag for tag in kept if tag in CATALOG_TAGS]
+        ids = [":".join((self.base, *tags)) for tags in (self.variants, kept, of_catalog, ())]
+        return tuple(dict.fromkeys(ids)) if self.base else ()
 
 
 def is_tag(text: str) -> bool:
@@ -738,33 +736,27 @@ _CHOICES = ("auto", "none", "required")
 _RESPONSES_CHOICES = ("allowed_tools", "apply_patch", "shell", "web_search_preview", "web_search_preview_2025_03_11")
 
 
-def chat_tools(tools: object) -> tuple[list[dict[str, Any]], list[str]]:
-    """The definitions for /chat/completions, and the names of those that have no place there."""
-    kept: list[dict[str, Any]] = []
-    left_out: list[str] = []
+def chat_tools(tools: object) -> list[dict[str, Any]]:
+    """The definitions for /chat/completions, without those that have no place there."""
+    kept = []
     for tool in dicts(tools):
         if function := _function_of(tool):
             kept.append({"type": "function", "function": function, **_given(tool, _CHAT_EXTRAS)})
         elif _is_chat_server_tool(tool.get("type")):
             kept.append(tool)
-        else:
-            left_out.append(f"tool {tool.get('type')}")
-    return kept, left_out
+    return kept
 
 
-def responses_tools(tools: object) -> tuple[list[dict[str, Any]], list[str]]:
-    """The definitions for /responses, where a function is flat; and the names of those that make no sense."""
-    kept: list[dict[str, Any]] = []
-    left_out: list[str] = []
+def responses_tools(tools: object) -> list[dict[str, Any]]:
+    """The definitions for /responses, where a function is flat, without those that make no sense."""
+    kept = []
     for tool in dicts(tools):
         if function := _function_of(tool):
             # `parameters` is required here, even where a function has none.
             kept.append({"type": "function", "parameters": None, **function, **_given(tool, _RESPONSES_EXTRAS)})
         elif tool.get("type") not in (None, "", "function"):
             kept.append(tool)
-        else:
-            left_out.append("tool without a name")
-    return kept, left_out
+    return kept
 
 
 def chat_tool_choice(choice: object) -> object:
@@ -1196,167 +1188,6 @@ def _status_of(code: object) -> int:
     return status if 400 <= status < 1000 else 0
 
 
-# ===== parameters.py =====
-# The parameters of a request: one table that says what each is called, where it goes, and which models take it.
-
-Endpoint = Literal["responses", "chat_completions"]
-
-
-class Parameter(NamedTuple):
-    """Where one request field goes. Empty: that endpoint has no such field. `a.b` is field `b` of object `a`."""
-
-    name: str
-    chat: str
-    responses: str
-    # The entries of a row's `supported_parameters`, one of which says that the model takes it; none: all models do.
-    needs: tuple[str, ...] = ()
-
-
-def _sampling(*names: str, responses: bool = True) -> tuple[Parameter, ...]:
-    return tuple(Parameter(name, name, name if responses else "", (name,)) for name in names)
-
-
-def _same(*names: str) -> tuple[Parameter, ...]:
-    return tuple(Parameter(name, name, name) for name in names)
-
-
-# "-" marks a field that an endpoint does not have and does not need: it is dropped there without a switch.
-_NOT_NEEDED = "-"
-# Source: OpenRouter's OpenAPI document, ChatRequest and ResponsesRequest; what is not listed here is Open WebUI's or Ollama's
-# own and is not sent. Fields with no place on /responses send an `auto` request to /chat/completions.
-PARAMETERS: tuple[Parameter, ...] = (
-    *_sampling("temperature", "top_p", "top_k", "frequency_penalty", "presence_penalty", "top_logprobs"),
-    *_sampling("min_p", "top_a", "repetition_penalty", "seed", "logit_bias", responses=False),
-    *_sampling("logprobs", "prediction", "stop", "web_search_options", responses=False),
-    Parameter("response_format", "response_format", "text.format", ("response_format", "structured_outputs")),
-    Parameter("verbosity", "verbosity", "text.verbosity", ("verbosity",)),
-    Parameter("reasoning", "reasoning", "reasoning"),
-    Parameter("include_reasoning", "include_reasoning", _NOT_NEEDED, ("include_reasoning",)),
-    Parameter("tools", "tools", "tools", ("tools",)),
-    Parameter("tool_choice", "tool_choice", "tool_choice", ("tools",)),
-    Parameter("parallel_tool_calls", "parallel_tool_calls", "parallel_tool_calls", ("tools",)),
-    *_same(
-        "max_tool_calls", "stop_server_tools_when", "provider", "models", "route", "plugins", "service_tier", "trace"
-    ),
-    *_same("cache_control", "metadata", "session_id", "user", "modalities", "image_config"),
-    *_same("prompt_cache_key", "prompt_cache_options"),
-    Parameter("transforms", "transforms", ""),
-    Parameter("audio", "audio", ""),
-    Parameter("usage", "usage", _NOT_NEEDED),
-    Parameter("safety_identifier", _NOT_NEEDED, "safety_identifier"),
-    Parameter("truncation", _NOT_NEEDED, "truncation"),
-)
-_LENGTHS = ("max_tokens", "max_completion_tokens")
-
-
-def read_parameters(body: Mapping[str, Any], model: Model | None) -> tuple[dict[str, Any], list[str]]:
-    """The parameters of the request that the model takes, and the names of those that are left out."""
-    supported = model.supported_parameters if model else frozenset()
-    asked: dict[str, Any] = {}
-    left_out: list[str] = []
-    for parameter in PARAMETERS:
-        value = body.get(parameter.name)
-        if value is None:
-            continue
-        convert = _CONVERTERS.get(parameter.name)
-        value = convert(value) if convert is not None else value
-        refused = supported and parameter.needs and supported.isdisjoint(parameter.needs)
-        if value is None or refused:
-            left_out.append(parameter.name)
-        else:
-            asked[parameter.name] = value
-    return asked, left_out
-
-
-def needs_chat(asked: Mapping[str, Any]) -> bool:
-    """Whether the parameters need what only /chat/completions has."""
-    return "audio" in asked.get("modalities", ()) or any(
-        not parameter.responses and parameter.name in asked for parameter in PARAMETERS
-    )
-
-
-def place_parameters(asked: Mapping[str, Any], endpoint: Endpoint) -> tuple[dict[str, Any], list[str]]:
-    """The fields of the body, and the names of parameters that the endpoint has no place for, or not for all of them."""
-    fields: dict[str, Any] = {}
-    left_out: list[str] = []
-    for parameter in PARAMETERS:
-        if parameter.name not in asked:
-            continue
-        place = parameter.responses if endpoint == "responses" else parameter.chat
-        value = asked[parameter.name]
-        if not place or place == _NOT_NEEDED:
-            left_out.append(parameter.name)
-            continue
-        if adapt := _ADAPTED[endpoint].get(parameter.name):
-            value = adapt(value)
-            if len(value) < len(asked[parameter.name]):
-                left_out.append(parameter.name)
-            if not value:
-                continue
-        outer, dot, inner = place.partition(".")
-        fields[outer] = {**fields.get(outer, {}), inner: value} if dot else value
-    return fields, left_out
-
-
-def place_length(body: Mapping[str, Any], model: Model | None, endpoint: Endpoint) -> tuple[str, Any]:
-    """`max_tokens` and `max_completion_tokens` are one thing: its name (the one that the row lists) and value.
-
-    The name is empty where the model takes neither; the value is None where none was asked for.
-    """
-    given = next((name for name in reversed(_LENGTHS) if body.get(name) is not None), None)
-    if given is None:
-        return "", None
-    supported = model.supported_parameters if model else frozenset()
-    name = next((name for name in (given, *_LENGTHS) if not supported or name in supported), "")
-    return ("max_output_tokens" if name and endpoint == "responses" else name), body[given]
-
-
-def _logit_bias(value: object) -> dict[str, float] | None:
-    """Open WebUI hands it over as text, `50256:-100, 198:5`."""
-    if isinstance(value, dict):
-        return value or None
-    try:
-        pairs = (pair.split(":") for pair in str(value).split(",") if pair.strip())
-        bias = {str(int(token)): float(weight) for token, weight in pairs}
-    except ValueError:
-        return None
-    if any(math.isnan(weight) for weight in bias.values()):
-        return None
-    return {token: max(-100.0, min(100.0, weight)) for token, weight in bias.items()} or None
-
-
-def _object(value: object) -> object:
-    return mapping(value) or None
-
-
-def _text_format(value: Mapping[str, Any]) -> Mapping[str, Any]:
-    """`response_format` as `text.format`: the same without the nesting of the schema."""
-    schema = value.get("json_schema")
-    return {"type": value.get("type"), **schema} if isinstance(schema, dict) else value
-
-
-# What a parameter has to be; an empty list or text would be refused.
-_CONVERTERS: dict[str, Callable[[Any], object]] = {
-    "logit_bias": _logit_bias,
-    "stop": lambda value: value or None,
-    "tools": lambda value: value or None,
-    "provider": _object,
-    "response_format": _object,
-    "reasoning": _object,
-    "modalities": lambda value: list(texts(value)) or None,
-}
-# What an endpoint has in another shape, or only in part.
-_ADAPTED: dict[Endpoint, dict[str, Callable[[Any], Any]]] = {
-    "responses": {
-        "response_format": _text_format,
-        "modalities": lambda value: [kind for kind in value if kind != "audio"],
-    },
-    "chat_completions": {
-        "reasoning": lambda value: {key: value[key] for key in value if key not in ("context", "mode")},
-    },
-}
-
-
 # ===== problems.py =====
 # What is wrong with a setting or an entry of one: collected as data, logged once, shown to the admin.
 
@@ -1710,6 +1541,159 @@ def error_body(message: str) -> dict[str, Any]:
 def error_event(message: str) -> bytes:
     """An error as one event of a stream."""
     return b"data: %b\n\n" % dump_json(error_body(message))
+
+
+# ===== parameters.py =====
+# The parameters of a request: one table that says what each is called, where it goes, and which models take it.
+
+Endpoint = Literal["responses", "chat_completions"]
+
+
+class Parameter(NamedTuple):
+    """Where one request field goes. Empty: that endpoint has no such field. `a.b` is field `b` of object `a`."""
+
+    name: str
+    chat: str
+    responses: str
+    # The entries of a row's `supported_parameters`, one of which says that the model takes it; none: all models do.
+    needs: tuple[str, ...] = ()
+
+
+def _rows(names: str, chat: str = "{}", responses: str = "{}", needs: str = "") -> list[Parameter]:
+    """One row for each name, which `{}` stands for."""
+    return [
+        Parameter(name, chat.format(name), responses.format(name), tuple(needs.format(name).split()))
+        for name in names.split()
+    ]
+
+
+# Source: OpenRouter's OpenAPI document, ChatRequest and ResponsesRequest; what is not listed here is Open WebUI's or Ollama's
+# own and is not sent.
+PARAMETERS = (
+    *_rows("temperature top_p top_k frequency_penalty presence_penalty top_logprobs", needs="{}"),
+    *_rows("min_p top_a repetition_penalty seed logit_bias logprobs prediction stop", responses="", needs="{}"),
+    *_rows("web_search_options include_reasoning", responses="", needs="{}"),
+    *_rows("max_tokens max_completion_tokens", responses="max_output_tokens", needs="{}"),
+    *_rows("response_format", responses="text.format", needs="response_format structured_outputs"),
+    *_rows("verbosity", responses="text.verbosity", needs="{}"),
+    *_rows("tools tool_choice parallel_tool_calls", needs="tools"),
+    *_rows("max_tool_calls stop_server_tools_when provider models route plugins service_tier trace cache_control"),
+    *_rows("metadata session_id user modalities image_config prompt_cache_key prompt_cache_options reasoning"),
+    *_rows("preset transforms audio usage", responses=""),
+    *_rows("safety_identifier truncation", chat=""),
+)
+# Two names of one thing; which one a model takes its row says.
+LENGTHS = ("max_tokens", "max_completion_tokens")
+# What sends a request to /chat/completions; an answer is as good without the two.
+_CHAT_ONLY = {parameter.name for parameter in PARAMETERS if not parameter.responses} - {"include_reasoning", "usage"}
+
+
+def read_parameters(body: Mapping[str, Any], model: Model | None) -> tuple[dict[str, Any], list[str]]:
+    """The parameters of the request that the model takes, and the names of those that are left out."""
+    supported = model.supported_parameters if model else frozenset()
+    asked: dict[str, Any] = {}
+    left_out: list[str] = []
+    if given := [name for name in LENGTHS if body.get(name) is not None]:
+        name = next((name for name in (given[-1], *LENGTHS) if name in supported), given[-1])
+        body = {**body, **dict.fromkeys(LENGTHS), name: body[given[-1]]}
+    for parameter in PARAMETERS:
+        value = body.get(parameter.name)
+        if value is None:
+            continue
+        if convert := _CONVERTERS.get(parameter.name):
+            value = convert(value)
+        refused = supported and parameter.needs and supported.isdisjoint(parameter.needs)
+        if value is None or refused:
+            left_out.append(parameter.name)
+        else:
+            asked[parameter.name] = value
+    return asked, left_out
+
+
+def needs_chat(asked: Mapping[str, Any]) -> bool:
+    """Whether the parameters need what only /chat/completions has."""
+    return "audio" in asked.get("modalities", ()) or not _CHAT_ONLY.isdisjoint(asked)
+
+
+def place_parameters(asked: Mapping[str, Any], endpoint: Endpoint) -> tuple[dict[str, Any], list[str]]:
+    """The fields of the body, and the names of parameters that the endpoint has no place for, or not for all of them."""
+    fields: dict[str, Any] = {}
+    left_out: list[str] = []
+    for parameter in PARAMETERS:
+        if parameter.name not in asked:
+            continue
+        place = parameter.responses if endpoint == "responses" else parameter.chat
+        value = asked[parameter.name]
+        if not place:
+            left_out.append(parameter.name)
+            continue
+        if adapt := _ADAPTED[endpoint].get(parameter.name):
+            given, value = value, adapt(value)
+            if not value or len(value) < len(given):
+                left_out.append(parameter.name)
+            if not value:
+                continue
+        outer, dot, inner = place.partition(".")
+        fields[outer] = {**fields.get(outer, {}), inner: value} if dot else value
+    if "tools" not in fields:
+        # There is nothing to choose from.
+        fields = {name: fields[name] for name in fields if name not in ("tool_choice", "parallel_tool_calls")}
+    return fields, left_out
+
+
+def _logit_bias(value: object) -> dict[str, float] | None:
+    """Open WebUI hands it over as text, `50256:-100, 198:5`."""
+    if isinstance(value, dict):
+        return value or None
+    try:
+        pairs = (pair.split(":") for pair in str(value).split(",") if pair.strip())
+        bias = {str(int(token)): float(weight) for token, weight in pairs}
+    except ValueError:
+        return None
+    return {token: max(-100.0, min(100.0, weight)) for token, weight in bias.items()} or None
+
+
+def _preset(value: object) -> str | None:
+    """`slug` or `@preset/slug`."""
+    slug = value.strip().removeprefix("@preset/") if isinstance(value, str) else ""
+    return f"@preset/{slug}" if is_preset_slug(slug) else None
+
+
+def _text_format(value: Mapping[str, Any]) -> Mapping[str, Any]:
+    """`response_format` as `text.format`: the same without the nesting of the schema."""
+    schema = value.get("json_schema")
+    return {"type": value.get("type"), **schema} if isinstance(schema, dict) else value
+
+
+def _without(*keys: str) -> Callable[[Any], Any]:
+    return lambda value: {key: value[key] for key in value if key not in keys}
+
+
+# What a parameter has to be; an empty list or text would be refused.
+_CONVERTERS: dict[str, Callable[[Any], object]] = {
+    "logit_bias": _logit_bias,
+    "preset": _preset,
+    "stop": lambda value: value or None,
+    "modalities": lambda value: list(texts(value)) or None,
+    "provider": lambda value: mapping(value) or None,
+    "response_format": lambda value: mapping(value) or None,
+}
+# What an endpoint has in another shape, or only in part.
+_ADAPTED: dict[Endpoint, dict[str, Callable[[Any], Any]]] = {
+    "responses": {
+        "response_format": _text_format,
+        "modalities": lambda value: [kind for kind in value if kind != "audio"],
+        "tools": responses_tools,
+        "tool_choice": responses_tool_choice,
+        # Here it is sent, and then not shown.
+        "reasoning": _without("exclude"),
+    },
+    "chat_completions": {
+        "tools": chat_tools,
+        "tool_choice": chat_tool_choice,
+        "reasoning": _without("context", "mode"),
+    },
+}
 
 
 # ===== files.py =====
@@ -2631,6 +2615,7 @@ _USERS_CHOICE = ("API_KEY", "REASONING_EFFORT", "PROVIDER_SORT", "DATA_COLLECTIO
 Filter = Literal["all", "only", "exclude"]
 Effort = Literal["default", "none", "minimal", "low", "medium", "high", "xhigh", "max"]
 Sort = Literal["default", "price", "throughput", "latency"]
+Variant = Literal["none", "nitro", "floor", "exacto", "online", "free", "thinking", "extended", "beta"]
 
 
 class _Tolerant(BaseModel):
@@ -2849,12 +2834,10 @@ class UserValves(_Tolerant):
         json_schema_extra=_PASSWORD,
         repr=False,
     )
-    PREFERRED_VARIANT: Literal["none", "nitro", "floor", "exacto", "online", "free", "thinking", "extended", "beta"] = (
-        Field(
-            "none",
-            description="A variant for models that have none, e.g. `nitro`: the fastest provider, `floor`: the cheapest. "
-            "`free` and those after it count only where the model has that variant.",
-        )
+    PREFERRED_VARIANT: Variant = Field(
+        "none",
+        description="A variant for models that have none, e.g. `nitro`: the fastest provider, `floor`: the cheapest. "
+        "`free` and those after it count only where the model has that variant.",
     )
     REASONING_EFFORT: Effort = Field("default", description="How much models think, e.g. `low`.")
     PROVIDER_SORT: Sort = Field("default", description="Which provider of a model comes first, e.g. `throughput`.")
@@ -3245,7 +3228,6 @@ def _close_session(session: aiohttp.ClientSession, loop: asyncio.AbstractEventLo
 # One chat's request: which endpoint, and the JSON body.
 
 ENDPOINT_PATHS: dict[Endpoint, str] = {"responses": "/responses", "chat_completions": "/chat/completions"}
-_FIXED_ENDPOINTS: dict[str, Endpoint] = {"responses": "responses", "chat_completions": "chat_completions"}
 # What a title or a list of tags does not need, and what would cost money or time.
 _NOT_FOR_TASKS = (
     *("tools", "tool_choice", "parallel_tool_calls", "max_tool_calls", "stop_server_tools_when"),
@@ -3253,6 +3235,7 @@ _NOT_FOR_TASKS = (
 )
 # `:online` is a plugin in the form of a variant.
 _SEARCHING_VARIANT = "online"
+_COMPRESSION = "context-compression"
 # Open WebUI gives its tasks few tokens (an emoji: 4); reasoning that cannot be switched off would use them up.
 _TASK_REASONING_TOKENS = 2_000
 
@@ -3289,49 +3272,40 @@ def build_request(
 
     `served_on`: the only endpoint that is known to serve the model.
     """
-    if context.task:
-        body, ref = _for_task(body, ref)
+    is_task, messages = bool(context.task), body.get("messages")
+    if is_task:
+        body = {key: value for key, value in body.items() if key not in _NOT_FOR_TASKS}
+        ref = ref._replace(variants=tuple([tag for tag in ref.variants if tag != _SEARCHING_VARIANT]))
     asked, left_out = read_parameters(body, model)
-    preset = preset_field(body.get("preset"))
-    has_breakpoints = has_cache_control(body.get("messages"))
-    fixed = _FIXED_ENDPOINTS.get(settings.ENDPOINT)
-    wants_chat = needs_chat(asked) or bool(preset) or has_breakpoints or has_chat_audio(body.get("messages"))
-    endpoint: Endpoint = fixed or served_on or ("chat_completions" if wants_chat else "responses")
-    if endpoint == "responses" and has_breakpoints:
+    has_breakpoints = has_cache_control(messages)
+    wants_chat = needs_chat(asked) or has_breakpoints or has_chat_audio(messages)
+    fixed = served_on if settings.ENDPOINT == "auto" else settings.ENDPOINT
+    endpoint: Endpoint = fixed or ("chat_completions" if wants_chat else "responses")
+    if has_breakpoints and endpoint == "responses":
         left_out.append("cache_control in messages")
         has_breakpoints = False
-    if ref.preset is not None and preset:
-        left_out += ["preset"] if preset != ref.preset else []
-        preset = ""
-    elif endpoint == "responses" and preset:
-        ref, preset = ModelRef(ref.base, ref.variants, preset), ""
-    with_preset = bool(preset or ref.preset)
-    reasoning = _reasoning(body, model, settings, endpoint, with_preset, bool(context.task))
+    with_preset = ref.preset is not None or "preset" in asked
+    if ref.preset is not None and asked.pop("preset", None):
+        left_out.append("preset")
+    elif "preset" in asked and endpoint == "responses":
+        ref = ModelRef.from_api(ref.api_id + asked.pop("preset"))
+    if not with_preset:
+        _add_by_valves(asked, ref, model, settings, has_breakpoints, is_task)
+    _add_privacy_and_identity(asked, settings, context)
+    reasoning = choose_reasoning(
+        body,
+        model,
+        enabled=settings.ENABLE_REASONING or with_preset,
+        default_effort="default" if with_preset else settings.REASONING_EFFORT,
+        least=is_task,
+    )
     left_out += _place_reasoning(asked, body, reasoning)
-    asked |= _added_by_valves(asked, ref, settings, context, with_preset, has_breakpoints)
-    asked |= _image_output(asked, model, with_preset or bool(context.task))
-    left_out += _adapt_tools(asked, endpoint)
+    if is_task and reasoning.expected:
+        asked |= {name: asked[name] + _TASK_REASONING_TOKENS for name in LENGTHS if isinstance(asked.get(name), int)}
     fields, nowhere = place_parameters(asked, endpoint)
-    request = {"model": ref.api_id, "stream": bool(body.get("stream")), **fields}
-    left_out += nowhere
-    name, length = place_length(body, model, endpoint)
-    if name:
-        needed = context.task and reasoning.expected and isinstance(length, int)
-        request[name] = length + _TASK_REASONING_TOKENS if needed else length
-    elif length is not None:
-        left_out.append("max_tokens")
-    if endpoint == "responses":
-        request |= _responses_conversation(body.get("messages"), reasoning)
-    else:
-        request["messages"] = chat_messages(body.get("messages"))
-        request |= {"preset": f"@preset/{preset}"} if preset else {}
-    return UpstreamRequest(endpoint, request, tuple(left_out), model, reasoning.shown, bool(context.task))
-
-
-def preset_field(value: object) -> str:
-    """The slug in a `preset` field (`slug` or `@preset/slug`); empty when there is none."""
-    slug = value.strip().removeprefix("@preset/") if isinstance(value, str) else ""
-    return slug if is_preset_slug(slug) else ""
+    start = {"model": ref.api_id, "stream": bool(body.get("stream"))}
+    whole = {**start, **fields, **_conversation(messages, endpoint, reasoning.expected)}
+    return UpstreamRequest(endpoint, whole, (*left_out, *nowhere), model, reasoning.shown, is_task)
 
 
 def pseudonym(secret: str, text: str) -> str:
@@ -3339,43 +3313,14 @@ def pseudonym(secret: str, text: str) -> str:
     return hmac.new(secret.encode(), text.encode("utf-8", "replace"), hashlib.sha256).hexdigest()[:32]
 
 
-def _responses_conversation(messages: object, reasoning: ReasoningRequest) -> dict[str, Any]:
+def _conversation(messages: object, endpoint: Endpoint, thinks: bool) -> dict[str, Any]:
+    if endpoint == "chat_completions":
+        return {"messages": chat_messages(messages)}
     instructions, items = responses_input(messages)
-    conversation: dict[str, Any] = {"input": items}
-    if instructions:
-        conversation["instructions"] = instructions
-    if reasoning.expected:
-        # The endpoint is stateless: what the model needs to go on thinking comes back encrypted, and is handed in again.
-        conversation["include"] = ["reasoning.encrypted_content"]
-    return conversation
-
-
-def _for_task(body: Mapping[str, Any], ref: ModelRef) -> tuple[dict[str, Any], ModelRef]:
-    """The request and the model without what a task does not need."""
-    variants = tuple(tag for tag in ref.variants if tag != _SEARCHING_VARIANT)
-    return {key: value for key, value in body.items() if key not in _NOT_FOR_TASKS}, ref._replace(variants=variants)
-
-
-def _reasoning(
-    body: Mapping[str, Any],
-    model: Model | None,
-    settings: Settings,
-    endpoint: Endpoint,
-    with_preset: bool,
-    is_task: bool,
-) -> ReasoningRequest:
-    request = choose_reasoning(
-        body,
-        model,
-        enabled=settings.ENABLE_REASONING or with_preset,
-        default_effort="default" if with_preset else settings.REASONING_EFFORT,
-        least=is_task,
-    )
-    if request.parameters and endpoint == "responses":
-        # Here it is sent, and then not shown.
-        kept = {key: value for key, value in request.parameters.items() if key != "exclude"}
-        return request._replace(parameters=kept or None)
-    return request
+    # The endpoint is stateless: what the model needs to go on thinking comes back encrypted, and is handed in again.
+    include = ["reasoning.encrypted_content"] if thinks else None
+    fields = {"instructions": instructions, "input": items, "include": include}
+    return {key: value for key, value in fields.items() if value or key == "input"}
 
 
 def _place_reasoning(asked: dict[str, Any], body: Mapping[str, Any], reasoning: ReasoningRequest) -> list[str]:
@@ -3385,73 +3330,43 @@ def _place_reasoning(asked: dict[str, Any], body: Mapping[str, Any], reasoning: 
         del asked["include_reasoning"]
     if reasoning.parameters:
         asked["reasoning"] = reasoning.parameters
-    elif reasoning.shown:
-        return [key for key in ("reasoning", "reasoning_effort") if body.get(key) is not None]
-    return []
+        return []
+    return [key for key in ("reasoning", "reasoning_effort") if body.get(key) is not None]
 
 
-def _adapt_tools(asked: dict[str, Any], endpoint: Endpoint) -> list[str]:
-    """Give the tools the shape of the endpoint; without a tool there is nothing to choose from."""
-    on_chat = endpoint == "chat_completions"
-    tools, left_out = chat_tools(asked.get("tools")) if on_chat else responses_tools(asked.get("tools"))
-    if tools:
-        asked["tools"] = tools
-        if "tool_choice" in asked:
-            choice = (chat_tool_choice if on_chat else responses_tool_choice)(asked.pop("tool_choice"))
-            asked |= {"tool_choice": choice} if choice else {}
-            left_out += [] if choice else ["tool_choice"]
-    else:
-        for name in ("tools", "tool_choice", "parallel_tool_calls"):
-            asked.pop(name, None)
-    return left_out
+def _add_privacy_and_identity(asked: dict[str, Any], settings: Settings, context: ChatContext) -> None:
+    if settings.privacy:
+        asked["provider"] = {**asked.get("provider", {}), **settings.privacy}
+    if context.chat_id:
+        asked.setdefault("session_id", pseudonym(context.secret, context.chat_id))
+    if settings.SEND_USER_ID and context.user_id:
+        asked.setdefault("user", pseudonym(context.secret, context.user_id))
 
 
-def _image_output(asked: Mapping[str, Any], model: Model | None, not_wanted: bool) -> dict[str, Any]:
-    """A model that paints does so only when asked; one that does nothing else is not in the catalog.
-
-    Source: OpenRouter docs, guides/overview/multimodal/image-generation.
-    """
-    if not_wanted or model is None or model.is_router or "modalities" in asked:
-        return {}
-    return {"modalities": ["image", "text"]} if "image" in model.output_modalities else {}
-
-
-def _added_by_valves(
-    asked: Mapping[str, Any],
+def _add_by_valves(
+    asked: dict[str, Any],
     ref: ModelRef,
+    model: Model | None,
     settings: Settings,
-    context: ChatContext,
-    with_preset: bool,
     has_breakpoints: bool,
-) -> dict[str, Any]:
-    """What the valves add. A preset's own settings would be overridden, so with one only privacy and identity are sent."""
-    added: dict[str, Any] = {}
-    provider = {
-        **({} if with_preset else settings.provider),
-        **mapping(asked.get("provider")),
-        **settings.privacy,
-    }
-    if provider:
-        added["provider"] = provider
-    if context.chat_id and "session_id" not in asked:
-        added["session_id"] = pseudonym(context.secret, context.chat_id)
-    if settings.SEND_USER_ID and context.user_id and "user" not in asked:
-        added["user"] = pseudonym(context.secret, context.user_id)
-    if with_preset:
-        return added
-    fallbacks, _ = split_entries("", settings.FALLBACK_MODELS)
-    if fallbacks and "models" not in asked:
-        added["models"] = list(dict.fromkeys((ref.api_id, *fallbacks)))
-    anthropic = ref.base.startswith(("anthropic/", "~anthropic/"))
-    if settings.PROMPT_CACHING and anthropic and not has_breakpoints and "cache_control" not in asked:
-        added["cache_control"] = {"type": "ephemeral"}
-    if settings.CONTEXT_COMPRESSION != "default" and not context.task:
-        plugin = {"id": "context-compression", "enabled": settings.CONTEXT_COMPRESSION == "on"}
-        plugins = asked.get("plugins")
-        plugins = plugins if isinstance(plugins, list) else []
-        if not any(isinstance(other, dict) and other.get("id") == plugin["id"] for other in plugins):
-            added["plugins"] = [*plugins, plugin]
-    return added
+    is_task: bool,
+) -> None:
+    """What is added where the request does not say otherwise; not with a preset, whose own settings it would override."""
+    if provider := {**settings.provider, **asked.get("provider", {})}:
+        asked["provider"] = provider
+    if fallbacks := split_entries("", settings.FALLBACK_MODELS)[0]:
+        asked.setdefault("models", list(dict.fromkeys((ref.api_id, *fallbacks))))
+    if settings.PROMPT_CACHING and not has_breakpoints and ref.base.startswith(("anthropic/", "~anthropic/")):
+        asked.setdefault("cache_control", {"type": "ephemeral"})
+    if is_task:
+        return
+    # A model that paints does so only when asked; one that does nothing else is not in the catalog.
+    # Source: OpenRouter docs, guides/overview/multimodal/image-generation.
+    if model and not model.is_router and "image" in model.output_modalities:
+        asked.setdefault("modalities", ["image", "text"])
+    plugins = dicts(asked.get("plugins"))
+    if settings.CONTEXT_COMPRESSION != "default" and _COMPRESSION not in texts_in(plugins, "id"):
+        asked["plugins"] = [*plugins, {"id": _COMPRESSION, "enabled": settings.CONTEXT_COMPRESSION == "on"}]
 
 
 # ===== webui.py =====

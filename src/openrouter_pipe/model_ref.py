@@ -81,12 +81,10 @@ class ModelRef(NamedTuple):
 
         All tags (a gateway may list any of them), no routing tags, the catalog tag alone, no tag; never the preset.
         """
-        if not self.base:
-            return ()
-        kept = tuple([tag for tag in self.variants if tag not in ROUTING_TAGS])
-        of_catalog = tuple([tag for tag in kept if tag in CATALOG_TAGS])
-        choices = dict.fromkeys((self.variants, kept, of_catalog, ()) if kept else (self.variants, ()))
-        return tuple([":".join((self.base, *tags)) for tags in choices])
+        kept = [tag for tag in self.variants if tag not in ROUTING_TAGS]
+        of_catalog = [tag for tag in kept if tag in CATALOG_TAGS]
+        ids = [":".join((self.base, *tags)) for tags in (self.variants, kept, of_catalog, ())]
+        return tuple(dict.fromkeys(ids)) if self.base else ()
 
 
 def is_tag(text: str) -> bool:

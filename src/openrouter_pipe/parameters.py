@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
 
 from .catalog import Model
 from .codec import mapping, texts
+from .model_ref import is_preset_slug
+from .tools import chat_tool_choice, chat_tools, responses_tool_choice, responses_tools
 
 Endpoint = Literal["responses", "chat_completions"]
 
@@ -22,41 +23,33 @@ class Parameter(NamedTuple):
     needs: tuple[str, ...] = ()
 
 
-def _sampling(*names: str, responses: bool = True) -> tuple[Parameter, ...]:
-    return tuple(Parameter(name, name, name if responses else "", (name,)) for name in names)
+def _rows(names: str, chat: str = "{}", responses: str = "{}", needs: str = "") -> list[Parameter]:
+    """One row for each name, which `{}` stands for."""
+    return [
+        Parameter(name, chat.format(name), responses.format(name), tuple(needs.format(name).split()))
+        for name in names.split()
+    ]
 
 
-def _same(*names: str) -> tuple[Parameter, ...]:
-    return tuple(Parameter(name, name, name) for name in names)
-
-
-# "-" marks a field that an endpoint does not have and does not need: it is dropped there without a switch.
-_NOT_NEEDED = "-"
 # Source: OpenRouter's OpenAPI document, ChatRequest and ResponsesRequest; what is not listed here is Open WebUI's or Ollama's
-# own and is not sent. Fields with no place on /responses send an `auto` request to /chat/completions.
-PARAMETERS: tuple[Parameter, ...] = (
-    *_sampling("temperature", "top_p", "top_k", "frequency_penalty", "presence_penalty", "top_logprobs"),
-    *_sampling("min_p", "top_a", "repetition_penalty", "seed", "logit_bias", responses=False),
-    *_sampling("logprobs", "prediction", "stop", "web_search_options", responses=False),
-    Parameter("response_format", "response_format", "text.format", ("response_format", "structured_outputs")),
-    Parameter("verbosity", "verbosity", "text.verbosity", ("verbosity",)),
-    Parameter("reasoning", "reasoning", "reasoning"),
-    Parameter("include_reasoning", "include_reasoning", _NOT_NEEDED, ("include_reasoning",)),
-    Parameter("tools", "tools", "tools", ("tools",)),
-    Parameter("tool_choice", "tool_choice", "tool_choice", ("tools",)),
-    Parameter("parallel_tool_calls", "parallel_tool_calls", "parallel_tool_calls", ("tools",)),
-    *_same(
-        "max_tool_calls", "stop_server_tools_when", "provider", "models", "route", "plugins", "service_tier", "trace"
-    ),
-    *_same("cache_control", "metadata", "session_id", "user", "modalities", "image_config"),
-    *_same("prompt_cache_key", "prompt_cache_options"),
-    Parameter("transforms", "transforms", ""),
-    Parameter("audio", "audio", ""),
-    Parameter("usage", "usage", _NOT_NEEDED),
-    Parameter("safety_identifier", _NOT_NEEDED, "safety_identifier"),
-    Parameter("truncation", _NOT_NEEDED, "truncation"),
+# own and is not sent.
+PARAMETERS = (
+    *_rows("temperature top_p top_k frequency_penalty presence_penalty top_logprobs", needs="{}"),
+    *_rows("min_p top_a repetition_penalty seed logit_bias logprobs prediction stop", responses="", needs="{}"),
+    *_rows("web_search_options include_reasoning", responses="", needs="{}"),
+    *_rows("max_tokens max_completion_tokens", responses="max_output_tokens", needs="{}"),
+    *_rows("response_format", responses="text.format", needs="response_format structured_outputs"),
+    *_rows("verbosity", responses="text.verbosity", needs="{}"),
+    *_rows("tools tool_choice parallel_tool_calls", needs="tools"),
+    *_rows("max_tool_calls stop_server_tools_when provider models route plugins service_tier trace cache_control"),
+    *_rows("metadata session_id user modalities image_config prompt_cache_key prompt_cache_options reasoning"),
+    *_rows("preset transforms audio usage", responses=""),
+    *_rows("safety_identifier truncation", chat=""),
 )
-_LENGTHS = ("max_tokens", "max_completion_tokens")
+# Two names of one thing; which one a model takes its row says.
+LENGTHS = ("max_tokens", "max_completion_tokens")
+# What sends a request to /chat/completions; an answer is as good without the two.
+_CHAT_ONLY = {parameter.name for parameter in PARAMETERS if not parameter.responses} - {"include_reasoning", "usage"}
 
 
 def read_parameters(body: Mapping[str, Any], model: Model | None) -> tuple[dict[str, Any], list[str]]:
@@ -64,12 +57,15 @@ def read_parameters(body: Mapping[str, Any], model: Model | None) -> tuple[dict[
     supported = model.supported_parameters if model else frozenset()
     asked: dict[str, Any] = {}
     left_out: list[str] = []
+    if given := [name for name in LENGTHS if body.get(name) is not None]:
+        name = next((name for name in (given[-1], *LENGTHS) if name in supported), given[-1])
+        body = {**body, **dict.fromkeys(LENGTHS), name: body[given[-1]]}
     for parameter in PARAMETERS:
         value = body.get(parameter.name)
         if value is None:
             continue
-        convert = _CONVERTERS.get(parameter.name)
-        value = convert(value) if convert is not None else value
+        if convert := _CONVERTERS.get(parameter.name):
+            value = convert(value)
         refused = supported and parameter.needs and supported.isdisjoint(parameter.needs)
         if value is None or refused:
             left_out.append(parameter.name)
@@ -80,9 +76,7 @@ def read_parameters(body: Mapping[str, Any], model: Model | None) -> tuple[dict[
 
 def needs_chat(asked: Mapping[str, Any]) -> bool:
     """Whether the parameters need what only /chat/completions has."""
-    return "audio" in asked.get("modalities", ()) or any(
-        not parameter.responses and parameter.name in asked for parameter in PARAMETERS
-    )
+    return "audio" in asked.get("modalities", ()) or not _CHAT_ONLY.isdisjoint(asked)
 
 
 def place_parameters(asked: Mapping[str, Any], endpoint: Endpoint) -> tuple[dict[str, Any], list[str]]:
@@ -94,31 +88,21 @@ def place_parameters(asked: Mapping[str, Any], endpoint: Endpoint) -> tuple[dict
             continue
         place = parameter.responses if endpoint == "responses" else parameter.chat
         value = asked[parameter.name]
-        if not place or place == _NOT_NEEDED:
+        if not place:
             left_out.append(parameter.name)
             continue
         if adapt := _ADAPTED[endpoint].get(parameter.name):
-            value = adapt(value)
-            if len(value) < len(asked[parameter.name]):
+            given, value = value, adapt(value)
+            if not value or len(value) < len(given):
                 left_out.append(parameter.name)
             if not value:
                 continue
         outer, dot, inner = place.partition(".")
         fields[outer] = {**fields.get(outer, {}), inner: value} if dot else value
+    if "tools" not in fields:
+        # There is nothing to choose from.
+        fields = {name: fields[name] for name in fields if name not in ("tool_choice", "parallel_tool_calls")}
     return fields, left_out
-
-
-def place_length(body: Mapping[str, Any], model: Model | None, endpoint: Endpoint) -> tuple[str, Any]:
-    """`max_tokens` and `max_completion_tokens` are one thing: its name (the one that the row lists) and value.
-
-    The name is empty where the model takes neither; the value is None where none was asked for.
-    """
-    given = next((name for name in reversed(_LENGTHS) if body.get(name) is not None), None)
-    if given is None:
-        return "", None
-    supported = model.supported_parameters if model else frozenset()
-    name = next((name for name in (given, *_LENGTHS) if not supported or name in supported), "")
-    return ("max_output_tokens" if name and endpoint == "responses" else name), body[given]
 
 
 def _logit_bias(value: object) -> dict[str, float] | None:
@@ -130,13 +114,13 @@ def _logit_bias(value: object) -> dict[str, float] | None:
         bias = {str(int(token)): float(weight) for token, weight in pairs}
     except ValueError:
         return None
-    if any(math.isnan(weight) for weight in bias.values()):
-        return None
     return {token: max(-100.0, min(100.0, weight)) for token, weight in bias.items()} or None
 
 
-def _object(value: object) -> object:
-    return mapping(value) or None
+def _preset(value: object) -> str | None:
+    """`slug` or `@preset/slug`."""
+    slug = value.strip().removeprefix("@preset/") if isinstance(value, str) else ""
+    return f"@preset/{slug}" if is_preset_slug(slug) else None
 
 
 def _text_format(value: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -145,23 +129,32 @@ def _text_format(value: Mapping[str, Any]) -> Mapping[str, Any]:
     return {"type": value.get("type"), **schema} if isinstance(schema, dict) else value
 
 
+def _without(*keys: str) -> Callable[[Any], Any]:
+    return lambda value: {key: value[key] for key in value if key not in keys}
+
+
 # What a parameter has to be; an empty list or text would be refused.
 _CONVERTERS: dict[str, Callable[[Any], object]] = {
     "logit_bias": _logit_bias,
+    "preset": _preset,
     "stop": lambda value: value or None,
-    "tools": lambda value: value or None,
-    "provider": _object,
-    "response_format": _object,
-    "reasoning": _object,
     "modalities": lambda value: list(texts(value)) or None,
+    "provider": lambda value: mapping(value) or None,
+    "response_format": lambda value: mapping(value) or None,
 }
 # What an endpoint has in another shape, or only in part.
 _ADAPTED: dict[Endpoint, dict[str, Callable[[Any], Any]]] = {
     "responses": {
         "response_format": _text_format,
         "modalities": lambda value: [kind for kind in value if kind != "audio"],
+        "tools": responses_tools,
+        "tool_choice": responses_tool_choice,
+        # Here it is sent, and then not shown.
+        "reasoning": _without("exclude"),
     },
     "chat_completions": {
-        "reasoning": lambda value: {key: value[key] for key in value if key not in ("context", "mode")},
+        "tools": chat_tools,
+        "tool_choice": chat_tool_choice,
+        "reasoning": _without("context", "mode"),
     },
 }

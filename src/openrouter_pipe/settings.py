@@ -33,6 +33,7 @@ _USERS_CHOICE = ("API_KEY", "REASONING_EFFORT", "PROVIDER_SORT", "DATA_COLLECTIO
 Filter = Literal["all", "only", "exclude"]
 Effort = Literal["default", "none", "minimal", "low", "medium", "high", "xhigh", "max"]
 Sort = Literal["default", "price", "throughput", "latency"]
+Variant = Literal["none", "nitro", "floor", "exacto", "online", "free", "thinking", "extended", "beta"]
 
 
 class _Tolerant(BaseModel):
@@ -251,12 +252,10 @@ class UserValves(_Tolerant):
         json_schema_extra=_PASSWORD,
         repr=False,
     )
-    PREFERRED_VARIANT: Literal["none", "nitro", "floor", "exacto", "online", "free", "thinking", "extended", "beta"] = (
-        Field(
-            "none",
-            description="A variant for models that have none, e.g. `nitro`: the fastest provider, `floor`: the cheapest. "
-            "`free` and those after it count only where the model has that variant.",
-        )
+    PREFERRED_VARIANT: Variant = Field(
+        "none",
+        description="A variant for models that have none, e.g. `nitro`: the fastest provider, `floor`: the cheapest. "
+        "`free` and those after it count only where the model has that variant.",
     )
     REASONING_EFFORT: Effort = Field("default", description="How much models think, e.g. `low`.")
     PROVIDER_SORT: Sort = Field("default", description="Which provider of a model comes first, e.g. `throughput`.")

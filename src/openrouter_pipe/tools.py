@@ -20,33 +20,27 @@ _CHOICES = ("auto", "none", "required")
 _RESPONSES_CHOICES = ("allowed_tools", "apply_patch", "shell", "web_search_preview", "web_search_preview_2025_03_11")
 
 
-def chat_tools(tools: object) -> tuple[list[dict[str, Any]], list[str]]:
-    """The definitions for /chat/completions, and the names of those that have no place there."""
-    kept: list[dict[str, Any]] = []
-    left_out: list[str] = []
+def chat_tools(tools: object) -> list[dict[str, Any]]:
+    """The definitions for /chat/completions, without those that have no place there."""
+    kept = []
     for tool in dicts(tools):
         if function := _function_of(tool):
             kept.append({"type": "function", "function": function, **_given(tool, _CHAT_EXTRAS)})
         elif _is_chat_server_tool(tool.get("type")):
             kept.append(tool)
-        else:
-            left_out.append(f"tool {tool.get('type')}")
-    return kept, left_out
+    return kept
 
 
-def responses_tools(tools: object) -> tuple[list[dict[str, Any]], list[str]]:
-    """The definitions for /responses, where a function is flat; and the names of those that make no sense."""
-    kept: list[dict[str, Any]] = []
-    left_out: list[str] = []
+def responses_tools(tools: object) -> list[dict[str, Any]]:
+    """The definitions for /responses, where a function is flat, without those that make no sense."""
+    kept = []
     for tool in dicts(tools):
         if function := _function_of(tool):
             # `parameters` is required here, even where a function has none.
             kept.append({"type": "function", "parameters": None, **function, **_given(tool, _RESPONSES_EXTRAS)})
         elif tool.get("type") not in (None, "", "function"):
             kept.append(tool)
-        else:
-            left_out.append("tool without a name")
-    return kept, left_out
+    return kept
 
 
 def chat_tool_choice(choice: object) -> object:
