@@ -38,7 +38,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from functools import cached_property, lru_cache, partial
-from itertools import chain, takewhile
+from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 from urllib.parse import quote
@@ -477,247 +477,6 @@ def _is_number(price: object) -> bool:
         return math.isfinite(float(price))
     except (ValueError, OverflowError):
         return False
-
-
-# ===== deltas.py =====
-# What an answer is made of, whatever the endpoint: a stream of `Delta`s, neighbours merged.
-
-_PRIVATE = "The provider keeps this reasoning private."
-# Where a reasoning detail has what it is kept for.
-_DETAIL_CONTENTS = ("text", "summary", "data", "signature", "result")
-# How the base64 of a picture begins, for those that come without saying what they are.
-_IMAGE_KINDS = {"i": "png", "/": "jpeg", "R": "gif", "U": "webp"}
-# What an answer tells about who gives it, and of which type that is. Source: OpenRouter docs, router-metadata.
-_SERVED = {"model": str, "provider": str, "service_tier": str, "openrouter_metadata": dict}
-
-
-@dataclass(slots=True)
-class Delta:
-    """A piece of the answer. In one delta the reasoning comes before the text; tool calls have deltas of their own,
-    because Open WebUI reads the calls of a chunk first, and would show them above the text that led to them.
-    """
-
-    reasoning: str = ""
-    text: str = ""
-    # Fragments of tool calls, annotations, images and reasoning details, as a chat chunk's delta has them.
-    tool_calls: list[dict[str, Any]] = field(default_factory=list)
-    annotations: list[dict[str, Any]] = field(default_factory=list)
-    images: list[dict[str, Any]] = field(default_factory=list)
-    details: list[dict[str, Any]] = field(default_factory=list)
-
-    @property
-    def has_answer(self) -> bool:
-        """Whether it brings something besides reasoning."""
-        return bool(self.text or self.tool_calls or self.images)
-
-
-class ToolStatus(NamedTuple):
-    """A server tool at work: its type, what it looks for, and the pages that it found."""
-
-    tool: str
-    query: str = ""
-    urls: tuple[str, ...] = ()
-    done: bool = False
-    failed: bool = False
-
-
-@dataclass(slots=True)
-class _Call:
-    """One tool call: its index in what leaves, the id that upstream gave it, and what of it has come."""
-
-    index: int
-    upstream_id: str
-    name: str
-    arguments: str
-
-
-class ToolCalls:
-    """Numbers the tool calls of an answer and gives each an id that no other one has: providers repeat ids.
-
-    `place` is the index that upstream gives to a call. Where it gives none (None), a fragment without id and name
-    belongs to the latest call.
-    """
-
-    def __init__(self) -> None:
-        self._calls: list[_Call] = []
-        self._at: dict[object, _Call] = {}
-        self._by_id: dict[str, _Call] = {}
-
-    def __len__(self) -> int:
-        return len(self._calls)
-
-    def add(
-        self, place: object, call_id: object, name: object, arguments: object, whole: bool
-    ) -> dict[str, Any] | None:
-        """Take a fragment, or a whole call of which parts may have come; returns what of it is to be sent on."""
-        call_id, name, arguments = _as_text(call_id), _as_text(name), _as_text(arguments)
-        call = self._at.get(place)
-        if place is None:
-            call = self._by_id.get(call_id) if call_id or name else next(reversed(self._calls), None)
-        elif call is not None and name and not whole and call_id not in ("", call.upstream_id):
-            # Gateways to Gemini give all calls of an answer the same index.
-            call = None
-        if call is None:
-            return self._begin(place, call_id, name, arguments) if call_id or name or arguments else None
-        if whole:
-            arguments = arguments[len(call.arguments) :] if arguments.startswith(call.arguments) else ""
-        # The name is sent once: clients join what they get of it.
-        news = {"name": name} if name and not call.name else {}
-        call.name = call.name or name
-        call.arguments += arguments
-        return {"index": call.index, "function": {**news, "arguments": arguments}} if news or arguments else None
-
-    def _begin(self, place: object, call_id: str, name: str, arguments: str) -> dict[str, Any]:
-        call = self._at[place] = _Call(len(self._calls), call_id, name, arguments)
-        self._calls.append(call)
-        unique = call_id if call_id and call_id not in self._by_id else f"call_{uuid.uuid4().hex[:24]}"
-        self._by_id[unique] = call
-        function = {"name": name, "arguments": arguments}
-        return {"index": call.index, "id": unique, "type": "function", "function": function}
-
-
-class AnswerReader:
-    """Collects what upstream events add to one answer. Endpoints differ in `_read_event` only.
-
-    Fed with event payloads; `take()` gives what has come since the last call, so that everything that arrived in one
-    network read leaves as one piece.
-    """
-
-    def __init__(self) -> None:
-        self.finish_reason: str | None = None
-        self.usage: dict[str, Any] | None = None
-        self.error: Mapping[str, Any] | None = None
-        self.done = False
-        # What server tools do, each with its place, in the order of events.
-        self.statuses: list[tuple[object, ToolStatus]] = []
-        # Who answers: what of `_SERVED` upstream has told.
-        self.served: dict[str, Any] = {}
-        self._calls = ToolCalls()
-        self._deltas: list[Delta] = []
-        self._reasoned = False
-        self._sources: set[str] = set()
-        self._images: set[str] = set()
-
-    @property
-    def ended(self) -> bool:
-        """Whether upstream said that the answer is complete (or that it failed)."""
-        return self.done or self.finish_reason is not None or self.error is not None
-
-    @property
-    def has_calls(self) -> bool:
-        """Whether a tool was called, so that another round follows."""
-        return bool(self._calls)
-
-    def feed(self, payload: bytes) -> None:
-        """Read one event. What is not JSON, or not of a known shape, adds nothing."""
-        if payload.strip() == b"[DONE]":
-            self.done = True
-            return
-        try:
-            event = parse_json(payload)
-        except ValueError:
-            return
-        if isinstance(event, dict):
-            self._read_event(event)
-
-    def take(self) -> list[Delta]:
-        """The deltas since the last call."""
-        deltas, self._deltas = self._deltas, []
-        return deltas
-
-    def close(self) -> list[Delta]:
-        """What is left to say at the end: the reasoning details, once, for the next round to begin with."""
-        details = [detail for detail in self._reasoning_details() if any(map(detail.get, _DETAIL_CONTENTS))]
-        if details:
-            if not self._reasoned:
-                # Open WebUI keeps details in a block of reasoning only; without a word in it, it would look broken.
-                self._add_reasoning(_PRIVATE)
-            self._deltas.append(Delta(details=details))
-        if self._calls and self.finish_reason in (None, "stop"):
-            self.finish_reason = "tool_calls"
-        return self.take()
-
-    def read_whole(self, answer: Mapping[str, Any]) -> None:
-        """Read an answer that did not come as a stream."""
-        raise NotImplementedError
-
-    def _read_event(self, event: dict[str, Any]) -> None:
-        raise NotImplementedError
-
-    def _reasoning_details(self) -> list[dict[str, Any]]:
-        """The reasoning details, as far as they have come."""
-        raise NotImplementedError
-
-    def _fail(self, error: object) -> None:
-        """The upstream gave up. Nothing worth waiting for comes after that."""
-        self.error = error if isinstance(error, dict) else {"message": str(error)}
-        self.done = True
-
-    def _note_served(self, source: Mapping[str, Any]) -> None:
-        """Keep what a chunk, a response object or a whole answer tells about who answers; the latest word holds."""
-        for key, kind in _SERVED.items():
-            if isinstance(value := source.get(key), kind) and value:
-                self.served[key] = value
-
-    def _add_text(self, text: object) -> None:
-        if isinstance(text, str) and text:
-            self._room("tool_calls").text += text
-
-    def _add_reasoning(self, text: object) -> None:
-        if isinstance(text, str) and text:
-            self._reasoned = True
-            self._room("tool_calls", "text").reasoning += text
-
-    def _add_call(
-        self, place: object, call_id: object, name: object, arguments: object, *, whole: bool = False
-    ) -> None:
-        if fragment := self._calls.add(place, call_id, name, arguments, whole):
-            self._room("text", "reasoning").tool_calls.append(fragment)
-
-    def _add_annotation(self, annotation: Mapping[str, Any]) -> None:
-        """A source in the nested form of /chat/completions (or a parsed file, as it is), each one once."""
-        source: object = dump_json(annotation).decode()
-        if annotation.get("type") == "url_citation":
-            flat = {key: value for key, value in annotation.items() if key != "type"}
-            citation = mapping(annotation.get("url_citation", flat))
-            source = citation.get("url")
-            # Open WebUI shows the title; an empty one would be a source without a name.
-            citation = {**citation, "title": citation.get("title") or source}
-            annotation = {"type": "url_citation", "url_citation": citation}
-        if annotation and isinstance(source, str) and source and source not in self._sources:
-            self._sources.add(source)
-            self._room().annotations.append(dict(annotation))
-
-    def _add_image(self, image: object) -> None:
-        """A picture, each one once: an address, a data URL, or base64 without its head."""
-        if not isinstance(image, str) or not image:
-            return
-        if not image.startswith(("data:", "http://", "https://")):
-            image = f"data:image/{_IMAGE_KINDS.get(image[0], 'png')};base64,{image}"
-        if image not in self._images:
-            self._room().images.append({"type": "image_url", "image_url": {"url": image}, "index": len(self._images)})
-            self._images.add(image)
-
-    def _room(self, *others: str) -> Delta:
-        """The latest delta; a new one if that has any of these fields, which what comes now must not stand before."""
-        last = self._deltas[-1] if self._deltas else None
-        for other in others:
-            if last and getattr(last, other):
-                last = None
-        if last is None:
-            last = Delta()
-            self._deltas.append(last)
-        return last
-
-
-def index_of(value: object) -> int | None:
-    """The index that upstream gives; None for what is none."""
-    return value if isinstance(value, int) else None
-
-
-def _as_text(value: object) -> str:
-    """Arguments are JSON text; some providers send the object."""
-    return value if isinstance(value, str) else dump_json(value).decode() if isinstance(value, dict | list) else ""
 
 
 # ===== tools.py =====
@@ -1262,6 +1021,8 @@ _READABLE = {
     "reasoning.summary": ("summary", "summary", "summary_text"),
     "reasoning.text": ("text", "content", "reasoning_text"),
 }
+# Where a detail has what it is kept for, and what else in it is text.
+_CONTENTS = ("text", "summary", "data", "signature", "result")
 _TEXT_FIELDS = ("text", "summary", "data", "id", "format", "signature")
 # Open WebUI drops details of this format that have no signature; where one is not to be expected, a stand-in keeps them.
 _SIGNED_FORMAT = "anthropic-claude-v1"
@@ -1338,41 +1099,32 @@ class DetailsCollector:
     """Puts the fragments of streamed `reasoning_details` together, by index and type; opaque ones come whole."""
 
     def __init__(self) -> None:
-        self._details: list[dict[str, Any]] = []
+        self.details: list[dict[str, Any]] = []
         self._streaming: dict[tuple[int | None, str], dict[str, Any]] = {}
 
-    def add(self, fragments: object) -> str:
-        """Take the fragments of one event; returns the readable text that they add."""
-        told = ""
-        for fragment in filter(_is_detail, dicts(fragments)):
-            if fragment["type"] in _READABLE:
-                told += self._add_readable(fragment)
-            elif fragment not in self._details:
-                self._details.append(fragment)
-        return told
+    def add(self, details: object, whole: bool = False) -> str:
+        """Take the fragments of one event, or the details of a whole answer; returns the readable text that they add."""
+        told: list[str] = []
+        for detail in filter(_is_detail, dicts(details)):
+            place, field = (detail.get("index"), detail["type"]), _READABLE.get(detail["type"], ("",))[0]
+            text = detail.get(field) or ""
+            known = self._streaming.get(place)
+            if known is not None and field and not whole:
+                known |= {key: value for key, value in detail.items() if value and key != field}
+                known[field] = (known.get(field) or "") + text
+            elif detail not in self.details:
+                self._streaming[place] = dict(detail)
+                self.details.append(self._streaming[place])
+            told.append(text)
+        return ("\n\n" if whole else "").join(filter(None, told))
 
-    def add_whole(self, details: object) -> str:
-        """Take details that are complete; returns their readable text."""
-        whole = list(filter(_is_detail, dicts(details)))
-        self._details += whole
-        return "\n\n".join(filter(None, (detail.get("text") or detail.get("summary") for detail in whole)))
 
-    def result(self) -> list[dict[str, Any]]:
-        """The whole details, in order, as Open WebUI keeps them: each with an index of its own."""
-        # A text without its signature is half a text; it would be refused upstream, so Open WebUI may drop it.
-        kept = (detail if detail["type"] == "reasoning.text" else _with_stand_in(detail) for detail in self._details)
-        return [{**detail, "index": index} for index, detail in enumerate(kept)]
-
-    def _add_readable(self, fragment: Mapping[str, Any]) -> str:
-        place, field = (fragment.get("index"), fragment["type"]), _READABLE[fragment["type"]][0]
-        if place not in self._streaming:
-            self._streaming[place] = {}
-            self._details.append(self._streaming[place])
-        known, text = self._streaming[place], fragment.get(field) or ""
-        known.update({key: value for key, value in fragment.items() if value and key != field})
-        if text:
-            known[field] = known.get(field, "") + text
-        return text
+def kept_details(details: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The details that say something, in order, as Open WebUI keeps them: each with an index of its own."""
+    told = (detail for detail in details if _is_detail(detail) and any(map(detail.get, _CONTENTS)))
+    # A text without its signature is half a text; it would be refused upstream, so Open WebUI may drop it.
+    kept = (detail if detail["type"] == "reasoning.text" else _with_stand_in(detail) for detail in told)
+    return [{**detail, "index": index} for index, detail in enumerate(kept)]
 
 
 def replayed_details(details: object) -> list[dict[str, Any]]:
@@ -1450,97 +1202,6 @@ def _continues(item: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     if "id" in item and "id" in new:
         return bool(item["id"] == new["id"]) and proofs.isdisjoint(new)
     return not proofs
-
-
-# ===== chunks.py =====
-# What leaves the pipe: `chat.completion.chunk` events, or one `chat.completion`.
-
-DONE = b"data: [DONE]\n\n"
-
-
-class ChunkWriter:
-    """Writes one answer under one id. Each call gives exactly one complete event, as Open WebUI reads them one by one."""
-
-    def __init__(self, model_id: str) -> None:
-        self._envelope = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": model_id}
-
-    def delta(self, delta: Delta) -> bytes:
-        """The event for one delta."""
-        return self._event([{"index": 0, "delta": _fields(delta), "finish_reason": None}])
-
-    def finish(self, reason: str) -> bytes:
-        """The event that ends the answer."""
-        return self._event([{"index": 0, "delta": {}, "finish_reason": reason}])
-
-    def usage(self, usage: Mapping[str, Any]) -> bytes:
-        """The usage event. Once for each upstream call: Open WebUI adds them up."""
-        return self._event([], usage=usage)
-
-    def completion(self, deltas: Iterable[Delta], reason: str, usage: Mapping[str, Any] | None) -> dict[str, Any]:
-        """The answer as one `chat.completion` object."""
-        message = {"role": "assistant", "content": "", **_fields(merge_deltas(deltas))}
-        for call in message.get("tool_calls", ()):
-            del call["index"]
-        answer = {
-            **self._envelope,
-            "object": "chat.completion",
-            "choices": [{"index": 0, "message": message, "finish_reason": reason}],
-        }
-        return {**answer, "usage": dict(usage)} if usage else answer
-
-    def _event(self, choices: list[dict[str, Any]], **more: object) -> bytes:
-        return b"data: %b\n\n" % dump_json(
-            {**self._envelope, "object": "chat.completion.chunk", "choices": choices, **more}
-        )
-
-
-def _fields(delta: Delta) -> dict[str, Any]:
-    """The fields of a chunk's `delta` (or of a `message`)."""
-    fields = {
-        "reasoning_content": delta.reasoning,
-        "content": delta.text,
-        "tool_calls": delta.tool_calls and _whole_calls(delta.tool_calls),
-        "annotations": delta.annotations,
-        "images": delta.images,
-        "reasoning_details": delta.details,
-    }
-    return {name: value for name, value in fields.items() if value}
-
-
-def _whole_calls(fragments: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The fragments of each tool call as one: clients expect a call once in a chunk."""
-    calls: dict[int, dict[str, Any]] = {}
-    for fragment in fragments:
-        known = calls.get(fragment["index"])
-        if known is None:
-            calls[fragment["index"]] = {**fragment, "function": dict(fragment["function"])}
-        else:
-            for key, text in fragment["function"].items():
-                known["function"][key] = known["function"].get(key, "") + text
-    return list(calls.values())
-
-
-def merge_deltas(deltas: Iterable[Delta]) -> Delta:
-    """All deltas as one."""
-    whole = Delta()
-    for delta in deltas:
-        whole.reasoning += delta.reasoning
-        whole.text += delta.text
-        whole.tool_calls += delta.tool_calls
-        whole.annotations += delta.annotations
-        whole.images += delta.images
-        whole.details += delta.details
-    return whole
-
-
-def error_body(message: str) -> dict[str, Any]:
-    """An error as Open WebUI shows it: without `choices`, or it would be overlooked."""
-    return {"error": {"message": message}}
-
-
-def error_event(message: str) -> bytes:
-    """An error as one event of a stream."""
-    return b"data: %b\n\n" % dump_json(error_body(message))
 
 
 # ===== parameters.py =====
@@ -1794,66 +1455,224 @@ def similar_models(catalog: Catalog, entry: str, problems: Collection[Problem] =
     return closest(text, names)
 
 
-# ===== chat_stream.py =====
-# Answers of `/chat/completions`, streamed or whole, read into deltas.
+# ===== deltas.py =====
+# What an answer is made of, whatever the endpoint: a stream of `Delta`s, neighbours merged.
 
-class ChatReader(AnswerReader):
-    """Reads `chat.completion.chunk` events; a whole `chat.completion` reads as one chunk with a `message`."""
+_PRIVATE = "The provider keeps this reasoning private."
+# How the base64 of a picture begins, for those that come without saying what they are.
+_IMAGE_KINDS = {"i": "png", "/": "jpeg", "R": "gif", "U": "webp"}
+# What an answer tells about who gives it. Source: OpenRouter docs, router-metadata.
+_SERVED = ("model", "provider", "service_tier", "openrouter_metadata")
+
+
+@dataclass(slots=True)
+class Delta:
+    """A piece of the answer. In one delta the reasoning comes before the text; tool calls have deltas of their own,
+    because Open WebUI reads the calls of a chunk first, and would show them above the text that led to them.
+    """
+
+    reasoning: str = ""
+    text: str = ""
+    # Fragments of tool calls, annotations, images and reasoning details, as a chat chunk's delta has them.
+    tool_calls: list[dict[str, Any]] = field(default_factory=list)
+    annotations: list[dict[str, Any]] = field(default_factory=list)
+    images: list[dict[str, Any]] = field(default_factory=list)
+    details: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def has_answer(self) -> bool:
+        """Whether it brings something besides reasoning."""
+        return bool(self.text or self.tool_calls or self.images)
+
+
+@dataclass(slots=True)
+class _Call:
+    """One tool call: its index in what leaves, the id that upstream gave it, and what of it has come."""
+
+    index: int
+    upstream_id: str
+    name: str
+    arguments: str
+
+
+class AnswerReader:
+    """Collects what upstream events add to one answer. Endpoints differ in `_read_event` only.
+
+    Fed with event payloads; `take()` gives what has come since the last call, so that everything that arrived in one
+    network read leaves as one piece.
+    """
 
     def __init__(self) -> None:
-        super().__init__()
-        self._details = DetailsCollector()
+        self.finish_reason: str | None = None
+        self.usage: dict[str, Any] | None = None
+        self.error: Mapping[str, Any] | None = None
+        self.done = False
+        # What server tools do, in the order of events: the place of an output item, the item, and whether it is done.
+        self.statuses: list[tuple[object, Mapping[str, Any], bool]] = []
+        # Who answers: what of `_SERVED` upstream has told.
+        self.served: dict[str, Any] = {}
+        # The calls by the index and by the id that they are known by; the latest one also by neither.
+        self._calls: dict[object, _Call] = {}
+        self._deltas: list[Delta] = []
+        self._reasoned = self._answered = False
+        self._sources: set[object] = set()
+        self._images: set[str] = set()
+
+    @property
+    def ended(self) -> bool:
+        """Whether upstream said that the answer is complete (or that it failed)."""
+        return self.done or self.finish_reason is not None or self.error is not None
+
+    @property
+    def has_calls(self) -> bool:
+        """Whether a tool was called, so that another round follows."""
+        return bool(self._calls)
+
+    def feed(self, payload: bytes) -> None:
+        """Read one event. What is not JSON, or not of a known shape, adds nothing."""
+        if payload.strip() == b"[DONE]":
+            self.done = True
+            return
+        try:
+            event = parse_json(payload)
+        except ValueError:
+            return
+        if isinstance(event, dict):
+            self._read_event(event)
+
+    def take(self) -> list[Delta]:
+        """The deltas since the last call."""
+        deltas, self._deltas = self._deltas, []
+        return deltas
+
+    def close(self) -> list[Delta]:
+        """What is left to say at the end: the reasoning details, once, for the next round to begin with."""
+        self._explain_silence()
+        if details := kept_details(self._details()):
+            self._deltas.append(Delta(details=details))
+        if self._calls and self.finish_reason in (None, "stop"):
+            self.finish_reason = "tool_calls"
+        return self.take()
 
     def read_whole(self, answer: Mapping[str, Any]) -> None:
-        """Read a `chat.completion` object."""
-        self._read_event(answer)
+        """Read an answer that did not come as a stream."""
+        raise NotImplementedError
 
-    def _reasoning_details(self) -> list[dict[str, Any]]:
-        return self._details.result()
+    def _read_event(self, event: dict[str, Any]) -> None:
+        raise NotImplementedError
 
-    def _read_event(self, event: Mapping[str, Any]) -> None:
-        usage = event.get("usage")
-        if isinstance(usage, dict):
-            self.usage = usage
-        # Who answers is in every chunk: the first and the last ones tell it all.
-        if usage or not self.served or "openrouter_metadata" in event:
-            self._note_served(event)
-        choices = dicts(event.get("choices"))
-        if choices:
-            self._read_choice(choices[0])
-        # Mid-stream errors come beside `choices` with finish_reason "error" (or null, as recorded).
-        if error := event.get("error") or (self.finish_reason == "error" and {"message": ""}):
-            self._fail(_with_provider(error, event.get("provider")))
+    def _details(self) -> Iterable[dict[str, Any]]:
+        """The reasoning details, as far as they have come."""
+        raise NotImplementedError
 
-    def _read_choice(self, choice: Mapping[str, Any]) -> None:
-        delta = choice.get("delta")
-        whole = not isinstance(delta, dict)
-        # Beside a delta, a message would be a summary of what has been said.
-        message = mapping(choice.get("message") if whole else delta)
-        details = message.get("reasoning_details")
-        detailed = self._details.add_whole(details) if whole else self._details.add(details)
-        # `reasoning`, `reasoning_content` and the details say the same: one of them is shown.
-        self._add_reasoning(message.get("reasoning") or message.get("reasoning_content") or detailed)
-        content = message.get("content")
-        self._add_text("".join(texts_in(content, "text")) if isinstance(content, list) else content)
-        self._add_text(message.get("refusal"))
-        for number, call in enumerate(dicts(message.get("tool_calls"))):
-            function = mapping(call.get("function"))
-            index = number if whole else index_of(call.get("index"))
-            self._add_call(index, call.get("id"), function.get("name"), function.get("arguments"))
-        for annotation in dicts(message.get("annotations")):
-            self._add_annotation(annotation)
-        for image in dicts(message.get("images")):
-            self._add_image(mapping(image.get("image_url")).get("url"))
-        if isinstance(reason := choice.get("finish_reason"), str):
-            self.finish_reason = reason
+    def _fail(self, error: object) -> None:
+        """The upstream gave up. Nothing worth waiting for comes after that."""
+        self.error = error if isinstance(error, dict) else {"message": str(error)}
+        self.done = True
+
+    def _note_served(self, source: Mapping[str, Any]) -> None:
+        """Keep what a chunk, a response object or a whole answer tells about who answers; the latest word holds."""
+        self.served |= {key: source[key] for key in _SERVED if source.get(key)}
+
+    def _explain_silence(self) -> None:
+        """Give details without a readable word something to stand beside, above the answer that they led to.
+
+        Open WebUI keeps details in a block of reasoning only; without a word in it, that would look broken.
+        """
+        self._answered = True
+        if not self._reasoned and kept_details(self._details()):
+            self._add_reasoning(_PRIVATE)
+
+    def _add_text(self, text: object) -> None:
+        if isinstance(text, str) and text:
+            if not self._answered:
+                self._explain_silence()
+            self._room("tool_calls").text += text
+
+    def _add_reasoning(self, text: object) -> None:
+        if isinstance(text, str) and text:
+            self._reasoned = True
+            self._room("tool_calls", "text").reasoning += text
+
+    def _add_call(
+        self, place: object, call_id: object, name: object, arguments: object, *, whole: bool = False
+    ) -> None:
+        """Add a fragment of a tool call, or a whole call of which parts may have come.
+
+        `place` is the index that upstream gives to the call. Where it gives none (None), the id tells which one it is,
+        and a fragment with neither id nor name belongs to the latest.
+        """
+        call_id, name, arguments = _as_text(call_id), _as_text(name), _as_text(arguments)
+        key = call_id if place is None else place
+        call = self._calls.get(key)
+        # Gateways to Gemini give all calls of an answer the same index.
+        if call and name and not whole and (key == "" or call_id not in ("", call.upstream_id)):
+            call = None
+        if call is None:
+            if call_id or name or arguments:
+                self._begin_call(place, call_id, name, arguments)
+            return
+        if whole:
+            arguments = arguments[len(call.arguments) :] if arguments.startswith(call.arguments) else ""
+        # The name is sent once: clients join what they get of it.
+        news = {"name": name} if name and not call.name else {}
+        call.name = call.name or name
+        call.arguments += arguments
+        if news or arguments:
+            self._send_call({"index": call.index, "function": {**news, "arguments": arguments}})
+
+    def _begin_call(self, place: object, call_id: str, name: str, arguments: str) -> None:
+        """Add the first fragment of a call, with an id that no other call of the answer has: providers repeat ids."""
+        if not self._answered:
+            self._explain_silence()
+        unique = call_id if call_id and call_id not in self._calls else f"call_{uuid.uuid4().hex[:24]}"
+        index = self._calls[""].index + 1 if self._calls else 0
+        self._calls[place] = self._calls[unique] = self._calls[""] = _Call(index, call_id, name, arguments)
+        function = {"name": name, "arguments": arguments}
+        self._send_call({"index": index, "id": unique, "type": "function", "function": function})
+
+    def _send_call(self, fragment: dict[str, Any]) -> None:
+        self._room("text", "reasoning").tool_calls.append(fragment)
+
+    def _add_annotation(self, annotation: Mapping[str, Any]) -> None:
+        """A source in the nested form of /chat/completions (or a parsed file, as it is), each one once."""
+        known_by: object = dump_json(annotation)
+        if annotation.get("type") == "url_citation":
+            flat = {key: value for key, value in annotation.items() if key != "type"}
+            citation = mapping(annotation.get("url_citation", flat))
+            known_by = citation.get("url")
+            # Open WebUI shows the title; an empty one would be a source without a name.
+            citation = {**citation, "title": citation.get("title") or known_by}
+            annotation = {"type": "url_citation", "url_citation": citation}
+        if annotation and isinstance(known_by, str | bytes) and known_by and known_by not in self._sources:
+            self._sources.add(known_by)
+            self._room().annotations.append(dict(annotation))
+
+    def _add_image(self, image: object) -> None:
+        """A picture, each one once: an address, a data URL, or base64 without its head."""
+        if not isinstance(image, str) or not image:
+            return
+        if not image.startswith(("data:", "http://", "https://")):
+            image = f"data:image/{_IMAGE_KINDS.get(image[0], 'png')};base64,{image}"
+        if image not in self._images:
+            self._room().images.append({"type": "image_url", "image_url": {"url": image}, "index": len(self._images)})
+            self._images.add(image)
+
+    def _room(self, *others: str) -> Delta:
+        """The latest delta; a new one if that has any of these fields, which what comes now must not stand before."""
+        if not self._deltas or any(getattr(self._deltas[-1], other) for other in others):
+            self._deltas.append(Delta())
+        return self._deltas[-1]
 
 
-def _with_provider(error: object, provider: object) -> object:
-    """The error as `/responses` and HTTP bodies have it: the provider's name inside, not beside it."""
-    if not isinstance(error, dict) or not isinstance(provider, str):
-        return error
-    return {**error, "metadata": {"provider_name": provider, **mapping(error.get("metadata"))}}
+def index_of(value: object) -> int | None:
+    """The index that upstream gives; None for what is none."""
+    return value if isinstance(value, int) else None
+
+
+def _as_text(value: object) -> str:
+    """Arguments are JSON text; some providers send the object."""
+    return value if isinstance(value, str) else dump_json(value).decode() if isinstance(value, dict | list) else ""
 
 
 # ===== messages.py =====
@@ -2016,211 +1835,6 @@ def _input_part(part: dict[str, Any]) -> dict[str, Any]:
 
 def _text_of(content: str | list[dict[str, Any]]) -> str:
     return content if isinstance(content, str) else "\n\n".join(part["text"] for part in content)
-
-
-# ===== responses_stream.py =====
-# Answers of `/responses`, streamed or whole, read into deltas.
-
-# `/responses` name → chat name. Source: OpenRouter's OpenAPI document, Usage and ChatUsage.
-_USAGE_NAMES = {
-    "input_tokens": "prompt_tokens",
-    "output_tokens": "completion_tokens",
-    "input_tokens_details": "prompt_tokens_details",
-    "output_tokens_details": "completion_tokens_details",
-    "upstream_inference_input_cost": "upstream_inference_prompt_cost",
-    "upstream_inference_output_cost": "upstream_inference_completions_cost",
-}
-# The makers' own server tools; OpenRouter's have names of their own.
-_NATIVE_TOOLS = ("web_search_call", "file_search_call", "code_interpreter_call")
-_IMAGES = ("image_generation_call", "openrouter:image_generation")
-_LINKS = ("https://", "http://")
-_INCOMPLETE_REASONS = {"max_output_tokens": "length", "content_filter": "content_filter"}
-
-
-class ResponsesReader(AnswerReader):
-    """Reads `/responses` events. What of the `output` was not streamed is added when its item, or the answer, is done."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        # The output items as far as they are known, by place: the index under which they were streamed.
-        self._items: dict[object, Mapping[str, Any]] = {}
-        # The items whose text was shown, and where the latest text and reasoning came from (item and part).
-        self._shown: set[object] = set()
-        self._latest: dict[str, tuple[object, object]] = {}
-        self._reasoning_type = ""
-        self._tools: dict[object, ToolStatus] = {}
-
-    def read_whole(self, answer: Mapping[str, Any]) -> None:
-        """Read a whole response object."""
-        self._close({"response": answer})
-
-    def _reasoning_details(self) -> list[dict[str, Any]]:
-        collector = DetailsCollector()
-        for item in self._items.values():
-            if item.get("type") == "reasoning":
-                collector.add_whole(details_of(item))
-        return collector.result()
-
-    def _read_event(self, event: dict[str, Any]) -> None:
-        handler = self._handlers.get(str(event.get("type", "error" if event.get("error") else "")))
-        if handler is not None:
-            handler(self, event)
-
-    def _text(self, event: Mapping[str, Any]) -> None:
-        self._say("message", _place_in(event), None, event.get("delta"))
-
-    def _reasoning(self, event: Mapping[str, Any]) -> None:
-        # A model may stream its reasoning and a summary of it: the first to come is shown.
-        self._reasoning_type = self._reasoning_type or event["type"]
-        if event["type"] == self._reasoning_type:
-            part = event.get("content_index", event.get("summary_index"))
-            self._say("reasoning", _place_in(event), part, event.get("delta"))
-
-    def _say(self, kind: str, place: object, part: object, text: object) -> None:
-        """Add text of an item of this type; an empty line parts it from that of another item, or of another part."""
-        if not isinstance(text, str) or not text:
-            return
-        add = self._add_text if kind == "message" else self._add_reasoning
-        if self._latest.get(kind) != (place, part):
-            if kind in self._latest:
-                add("\n\n")
-            self._latest[kind] = (place, part)
-            self._shown.add(place)
-            self._items.setdefault(place, {"type": kind})
-        add(text)
-
-    def _item(self, event: Mapping[str, Any]) -> None:
-        done = event["type"] == "response.output_item.done"
-        self._read_item(_place_in(event), mapping(event.get("item")), done)
-
-    def _arguments(self, event: Mapping[str, Any]) -> None:
-        whole = "arguments" in event
-        arguments = event.get("arguments" if whole else "delta")
-        self._add_call(_place_in(event), None, event.get("name"), arguments, whole=whole)
-
-    def _annotation(self, event: Mapping[str, Any]) -> None:
-        self._add_annotation(mapping(event.get("annotation")))
-
-    def _note_tool(self, place: object, item: Mapping[str, Any], done: bool) -> None:
-        """Tell what a server tool does, once when it begins and once when it is done."""
-        # A page that is fetched stands beside the action, or there is none.
-        action = {**item, **mapping(item.get("action"))}
-        queries = texts([action.get("query"), *texts(action.get("queries"))])
-        urls = (*texts([action.get("url")]), *texts_in(action.get("sources"), "url"))
-        status = ToolStatus(
-            str(item.get("type")),
-            next(filter(None, queries), ""),
-            tuple(dict.fromkeys(url for url in urls if url.startswith(_LINKS))),
-            done,
-            item.get("status") == "failed",
-        )
-        if status != self._tools.get(place):
-            self._tools[place] = status
-            self.statuses.append((place, status))
-
-    def _read_item(self, place: object, item: Mapping[str, Any], done: bool) -> None:
-        """Add what no event has streamed of an output item."""
-        self._items[place] = item
-        kind = item.get("type")
-        if kind == "function_call":
-            self._add_call(place, item.get("call_id"), item.get("name"), item.get("arguments"), whole=True)
-        elif _is_server_tool(item):
-            self._note_tool(place, item, done)
-        if kind in _IMAGES:
-            self._add_image(item.get("imageUrl") or item.get("result") or item.get("imageB64"))
-        for part in dicts(item.get("content")):
-            for annotation in dicts(part.get("annotations")):
-                self._add_annotation(annotation)
-        if not done or place in self._shown:
-            return
-        content = texts_in(item.get("content"), "text")
-        if kind == "message":
-            self._say(kind, place, None, "".join((*content, *texts_in(item.get("content"), "refusal"))))
-        elif kind == "reasoning":
-            for number, text in enumerate(content or texts_in(item.get("summary"), "text")):
-                self._say(kind, place, number, text)
-
-    def _close(self, event: Mapping[str, Any]) -> None:
-        response = self._note(event)
-        if response.get("error") or response.get("status") == "failed":
-            self._refuse(event)
-            return
-        self._read_output(dicts(response.get("output")))
-        reason = mapping(response.get("incomplete_details")).get("reason")
-        self.finish_reason = _INCOMPLETE_REASONS.get(str(reason), "stop")
-        self.done = True
-
-    def _read_output(self, output: list[dict[str, Any]]) -> None:
-        """Read the closing list. Indices and item ids may be others there than in the stream: a call is the one with its
-        call id; of what else there is of a type, the first is the first that was streamed, and so on.
-        """
-        places: dict[str, list[object]] = {}
-        for place, item in self._items.items():
-            for key in _marks_of(item):
-                places.setdefault(key, []).append(place)
-        rest = {key: iter(found) for key, found in places.items()}
-        taken: set[object] = set()
-        for number, item in enumerate(output):
-            likely = chain(*(rest.get(key, ()) for key in _marks_of(item)), [f"end {number}"])
-            place = next(place for place in likely if place not in taken)
-            taken.add(place)
-            self._read_item(place, item, done=True)
-
-    def _note(self, event: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Keep what the response in an event (or a failure without one) tells beside its output; returns it."""
-        response = mapping(event.get("response")) or event
-        self._note_served(response)
-        if isinstance(usage := response.get("usage"), dict):
-            self.usage = chat_usage(usage)
-        return response
-
-    def _refuse(self, event: Mapping[str, Any]) -> None:
-        failed = self._note(event)
-        error = failed.get("error") or {key: failed[key] for key in ("code", "message") if key in failed}
-        if isinstance(error, dict) and "error_type" in failed:
-            error = {"error_type": failed["error_type"], **error}
-        self._fail(error)
-
-    _handlers: ClassVar[dict[str, Callable[[ResponsesReader, Mapping[str, Any]], object]]] = {
-        "response.created": _note,
-        "response.output_text.delta": _text,
-        "response.refusal.delta": _text,
-        "response.reasoning_text.delta": _reasoning,
-        "response.reasoning_summary_text.delta": _reasoning,
-        "response.output_item.added": _item,
-        "response.output_item.done": _item,
-        "response.function_call_arguments.delta": _arguments,
-        "response.function_call_arguments.done": _arguments,
-        "response.output_text.annotation.added": _annotation,
-        "response.completed": _close,
-        "response.incomplete": _close,
-        "response.failed": _refuse,
-        "response.error": _refuse,
-        "error": _refuse,
-    }
-
-
-def chat_usage(usage: Mapping[str, Any]) -> dict[str, Any]:
-    """A `/responses` usage object under the names that `/chat/completions` uses."""
-    return {
-        _USAGE_NAMES.get(key, key): chat_usage(value) if isinstance(value, dict) else value
-        for key, value in usage.items()
-    }
-
-
-def _place_in(event: Mapping[str, Any]) -> int | None:
-    """Which output item an event belongs to. The index is reliable, the item's id is not: it may differ at the end."""
-    return index_of(event.get("output_index"))
-
-
-def _marks_of(item: Mapping[str, Any]) -> list[str]:
-    """What an item is known by in the closing list, the surest first."""
-    return [str(item[key]) for key in ("call_id", "type") if item.get(key)]
-
-
-def _is_server_tool(item: Mapping[str, Any]) -> bool:
-    kind = str(item.get("type"))
-    return kind in _NATIVE_TOOLS or kind.startswith("openrouter:")
 
 
 # ===== virtual_models.py =====
@@ -2493,6 +2107,359 @@ class _Expansion:
 
     def _report(self, wanted: _Wanted, reason: str, hint: str = "") -> None:
         self.problems.append(Problem(wanted.valve, wanted.entry, reason, hint))
+
+
+# ===== chat_stream.py =====
+# Answers of `/chat/completions`, streamed or whole, read into deltas.
+
+class ChatReader(AnswerReader):
+    """Reads `chat.completion.chunk` events; a whole `chat.completion` reads as one chunk with a `message`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._collected = DetailsCollector()
+
+    def read_whole(self, answer: Mapping[str, Any]) -> None:
+        """Read a `chat.completion` object."""
+        self._read_event(answer)
+
+    def _details(self) -> Iterable[dict[str, Any]]:
+        return self._collected.details
+
+    def _read_event(self, event: Mapping[str, Any]) -> None:
+        usage = event.get("usage")
+        if isinstance(usage, dict):
+            self.usage = usage
+        # Who answers is in every chunk: the first and the last ones tell it all.
+        if usage or not self.served or "openrouter_metadata" in event:
+            self._note_served(event)
+        choices = dicts(event.get("choices"))
+        if choices:
+            self._read_choice(choices[0])
+        # Mid-stream errors come beside `choices` with finish_reason "error" (or null, as recorded).
+        if error := event.get("error") or (self.finish_reason == "error" and {"message": ""}):
+            self._fail(_with_provider(error, event.get("provider")))
+
+    def _read_choice(self, choice: Mapping[str, Any]) -> None:
+        delta = choice.get("delta")
+        whole = not isinstance(delta, dict)
+        # Beside a delta, a message would be a summary of what has been said.
+        message = mapping(choice.get("message") if whole else delta)
+        detailed = self._collected.add(message.get("reasoning_details"), whole)
+        # `reasoning`, `reasoning_content` and the details say the same: one of them is shown.
+        self._add_reasoning(message.get("reasoning") or message.get("reasoning_content") or detailed)
+        content = message.get("content")
+        self._add_text("".join(texts_in(content, "text")) if isinstance(content, list) else content)
+        self._add_text(message.get("refusal"))
+        for number, call in enumerate(dicts(message.get("tool_calls"))):
+            function = mapping(call.get("function"))
+            index = number if whole else index_of(call.get("index"))
+            self._add_call(index, call.get("id"), function.get("name"), function.get("arguments"))
+        for annotation in dicts(message.get("annotations")):
+            self._add_annotation(annotation)
+        for image in dicts(message.get("images")):
+            self._add_image(mapping(image.get("image_url")).get("url"))
+        if isinstance(reason := choice.get("finish_reason"), str):
+            self.finish_reason = reason
+
+
+def _with_provider(error: object, provider: object) -> object:
+    """The error as `/responses` and HTTP bodies have it: the provider's name inside, not beside it."""
+    if not isinstance(error, dict) or not isinstance(provider, str):
+        return error
+    return {**error, "metadata": {"provider_name": provider, **mapping(error.get("metadata"))}}
+
+
+# ===== chunks.py =====
+# What leaves the pipe: `chat.completion.chunk` events, or one `chat.completion`.
+
+DONE = b"data: [DONE]\n\n"
+# What a `Delta` has → its name in a chunk's `delta`.
+_FIELDS = {
+    "reasoning": "reasoning_content",
+    "text": "content",
+    "tool_calls": "tool_calls",
+    "annotations": "annotations",
+    "images": "images",
+    "details": "reasoning_details",
+}
+
+
+class ChunkWriter:
+    """Writes one answer under one id. Each call gives exactly one complete event, as Open WebUI reads them one by one."""
+
+    def __init__(self, model_id: str) -> None:
+        self._envelope = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": model_id}
+
+    def delta(self, delta: Delta) -> bytes:
+        """The event for one delta."""
+        return self._event([{"index": 0, "delta": _fields(delta), "finish_reason": None}])
+
+    def finish(self, reason: str) -> bytes:
+        """The event that ends the answer."""
+        return self._event([{"index": 0, "delta": {}, "finish_reason": reason}])
+
+    def usage(self, usage: Mapping[str, Any]) -> bytes:
+        """The usage event. Once for each upstream call: Open WebUI adds them up."""
+        return self._event([], usage=usage)
+
+    def completion(self, deltas: Iterable[Delta], reason: str, usage: Mapping[str, Any] | None) -> dict[str, Any]:
+        """The answer as one `chat.completion` object."""
+        message = {"role": "assistant", "content": "", **_fields(merge_deltas(deltas))}
+        for call in message.get("tool_calls", ()):
+            del call["index"]
+        answer = {
+            **self._envelope,
+            "object": "chat.completion",
+            "choices": [{"index": 0, "message": message, "finish_reason": reason}],
+        }
+        return {**answer, "usage": dict(usage)} if usage else answer
+
+    def _event(self, choices: list[dict[str, Any]], **more: object) -> bytes:
+        return b"data: %b\n\n" % dump_json(
+            {**self._envelope, "object": "chat.completion.chunk", "choices": choices, **more}
+        )
+
+
+def _fields(delta: Delta) -> dict[str, Any]:
+    """The fields of a chunk's `delta` (or of a `message`)."""
+    fields = {name: value for place, name in _FIELDS.items() if (value := getattr(delta, place))}
+    if delta.tool_calls:
+        fields["tool_calls"] = _whole_calls(delta.tool_calls)
+    return fields
+
+
+def _whole_calls(fragments: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The fragments of each tool call as one: clients expect a call once in a chunk."""
+    calls: dict[int, dict[str, Any]] = {}
+    for fragment in fragments:
+        function = calls.setdefault(fragment["index"], {**fragment, "function": {}})["function"]
+        for key, text in fragment["function"].items():
+            function[key] = function.get(key, "") + text
+    return list(calls.values())
+
+
+def merge_deltas(deltas: Iterable[Delta]) -> Delta:
+    """All deltas as one."""
+    whole = Delta()
+    for delta in deltas:
+        for place in _FIELDS:
+            setattr(whole, place, getattr(whole, place) + getattr(delta, place))
+    return whole
+
+
+def error_body(message: str) -> dict[str, Any]:
+    """An error as Open WebUI shows it: without `choices`, or it would be overlooked."""
+    return {"error": {"message": message}}
+
+
+def error_event(message: str) -> bytes:
+    """An error as one event of a stream."""
+    return b"data: %b\n\n" % dump_json(error_body(message))
+
+
+# ===== responses_stream.py =====
+# Answers of `/responses`, streamed or whole, read into deltas; and what server tools do, as status lines.
+
+# `/responses` name → chat name. Source: OpenRouter's OpenAPI document, Usage and ChatUsage.
+_USAGE_NAMES = {
+    "input_tokens": "prompt_tokens",
+    "output_tokens": "completion_tokens",
+    "input_tokens_details": "prompt_tokens_details",
+    "output_tokens_details": "completion_tokens_details",
+    "upstream_inference_input_cost": "upstream_inference_prompt_cost",
+    "upstream_inference_output_cost": "upstream_inference_completions_cost",
+}
+# Server tool → what it is doing, what it has done.
+_TOOL_WORDS = {
+    "web_search": ("Searching the web", "Searched the web"),
+    "web_fetch": ("Reading a page", "Read a page"),
+    "file_search": ("Searching files", "Searched files"),
+    "code_interpreter": ("Running code", "Ran code"),
+    "image_generation": ("Making an image", "Made an image"),
+}
+_LINKS = ("https://", "http://")
+_INCOMPLETE_REASONS = {"max_output_tokens": "length", "content_filter": "content_filter"}
+
+
+class ResponsesReader(AnswerReader):
+    """Reads `/responses` events. What of the `output` was not streamed is added when its item, or the answer, is done."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        # The output items as far as they are known, by place: the index under which they were streamed.
+        self._items: dict[object, Mapping[str, Any]] = {}
+        # What was shown of them, by place and whether the item was done; a text that was streamed counts as done.
+        self._shown: set[tuple[object, bool]] = set()
+        # Where the latest text and reasoning came from (item and part).
+        self._latest: dict[str, tuple[object, object]] = {}
+        self._reasoning_type = ""
+
+    def read_whole(self, answer: Mapping[str, Any]) -> None:
+        """Read a whole response object."""
+        self._close({"response": answer})
+
+    def _details(self) -> Iterable[dict[str, Any]]:
+        return [
+            detail for item in self._items.values() if item.get("type") == "reasoning" for detail in details_of(item)
+        ]
+
+    def _read_event(self, event: dict[str, Any]) -> None:
+        handler = self._handlers.get(str(event.get("type", "error" if event.get("error") else "")))
+        if handler is not None:
+            handler(self, event)
+
+    def _text(self, event: Mapping[str, Any]) -> None:
+        self._say("message", _place_in(event), None, event.get("delta"))
+
+    def _reasoning(self, event: Mapping[str, Any]) -> None:
+        # A model may stream its reasoning and a summary of it: the first to come is shown.
+        self._reasoning_type = self._reasoning_type or event["type"]
+        if event["type"] == self._reasoning_type:
+            part = event.get("content_index", event.get("summary_index"))
+            self._say("reasoning", _place_in(event), part, event.get("delta"))
+
+    def _say(self, kind: str, place: object, part: object, text: object) -> None:
+        """Add text of an item of this type; an empty line parts it from that of another item, or of another part."""
+        if not isinstance(text, str) or not text:
+            return
+        add = self._add_text if kind == "message" else self._add_reasoning
+        if self._latest.get(kind) != (place, part):
+            if kind in self._latest:
+                add("\n\n")
+            self._latest[kind] = (place, part)
+            self._shown.add((place, True))
+            self._items.setdefault(place, {"type": kind})
+        add(text)
+
+    def _item(self, event: Mapping[str, Any]) -> None:
+        done = event["type"] == "response.output_item.done"
+        self._read_item(_place_in(event), mapping(event.get("item")), done)
+
+    def _arguments(self, event: Mapping[str, Any]) -> None:
+        whole = "arguments" in event
+        arguments = event.get("arguments" if whole else "delta")
+        self._add_call(_place_in(event), None, event.get("name"), arguments, whole=whole)
+
+    def _annotation(self, event: Mapping[str, Any]) -> None:
+        self._add_annotation(mapping(event.get("annotation")))
+
+    def _read_item(self, place: object, item: Mapping[str, Any], done: bool) -> None:
+        """Add what no event has streamed of an output item."""
+        self._items[place] = item
+        kind, tool = item.get("type"), _server_tool(item)
+        if kind == "function_call":
+            self._add_call(place, item.get("call_id"), item.get("name"), item.get("arguments"), whole=True)
+        if tool == "image_generation":
+            self._add_image(item.get("imageUrl") or item.get("result") or item.get("imageB64"))
+        for part in dicts(item.get("content")):
+            for annotation in dicts(part.get("annotations")):
+                self._add_annotation(annotation)
+        if (place, done) in self._shown:
+            return
+        self._shown.add((place, done))
+        if tool:
+            self.statuses.append((place, item, done))
+        if not done:
+            return
+        content = texts_in(item.get("content"), "text")
+        if kind == "message":
+            self._say(kind, place, None, "".join((*content, *texts_in(item.get("content"), "refusal"))))
+        elif kind == "reasoning":
+            for number, text in enumerate(content or texts_in(item.get("summary"), "text")):
+                self._say(kind, place, number, text)
+
+    def _close(self, event: Mapping[str, Any]) -> None:
+        response = self._note(event)
+        if response.get("error") or response.get("status") == "failed":
+            self._refuse(event)
+            return
+        # Indices and item ids may be others here than in the stream: a call is the one with its call id; of what else there
+        # is of a type, the first is the first that was streamed, and so on.
+        streamed: dict[str, list[object]] = {}
+        for place, item in self._items.items():
+            streamed.setdefault(_known_by(item), []).append(place)
+        for number, item in enumerate(dicts(response.get("output"))):
+            places = streamed.get(_known_by(item)) or [f"end {number}"]
+            self._read_item(places.pop(0), item, done=True)
+        reason = mapping(response.get("incomplete_details")).get("reason")
+        self.finish_reason = _INCOMPLETE_REASONS.get(str(reason), "stop")
+        self.done = True
+
+    def _note(self, event: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Keep what the response in an event (or a failure without one) tells beside its output; returns it."""
+        response = mapping(event.get("response")) or event
+        self._note_served(response)
+        if isinstance(usage := response.get("usage"), dict):
+            self.usage = chat_usage(usage)
+        return response
+
+    def _refuse(self, event: Mapping[str, Any]) -> None:
+        failed = self._note(event)
+        # What went wrong stands in the error, or beside it.
+        beside = {key: failed[key] for key in ("error_type", "code", "message") if key in failed}
+        error = failed.get("error") or {}
+        self._fail({**beside, **error} if isinstance(error, dict) else error)
+
+    _handlers: ClassVar[dict[str, Callable[[ResponsesReader, Mapping[str, Any]], object]]] = {
+        "response.created": _note,
+        "response.output_text.delta": _text,
+        "response.refusal.delta": _text,
+        "response.reasoning_text.delta": _reasoning,
+        "response.reasoning_summary_text.delta": _reasoning,
+        "response.output_item.added": _item,
+        "response.output_item.done": _item,
+        "response.function_call_arguments.delta": _arguments,
+        "response.function_call_arguments.done": _arguments,
+        "response.output_text.annotation.added": _annotation,
+        "response.completed": _close,
+        "response.incomplete": _close,
+        "response.failed": _refuse,
+        "response.error": _refuse,
+        "error": _refuse,
+    }
+
+
+def chat_usage(usage: Mapping[str, Any]) -> dict[str, Any]:
+    """A `/responses` usage object under the names that `/chat/completions` uses."""
+    return {
+        _USAGE_NAMES.get(key, key): chat_usage(value) if isinstance(value, dict) else value
+        for key, value in usage.items()
+    }
+
+
+def tool_status(item: Mapping[str, Any], done: bool) -> dict[str, Any]:
+    """The status line of a server tool at work, or done, in the form that Open WebUI draws with its links."""
+    tool = _server_tool(item)
+    # A page that is fetched stands beside the action, or there is none.
+    action = {**item, **mapping(item.get("action"))}
+    queries = texts([action.get("query"), *texts(action.get("queries"))])
+    found = texts([action.get("url"), *texts_in(action.get("sources"), "url")])
+    urls = list(dict.fromkeys(url for url in found if url.startswith(_LINKS)))
+    name = tool.replace("_", " ")
+    doing, did = _TOOL_WORDS.get(tool, (f"Using {name}", f"Used {name}"))
+    words = f"{doing} failed" if item.get("status") == "failed" else did if done else doing
+    query = next(filter(None, queries), "")
+    about = ": ".join(filter(None, (words, query or next(iter(urls), ""))))
+    links = {"action": "web_search", "urls": urls, "query": query} if urls else {}
+    return {"description": about, "done": done, **links}
+
+
+def _server_tool(item: Mapping[str, Any]) -> str:
+    """The name of a server tool, OpenRouter's or the maker's own; empty for an item of another type."""
+    kind = str(item.get("type"))
+    name = kind.removeprefix("openrouter:").removesuffix("_call")
+    return name if name in _TOOL_WORDS or kind.startswith("openrouter:") else ""
+
+
+def _place_in(event: Mapping[str, Any]) -> int | None:
+    """Which output item an event belongs to. The index is reliable, the item's id is not: it may differ at the end."""
+    return index_of(event.get("output_index"))
+
+
+def _known_by(item: Mapping[str, Any]) -> str:
+    """What an item is known by in the closing list."""
+    return str(item.get("call_id") or item.get("type"))
 
 
 # ===== model_rows.py =====
@@ -4100,18 +4067,6 @@ SURPRISE = "The OpenRouter pipe met something it does not know. Open WebUI's log
 _SPENT = "openrouter_pipe_spent"
 _HIDDEN = "The reasoning is hidden."
 _EMPTY_OTHERWISE = "{model} sent an empty answer. Try again, or choose another model."
-
-# Server tool → what it is doing, what it has done.
-_TOOL_WORDS = {
-    "web_search_call": ("Searching the web", "Searched the web"),
-    "openrouter:web_search": ("Searching the web", "Searched the web"),
-    "openrouter:web_fetch": ("Reading a page", "Read a page"),
-    "file_search_call": ("Searching files", "Searched files"),
-    "openrouter:file_search": ("Searching files", "Searched files"),
-    "code_interpreter_call": ("Running code", "Ran code"),
-    "openrouter:code_interpreter": ("Running code", "Ran code"),
-    "openrouter:image_generation": ("Making an image", "Made an image"),
-}
 Emitter = Callable[[dict[str, Any]], Awaitable[object]]
 
 
@@ -4143,7 +4098,7 @@ class Answer:
         self._note = note
         self._rebuild = rebuild
         # Server tools whose status line still says that they work, by place.
-        self._working: dict[object, ToolStatus] = {}
+        self._working: dict[object, Mapping[str, Any]] = {}
         self._writer = ChunkWriter(model_id)
         self._attempt = Attempt(transport, settings, request)
 
@@ -4257,19 +4212,19 @@ class Answer:
     async def _tell_tools(self) -> None:
         """Show what server tools are doing."""
         statuses, self._attempt.reader.statuses = self._attempt.reader.statuses, []
-        for place, status in statuses:
+        for place, item, done in statuses:
             self._working.pop(place, None)
-            if not status.done:
-                self._working[place] = status
-            await self.show(**_tool_line(status))
+            if not done:
+                self._working[place] = item
+            await self.show(**tool_status(item, done))
 
     async def _end_tools(self) -> None:
         """A status that is never done would shimmer for ever, also after Stop or an error."""
         await self._tell_tools()
         failed = self._attempt.reader.error is not None or not self._attempt.reader.ended
         while self._working:
-            _, status = self._working.popitem()
-            await self.show(**_tool_line(status._replace(done=True, failed=failed)))
+            _, item = self._working.popitem()
+            await self.show(**tool_status({**item, "status": "failed"} if failed else item, done=True))
 
     def _count_usage(self) -> Spent:
         """Add what the attempt has used to what the answer has used so far; returns the sum."""
@@ -4296,18 +4251,6 @@ class Answer:
             await self._emit({"type": "status", "data": {"description": description, "done": done, **more}})
         except Exception as error:  # noqa: BLE001 - a status line that cannot be shown must not cost the answer
             log.debug("A status line could not be shown: %s", type(error).__name__)
-
-
-def _tool_line(status: ToolStatus) -> dict[str, Any]:
-    """The status line of a server tool, in the form that Open WebUI draws with its links."""
-    name = status.tool.removeprefix("openrouter:").replace("_", " ")
-    doing, did = _TOOL_WORDS.get(status.tool, (f"Using {name}", f"Used {name}"))
-    words = f"{doing} failed" if status.failed else did if status.done else doing
-    about = status.query or next(iter(status.urls), "")
-    line: dict[str, Any] = {"description": f"{words}: {about}" if about else words, "done": status.done}
-    if status.urls:
-        line |= {"action": "web_search", "urls": list(status.urls), "query": status.query}
-    return line
 
 
 # ===== pipe.py =====

@@ -6,18 +6,19 @@ import asyncio
 import math
 import random
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, MutableMapping
 from contextlib import aclosing
 from typing import Any
 
 from .attempt import Attempt
 from .chunks import DONE, ChunkWriter, error_body, error_event, merge_deltas
 from .cost_line import Spent, cost_line
-from .deltas import Delta, ToolStatus
+from .deltas import Delta
 from .errors import BrokenAnswerError, PipeError, UpstreamError, retry_wait
 from .model_ref import ModelRef
 from .problems import log
 from .requests import UpstreamRequest
+from .responses_stream import tool_status
 from .settings import Settings
 from .transport import Transport
 
@@ -30,18 +31,6 @@ SURPRISE = "The OpenRouter pipe met something it does not know. Open WebUI's log
 _SPENT = "openrouter_pipe_spent"
 _HIDDEN = "The reasoning is hidden."
 _EMPTY_OTHERWISE = "{model} sent an empty answer. Try again, or choose another model."
-
-# Server tool → what it is doing, what it has done.
-_TOOL_WORDS = {
-    "web_search_call": ("Searching the web", "Searched the web"),
-    "openrouter:web_search": ("Searching the web", "Searched the web"),
-    "openrouter:web_fetch": ("Reading a page", "Read a page"),
-    "file_search_call": ("Searching files", "Searched files"),
-    "openrouter:file_search": ("Searching files", "Searched files"),
-    "code_interpreter_call": ("Running code", "Ran code"),
-    "openrouter:code_interpreter": ("Running code", "Ran code"),
-    "openrouter:image_generation": ("Making an image", "Made an image"),
-}
 Emitter = Callable[[dict[str, Any]], Awaitable[object]]
 
 
@@ -73,7 +62,7 @@ class Answer:
         self._note = note
         self._rebuild = rebuild
         # Server tools whose status line still says that they work, by place.
-        self._working: dict[object, ToolStatus] = {}
+        self._working: dict[object, Mapping[str, Any]] = {}
         self._writer = ChunkWriter(model_id)
         self._attempt = Attempt(transport, settings, request)
 
@@ -187,19 +176,19 @@ class Answer:
     async def _tell_tools(self) -> None:
         """Show what server tools are doing."""
         statuses, self._attempt.reader.statuses = self._attempt.reader.statuses, []
-        for place, status in statuses:
+        for place, item, done in statuses:
             self._working.pop(place, None)
-            if not status.done:
-                self._working[place] = status
-            await self.show(**_tool_line(status))
+            if not done:
+                self._working[place] = item
+            await self.show(**tool_status(item, done))
 
     async def _end_tools(self) -> None:
         """A status that is never done would shimmer for ever, also after Stop or an error."""
         await self._tell_tools()
         failed = self._attempt.reader.error is not None or not self._attempt.reader.ended
         while self._working:
-            _, status = self._working.popitem()
-            await self.show(**_tool_line(status._replace(done=True, failed=failed)))
+            _, item = self._working.popitem()
+            await self.show(**tool_status({**item, "status": "failed"} if failed else item, done=True))
 
     def _count_usage(self) -> Spent:
         """Add what the attempt has used to what the answer has used so far; returns the sum."""
@@ -226,15 +215,3 @@ class Answer:
             await self._emit({"type": "status", "data": {"description": description, "done": done, **more}})
         except Exception as error:  # noqa: BLE001 - a status line that cannot be shown must not cost the answer
             log.debug("A status line could not be shown: %s", type(error).__name__)
-
-
-def _tool_line(status: ToolStatus) -> dict[str, Any]:
-    """The status line of a server tool, in the form that Open WebUI draws with its links."""
-    name = status.tool.removeprefix("openrouter:").replace("_", " ")
-    doing, did = _TOOL_WORDS.get(status.tool, (f"Using {name}", f"Used {name}"))
-    words = f"{doing} failed" if status.failed else did if status.done else doing
-    about = status.query or next(iter(status.urls), "")
-    line: dict[str, Any] = {"description": f"{words}: {about}" if about else words, "done": status.done}
-    if status.urls:
-        line |= {"action": "web_search", "urls": list(status.urls), "query": status.query}
-    return line

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from .codec import dicts, mapping, texts_in
@@ -15,14 +15,14 @@ class ChatReader(AnswerReader):
 
     def __init__(self) -> None:
         super().__init__()
-        self._details = DetailsCollector()
+        self._collected = DetailsCollector()
 
     def read_whole(self, answer: Mapping[str, Any]) -> None:
         """Read a `chat.completion` object."""
         self._read_event(answer)
 
-    def _reasoning_details(self) -> list[dict[str, Any]]:
-        return self._details.result()
+    def _details(self) -> Iterable[dict[str, Any]]:
+        return self._collected.details
 
     def _read_event(self, event: Mapping[str, Any]) -> None:
         usage = event.get("usage")
@@ -43,8 +43,7 @@ class ChatReader(AnswerReader):
         whole = not isinstance(delta, dict)
         # Beside a delta, a message would be a summary of what has been said.
         message = mapping(choice.get("message") if whole else delta)
-        details = message.get("reasoning_details")
-        detailed = self._details.add_whole(details) if whole else self._details.add(details)
+        detailed = self._collected.add(message.get("reasoning_details"), whole)
         # `reasoning`, `reasoning_content` and the details say the same: one of them is shown.
         self._add_reasoning(message.get("reasoning") or message.get("reasoning_content") or detailed)
         content = message.get("content")

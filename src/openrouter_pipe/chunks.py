@@ -11,6 +11,15 @@ from .codec import dump_json
 from .deltas import Delta
 
 DONE = b"data: [DONE]\n\n"
+# What a `Delta` has → its name in a chunk's `delta`.
+_FIELDS = {
+    "reasoning": "reasoning_content",
+    "text": "content",
+    "tool_calls": "tool_calls",
+    "annotations": "annotations",
+    "images": "images",
+    "details": "reasoning_details",
+}
 
 
 class ChunkWriter:
@@ -51,27 +60,19 @@ class ChunkWriter:
 
 def _fields(delta: Delta) -> dict[str, Any]:
     """The fields of a chunk's `delta` (or of a `message`)."""
-    fields = {
-        "reasoning_content": delta.reasoning,
-        "content": delta.text,
-        "tool_calls": delta.tool_calls and _whole_calls(delta.tool_calls),
-        "annotations": delta.annotations,
-        "images": delta.images,
-        "reasoning_details": delta.details,
-    }
-    return {name: value for name, value in fields.items() if value}
+    fields = {name: value for place, name in _FIELDS.items() if (value := getattr(delta, place))}
+    if delta.tool_calls:
+        fields["tool_calls"] = _whole_calls(delta.tool_calls)
+    return fields
 
 
 def _whole_calls(fragments: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The fragments of each tool call as one: clients expect a call once in a chunk."""
     calls: dict[int, dict[str, Any]] = {}
     for fragment in fragments:
-        known = calls.get(fragment["index"])
-        if known is None:
-            calls[fragment["index"]] = {**fragment, "function": dict(fragment["function"])}
-        else:
-            for key, text in fragment["function"].items():
-                known["function"][key] = known["function"].get(key, "") + text
+        function = calls.setdefault(fragment["index"], {**fragment, "function": {}})["function"]
+        for key, text in fragment["function"].items():
+            function[key] = function.get(key, "") + text
     return list(calls.values())
 
 
@@ -79,12 +80,8 @@ def merge_deltas(deltas: Iterable[Delta]) -> Delta:
     """All deltas as one."""
     whole = Delta()
     for delta in deltas:
-        whole.reasoning += delta.reasoning
-        whole.text += delta.text
-        whole.tool_calls += delta.tool_calls
-        whole.annotations += delta.annotations
-        whole.images += delta.images
-        whole.details += delta.details
+        for place in _FIELDS:
+            setattr(whole, place, getattr(whole, place) + getattr(delta, place))
     return whole
 
 

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 from .codec import dump_json, mapping, parse_json
+from .reasoning import kept_details
 
 _PRIVATE = "The provider keeps this reasoning private."
-# Where a reasoning detail has what it is kept for.
-_DETAIL_CONTENTS = ("text", "summary", "data", "signature", "result")
 # How the base64 of a picture begins, for those that come without saying what they are.
 _IMAGE_KINDS = {"i": "png", "/": "jpeg", "R": "gif", "U": "webp"}
-# What an answer tells about who gives it, and of which type that is. Source: OpenRouter docs, router-metadata.
-_SERVED = {"model": str, "provider": str, "service_tier": str, "openrouter_metadata": dict}
+# What an answer tells about who gives it. Source: OpenRouter docs, router-metadata.
+_SERVED = ("model", "provider", "service_tier", "openrouter_metadata")
 
 
 @dataclass(slots=True)
@@ -38,16 +37,6 @@ class Delta:
         return bool(self.text or self.tool_calls or self.images)
 
 
-class ToolStatus(NamedTuple):
-    """A server tool at work: its type, what it looks for, and the pages that it found."""
-
-    tool: str
-    query: str = ""
-    urls: tuple[str, ...] = ()
-    done: bool = False
-    failed: bool = False
-
-
 @dataclass(slots=True)
 class _Call:
     """One tool call: its index in what leaves, the id that upstream gave it, and what of it has come."""
@@ -56,51 +45,6 @@ class _Call:
     upstream_id: str
     name: str
     arguments: str
-
-
-class ToolCalls:
-    """Numbers the tool calls of an answer and gives each an id that no other one has: providers repeat ids.
-
-    `place` is the index that upstream gives to a call. Where it gives none (None), a fragment without id and name
-    belongs to the latest call.
-    """
-
-    def __init__(self) -> None:
-        self._calls: list[_Call] = []
-        self._at: dict[object, _Call] = {}
-        self._by_id: dict[str, _Call] = {}
-
-    def __len__(self) -> int:
-        return len(self._calls)
-
-    def add(
-        self, place: object, call_id: object, name: object, arguments: object, whole: bool
-    ) -> dict[str, Any] | None:
-        """Take a fragment, or a whole call of which parts may have come; returns what of it is to be sent on."""
-        call_id, name, arguments = _as_text(call_id), _as_text(name), _as_text(arguments)
-        call = self._at.get(place)
-        if place is None:
-            call = self._by_id.get(call_id) if call_id or name else next(reversed(self._calls), None)
-        elif call is not None and name and not whole and call_id not in ("", call.upstream_id):
-            # Gateways to Gemini give all calls of an answer the same index.
-            call = None
-        if call is None:
-            return self._begin(place, call_id, name, arguments) if call_id or name or arguments else None
-        if whole:
-            arguments = arguments[len(call.arguments) :] if arguments.startswith(call.arguments) else ""
-        # The name is sent once: clients join what they get of it.
-        news = {"name": name} if name and not call.name else {}
-        call.name = call.name or name
-        call.arguments += arguments
-        return {"index": call.index, "function": {**news, "arguments": arguments}} if news or arguments else None
-
-    def _begin(self, place: object, call_id: str, name: str, arguments: str) -> dict[str, Any]:
-        call = self._at[place] = _Call(len(self._calls), call_id, name, arguments)
-        self._calls.append(call)
-        unique = call_id if call_id and call_id not in self._by_id else f"call_{uuid.uuid4().hex[:24]}"
-        self._by_id[unique] = call
-        function = {"name": name, "arguments": arguments}
-        return {"index": call.index, "id": unique, "type": "function", "function": function}
 
 
 class AnswerReader:
@@ -115,14 +59,15 @@ class AnswerReader:
         self.usage: dict[str, Any] | None = None
         self.error: Mapping[str, Any] | None = None
         self.done = False
-        # What server tools do, each with its place, in the order of events.
-        self.statuses: list[tuple[object, ToolStatus]] = []
+        # What server tools do, in the order of events: the place of an output item, the item, and whether it is done.
+        self.statuses: list[tuple[object, Mapping[str, Any], bool]] = []
         # Who answers: what of `_SERVED` upstream has told.
         self.served: dict[str, Any] = {}
-        self._calls = ToolCalls()
+        # The calls by the index and by the id that they are known by; the latest one also by neither.
+        self._calls: dict[object, _Call] = {}
         self._deltas: list[Delta] = []
-        self._reasoned = False
-        self._sources: set[str] = set()
+        self._reasoned = self._answered = False
+        self._sources: set[object] = set()
         self._images: set[str] = set()
 
     @property
@@ -154,11 +99,8 @@ class AnswerReader:
 
     def close(self) -> list[Delta]:
         """What is left to say at the end: the reasoning details, once, for the next round to begin with."""
-        details = [detail for detail in self._reasoning_details() if any(map(detail.get, _DETAIL_CONTENTS))]
-        if details:
-            if not self._reasoned:
-                # Open WebUI keeps details in a block of reasoning only; without a word in it, it would look broken.
-                self._add_reasoning(_PRIVATE)
+        self._explain_silence()
+        if details := kept_details(self._details()):
             self._deltas.append(Delta(details=details))
         if self._calls and self.finish_reason in (None, "stop"):
             self.finish_reason = "tool_calls"
@@ -171,7 +113,7 @@ class AnswerReader:
     def _read_event(self, event: dict[str, Any]) -> None:
         raise NotImplementedError
 
-    def _reasoning_details(self) -> list[dict[str, Any]]:
+    def _details(self) -> Iterable[dict[str, Any]]:
         """The reasoning details, as far as they have come."""
         raise NotImplementedError
 
@@ -182,12 +124,21 @@ class AnswerReader:
 
     def _note_served(self, source: Mapping[str, Any]) -> None:
         """Keep what a chunk, a response object or a whole answer tells about who answers; the latest word holds."""
-        for key, kind in _SERVED.items():
-            if isinstance(value := source.get(key), kind) and value:
-                self.served[key] = value
+        self.served |= {key: source[key] for key in _SERVED if source.get(key)}
+
+    def _explain_silence(self) -> None:
+        """Give details without a readable word something to stand beside, above the answer that they led to.
+
+        Open WebUI keeps details in a block of reasoning only; without a word in it, that would look broken.
+        """
+        self._answered = True
+        if not self._reasoned and kept_details(self._details()):
+            self._add_reasoning(_PRIVATE)
 
     def _add_text(self, text: object) -> None:
         if isinstance(text, str) and text:
+            if not self._answered:
+                self._explain_silence()
             self._room("tool_calls").text += text
 
     def _add_reasoning(self, text: object) -> None:
@@ -198,21 +149,55 @@ class AnswerReader:
     def _add_call(
         self, place: object, call_id: object, name: object, arguments: object, *, whole: bool = False
     ) -> None:
-        if fragment := self._calls.add(place, call_id, name, arguments, whole):
-            self._room("text", "reasoning").tool_calls.append(fragment)
+        """Add a fragment of a tool call, or a whole call of which parts may have come.
+
+        `place` is the index that upstream gives to the call. Where it gives none (None), the id tells which one it is,
+        and a fragment with neither id nor name belongs to the latest.
+        """
+        call_id, name, arguments = _as_text(call_id), _as_text(name), _as_text(arguments)
+        key = call_id if place is None else place
+        call = self._calls.get(key)
+        # Gateways to Gemini give all calls of an answer the same index.
+        if call and name and not whole and (key == "" or call_id not in ("", call.upstream_id)):
+            call = None
+        if call is None:
+            if call_id or name or arguments:
+                self._begin_call(place, call_id, name, arguments)
+            return
+        if whole:
+            arguments = arguments[len(call.arguments) :] if arguments.startswith(call.arguments) else ""
+        # The name is sent once: clients join what they get of it.
+        news = {"name": name} if name and not call.name else {}
+        call.name = call.name or name
+        call.arguments += arguments
+        if news or arguments:
+            self._send_call({"index": call.index, "function": {**news, "arguments": arguments}})
+
+    def _begin_call(self, place: object, call_id: str, name: str, arguments: str) -> None:
+        """Add the first fragment of a call, with an id that no other call of the answer has: providers repeat ids."""
+        if not self._answered:
+            self._explain_silence()
+        unique = call_id if call_id and call_id not in self._calls else f"call_{uuid.uuid4().hex[:24]}"
+        index = self._calls[""].index + 1 if self._calls else 0
+        self._calls[place] = self._calls[unique] = self._calls[""] = _Call(index, call_id, name, arguments)
+        function = {"name": name, "arguments": arguments}
+        self._send_call({"index": index, "id": unique, "type": "function", "function": function})
+
+    def _send_call(self, fragment: dict[str, Any]) -> None:
+        self._room("text", "reasoning").tool_calls.append(fragment)
 
     def _add_annotation(self, annotation: Mapping[str, Any]) -> None:
         """A source in the nested form of /chat/completions (or a parsed file, as it is), each one once."""
-        source: object = dump_json(annotation).decode()
+        known_by: object = dump_json(annotation)
         if annotation.get("type") == "url_citation":
             flat = {key: value for key, value in annotation.items() if key != "type"}
             citation = mapping(annotation.get("url_citation", flat))
-            source = citation.get("url")
+            known_by = citation.get("url")
             # Open WebUI shows the title; an empty one would be a source without a name.
-            citation = {**citation, "title": citation.get("title") or source}
+            citation = {**citation, "title": citation.get("title") or known_by}
             annotation = {"type": "url_citation", "url_citation": citation}
-        if annotation and isinstance(source, str) and source and source not in self._sources:
-            self._sources.add(source)
+        if annotation and isinstance(known_by, str | bytes) and known_by and known_by not in self._sources:
+            self._sources.add(known_by)
             self._room().annotations.append(dict(annotation))
 
     def _add_image(self, image: object) -> None:
@@ -227,14 +212,9 @@ class AnswerReader:
 
     def _room(self, *others: str) -> Delta:
         """The latest delta; a new one if that has any of these fields, which what comes now must not stand before."""
-        last = self._deltas[-1] if self._deltas else None
-        for other in others:
-            if last and getattr(last, other):
-                last = None
-        if last is None:
-            last = Delta()
-            self._deltas.append(last)
-        return last
+        if not self._deltas or any(getattr(self._deltas[-1], other) for other in others):
+            self._deltas.append(Delta())
+        return self._deltas[-1]
 
 
 def index_of(value: object) -> int | None:

@@ -21,6 +21,8 @@ _READABLE = {
     "reasoning.summary": ("summary", "summary", "summary_text"),
     "reasoning.text": ("text", "content", "reasoning_text"),
 }
+# Where a detail has what it is kept for, and what else in it is text.
+_CONTENTS = ("text", "summary", "data", "signature", "result")
 _TEXT_FIELDS = ("text", "summary", "data", "id", "format", "signature")
 # Open WebUI drops details of this format that have no signature; where one is not to be expected, a stand-in keeps them.
 _SIGNED_FORMAT = "anthropic-claude-v1"
@@ -97,41 +99,32 @@ class DetailsCollector:
     """Puts the fragments of streamed `reasoning_details` together, by index and type; opaque ones come whole."""
 
     def __init__(self) -> None:
-        self._details: list[dict[str, Any]] = []
+        self.details: list[dict[str, Any]] = []
         self._streaming: dict[tuple[int | None, str], dict[str, Any]] = {}
 
-    def add(self, fragments: object) -> str:
-        """Take the fragments of one event; returns the readable text that they add."""
-        told = ""
-        for fragment in filter(_is_detail, dicts(fragments)):
-            if fragment["type"] in _READABLE:
-                told += self._add_readable(fragment)
-            elif fragment not in self._details:
-                self._details.append(fragment)
-        return told
+    def add(self, details: object, whole: bool = False) -> str:
+        """Take the fragments of one event, or the details of a whole answer; returns the readable text that they add."""
+        told: list[str] = []
+        for detail in filter(_is_detail, dicts(details)):
+            place, field = (detail.get("index"), detail["type"]), _READABLE.get(detail["type"], ("",))[0]
+            text = detail.get(field) or ""
+            known = self._streaming.get(place)
+            if known is not None and field and not whole:
+                known |= {key: value for key, value in detail.items() if value and key != field}
+                known[field] = (known.get(field) or "") + text
+            elif detail not in self.details:
+                self._streaming[place] = dict(detail)
+                self.details.append(self._streaming[place])
+            told.append(text)
+        return ("\n\n" if whole else "").join(filter(None, told))
 
-    def add_whole(self, details: object) -> str:
-        """Take details that are complete; returns their readable text."""
-        whole = list(filter(_is_detail, dicts(details)))
-        self._details += whole
-        return "\n\n".join(filter(None, (detail.get("text") or detail.get("summary") for detail in whole)))
 
-    def result(self) -> list[dict[str, Any]]:
-        """The whole details, in order, as Open WebUI keeps them: each with an index of its own."""
-        # A text without its signature is half a text; it would be refused upstream, so Open WebUI may drop it.
-        kept = (detail if detail["type"] == "reasoning.text" else _with_stand_in(detail) for detail in self._details)
-        return [{**detail, "index": index} for index, detail in enumerate(kept)]
-
-    def _add_readable(self, fragment: Mapping[str, Any]) -> str:
-        place, field = (fragment.get("index"), fragment["type"]), _READABLE[fragment["type"]][0]
-        if place not in self._streaming:
-            self._streaming[place] = {}
-            self._details.append(self._streaming[place])
-        known, text = self._streaming[place], fragment.get(field) or ""
-        known.update({key: value for key, value in fragment.items() if value and key != field})
-        if text:
-            known[field] = known.get(field, "") + text
-        return text
+def kept_details(details: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The details that say something, in order, as Open WebUI keeps them: each with an index of its own."""
+    told = (detail for detail in details if _is_detail(detail) and any(map(detail.get, _CONTENTS)))
+    # A text without its signature is half a text; it would be refused upstream, so Open WebUI may drop it.
+    kept = (detail if detail["type"] == "reasoning.text" else _with_stand_in(detail) for detail in told)
+    return [{**detail, "index": index} for index, detail in enumerate(kept)]
 
 
 def replayed_details(details: object) -> list[dict[str, Any]]:

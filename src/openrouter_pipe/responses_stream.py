@@ -1,14 +1,13 @@
-"""Answers of `/responses`, streamed or whole, read into deltas."""
+"""Answers of `/responses`, streamed or whole, read into deltas; and what server tools do, as status lines."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from itertools import chain
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
 from .codec import dicts, mapping, texts, texts_in
-from .deltas import AnswerReader, ToolStatus, index_of
-from .reasoning import DetailsCollector, details_of
+from .deltas import AnswerReader, index_of
+from .reasoning import details_of
 
 # `/responses` name → chat name. Source: OpenRouter's OpenAPI document, Usage and ChatUsage.
 _USAGE_NAMES = {
@@ -19,9 +18,14 @@ _USAGE_NAMES = {
     "upstream_inference_input_cost": "upstream_inference_prompt_cost",
     "upstream_inference_output_cost": "upstream_inference_completions_cost",
 }
-# The makers' own server tools; OpenRouter's have names of their own.
-_NATIVE_TOOLS = ("web_search_call", "file_search_call", "code_interpreter_call")
-_IMAGES = ("image_generation_call", "openrouter:image_generation")
+# Server tool → what it is doing, what it has done.
+_TOOL_WORDS = {
+    "web_search": ("Searching the web", "Searched the web"),
+    "web_fetch": ("Reading a page", "Read a page"),
+    "file_search": ("Searching files", "Searched files"),
+    "code_interpreter": ("Running code", "Ran code"),
+    "image_generation": ("Making an image", "Made an image"),
+}
 _LINKS = ("https://", "http://")
 _INCOMPLETE_REASONS = {"max_output_tokens": "length", "content_filter": "content_filter"}
 
@@ -33,22 +37,20 @@ class ResponsesReader(AnswerReader):
         super().__init__()
         # The output items as far as they are known, by place: the index under which they were streamed.
         self._items: dict[object, Mapping[str, Any]] = {}
-        # The items whose text was shown, and where the latest text and reasoning came from (item and part).
-        self._shown: set[object] = set()
+        # What was shown of them, by place and whether the item was done; a text that was streamed counts as done.
+        self._shown: set[tuple[object, bool]] = set()
+        # Where the latest text and reasoning came from (item and part).
         self._latest: dict[str, tuple[object, object]] = {}
         self._reasoning_type = ""
-        self._tools: dict[object, ToolStatus] = {}
 
     def read_whole(self, answer: Mapping[str, Any]) -> None:
         """Read a whole response object."""
         self._close({"response": answer})
 
-    def _reasoning_details(self) -> list[dict[str, Any]]:
-        collector = DetailsCollector()
-        for item in self._items.values():
-            if item.get("type") == "reasoning":
-                collector.add_whole(details_of(item))
-        return collector.result()
+    def _details(self) -> Iterable[dict[str, Any]]:
+        return [
+            detail for item in self._items.values() if item.get("type") == "reasoning" for detail in details_of(item)
+        ]
 
     def _read_event(self, event: dict[str, Any]) -> None:
         handler = self._handlers.get(str(event.get("type", "error" if event.get("error") else "")))
@@ -74,7 +76,7 @@ class ResponsesReader(AnswerReader):
             if kind in self._latest:
                 add("\n\n")
             self._latest[kind] = (place, part)
-            self._shown.add(place)
+            self._shown.add((place, True))
             self._items.setdefault(place, {"type": kind})
         add(text)
 
@@ -90,37 +92,23 @@ class ResponsesReader(AnswerReader):
     def _annotation(self, event: Mapping[str, Any]) -> None:
         self._add_annotation(mapping(event.get("annotation")))
 
-    def _note_tool(self, place: object, item: Mapping[str, Any], done: bool) -> None:
-        """Tell what a server tool does, once when it begins and once when it is done."""
-        # A page that is fetched stands beside the action, or there is none.
-        action = {**item, **mapping(item.get("action"))}
-        queries = texts([action.get("query"), *texts(action.get("queries"))])
-        urls = (*texts([action.get("url")]), *texts_in(action.get("sources"), "url"))
-        status = ToolStatus(
-            str(item.get("type")),
-            next(filter(None, queries), ""),
-            tuple(dict.fromkeys(url for url in urls if url.startswith(_LINKS))),
-            done,
-            item.get("status") == "failed",
-        )
-        if status != self._tools.get(place):
-            self._tools[place] = status
-            self.statuses.append((place, status))
-
     def _read_item(self, place: object, item: Mapping[str, Any], done: bool) -> None:
         """Add what no event has streamed of an output item."""
         self._items[place] = item
-        kind = item.get("type")
+        kind, tool = item.get("type"), _server_tool(item)
         if kind == "function_call":
             self._add_call(place, item.get("call_id"), item.get("name"), item.get("arguments"), whole=True)
-        elif _is_server_tool(item):
-            self._note_tool(place, item, done)
-        if kind in _IMAGES:
+        if tool == "image_generation":
             self._add_image(item.get("imageUrl") or item.get("result") or item.get("imageB64"))
         for part in dicts(item.get("content")):
             for annotation in dicts(part.get("annotations")):
                 self._add_annotation(annotation)
-        if not done or place in self._shown:
+        if (place, done) in self._shown:
+            return
+        self._shown.add((place, done))
+        if tool:
+            self.statuses.append((place, item, done))
+        if not done:
             return
         content = texts_in(item.get("content"), "text")
         if kind == "message":
@@ -134,26 +122,17 @@ class ResponsesReader(AnswerReader):
         if response.get("error") or response.get("status") == "failed":
             self._refuse(event)
             return
-        self._read_output(dicts(response.get("output")))
+        # Indices and item ids may be others here than in the stream: a call is the one with its call id; of what else there
+        # is of a type, the first is the first that was streamed, and so on.
+        streamed: dict[str, list[object]] = {}
+        for place, item in self._items.items():
+            streamed.setdefault(_known_by(item), []).append(place)
+        for number, item in enumerate(dicts(response.get("output"))):
+            places = streamed.get(_known_by(item)) or [f"end {number}"]
+            self._read_item(places.pop(0), item, done=True)
         reason = mapping(response.get("incomplete_details")).get("reason")
         self.finish_reason = _INCOMPLETE_REASONS.get(str(reason), "stop")
         self.done = True
-
-    def _read_output(self, output: list[dict[str, Any]]) -> None:
-        """Read the closing list. Indices and item ids may be others there than in the stream: a call is the one with its
-        call id; of what else there is of a type, the first is the first that was streamed, and so on.
-        """
-        places: dict[str, list[object]] = {}
-        for place, item in self._items.items():
-            for key in _marks_of(item):
-                places.setdefault(key, []).append(place)
-        rest = {key: iter(found) for key, found in places.items()}
-        taken: set[object] = set()
-        for number, item in enumerate(output):
-            likely = chain(*(rest.get(key, ()) for key in _marks_of(item)), [f"end {number}"])
-            place = next(place for place in likely if place not in taken)
-            taken.add(place)
-            self._read_item(place, item, done=True)
 
     def _note(self, event: Mapping[str, Any]) -> Mapping[str, Any]:
         """Keep what the response in an event (or a failure without one) tells beside its output; returns it."""
@@ -165,10 +144,10 @@ class ResponsesReader(AnswerReader):
 
     def _refuse(self, event: Mapping[str, Any]) -> None:
         failed = self._note(event)
-        error = failed.get("error") or {key: failed[key] for key in ("code", "message") if key in failed}
-        if isinstance(error, dict) and "error_type" in failed:
-            error = {"error_type": failed["error_type"], **error}
-        self._fail(error)
+        # What went wrong stands in the error, or beside it.
+        beside = {key: failed[key] for key in ("error_type", "code", "message") if key in failed}
+        error = failed.get("error") or {}
+        self._fail({**beside, **error} if isinstance(error, dict) else error)
 
     _handlers: ClassVar[dict[str, Callable[[ResponsesReader, Mapping[str, Any]], object]]] = {
         "response.created": _note,
@@ -197,16 +176,35 @@ def chat_usage(usage: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def tool_status(item: Mapping[str, Any], done: bool) -> dict[str, Any]:
+    """The status line of a server tool at work, or done, in the form that Open WebUI draws with its links."""
+    tool = _server_tool(item)
+    # A page that is fetched stands beside the action, or there is none.
+    action = {**item, **mapping(item.get("action"))}
+    queries = texts([action.get("query"), *texts(action.get("queries"))])
+    found = texts([action.get("url"), *texts_in(action.get("sources"), "url")])
+    urls = list(dict.fromkeys(url for url in found if url.startswith(_LINKS)))
+    name = tool.replace("_", " ")
+    doing, did = _TOOL_WORDS.get(tool, (f"Using {name}", f"Used {name}"))
+    words = f"{doing} failed" if item.get("status") == "failed" else did if done else doing
+    query = next(filter(None, queries), "")
+    about = ": ".join(filter(None, (words, query or next(iter(urls), ""))))
+    links = {"action": "web_search", "urls": urls, "query": query} if urls else {}
+    return {"description": about, "done": done, **links}
+
+
+def _server_tool(item: Mapping[str, Any]) -> str:
+    """The name of a server tool, OpenRouter's or the maker's own; empty for an item of another type."""
+    kind = str(item.get("type"))
+    name = kind.removeprefix("openrouter:").removesuffix("_call")
+    return name if name in _TOOL_WORDS or kind.startswith("openrouter:") else ""
+
+
 def _place_in(event: Mapping[str, Any]) -> int | None:
     """Which output item an event belongs to. The index is reliable, the item's id is not: it may differ at the end."""
     return index_of(event.get("output_index"))
 
 
-def _marks_of(item: Mapping[str, Any]) -> list[str]:
-    """What an item is known by in the closing list, the surest first."""
-    return [str(item[key]) for key in ("call_id", "type") if item.get(key)]
-
-
-def _is_server_tool(item: Mapping[str, Any]) -> bool:
-    kind = str(item.get("type"))
-    return kind in _NATIVE_TOOLS or kind.startswith("openrouter:")
+def _known_by(item: Mapping[str, Any]) -> str:
+    """What an item is known by in the closing list."""
+    return str(item.get("call_id") or item.get("type"))

@@ -611,6 +611,8 @@ SERVER_TOOLS: dict[str, tuple[Json, str, list[str]]] = {
         ["https://a.example"],
     ),
     "not a link": ({"type": "openrouter:web_fetch", "url": "javascript:alert(1)"}, "Read a page", []),
+    "a maker's own": ({"type": "code_interpreter_call", "code": "1"}, "Ran code", []),
+    "a picture": ({"type": "image_generation_call"}, "Made an image", []),
     "another": ({"type": "openrouter:browser_use"}, "Used browser use", []),
     "odd": (
         {"type": "openrouter:web_search", "action": {"query": 5, "sources": [None, {"url": 5}]}},

@@ -21,6 +21,7 @@ from openrouter_pipe.reasoning import (
     EFFORTS,
     DetailsCollector,
     details_of,
+    kept_details,
     nearest_effort,
     reasoning_items,
     replayed_details,
@@ -129,7 +130,7 @@ def test_the_copy_of_the_host_is_true(chunks: list[list[Json]]) -> None:
 
 
 def parts(kind: str, least: int) -> st.SearchStrategy[list[Json]]:
-    return st.lists(st.builds(lambda text: {"type": kind, "text": text}, TEXTS), min_size=least, max_size=3)
+    return st.lists(st.builds(lambda text: {"type": kind, "text": text}, SOME_TEXT), min_size=least, max_size=3)
 
 
 ITEMS = st.fixed_dictionaries(
@@ -149,11 +150,12 @@ def worth_replaying(item: Json) -> bool:
     return proven or ((bool(item["summary"]) or "content" in item) and item.get("format") != CLAUDE)
 
 
+def kept(*items: Json) -> list[Json]:
+    return kept_details([detail for item in items for detail in details_of(item)])
+
+
 def round_trip(items: list[Json]) -> list[Json]:
-    collector = DetailsCollector()
-    for item in items:
-        collector.add_whole(details_of(item))
-    return reasoning_items(replayed_details(stored(collector.result())))
+    return reasoning_items(replayed_details(stored(kept(*items))))
 
 
 @given(st.lists(ITEMS.filter(worth_replaying), max_size=4))
@@ -164,10 +166,7 @@ def test_items_come_back_as_they_were(items: list[Json]) -> None:
 
 @given(st.lists(ITEMS, max_size=4))
 def test_details_of_items_have_an_index_of_their_own(items: list[Json]) -> None:
-    collector = DetailsCollector()
-    for item in items:
-        collector.add_whole(details_of(item))
-    details = collector.result()
+    details = kept(*items)
     indices = [detail["index"] for detail in details]
     assert indices == sorted(set(indices))
     assert merged([details]) == details
@@ -200,8 +199,6 @@ def test_a_whole_round_of_a_tool_conversation_on_responses() -> None:
         "summary": [{"type": "summary_text", "text": "One"}, {"type": "summary_text", "text": "Two"}],
         "encrypted_content": "gAAA",
     }
-    collector = DetailsCollector()
-    collector.add_whole(details_of(item))
     call = {"id": "call_1", "type": "function", "function": {"name": "now", "arguments": '{"a": 1}'}}
     messages = [
         {"role": "user", "content": "When?"},
@@ -209,7 +206,7 @@ def test_a_whole_round_of_a_tool_conversation_on_responses() -> None:
             "role": "assistant",
             "content": "",
             "tool_calls": [call],
-            "reasoning_details": stored(collector.result()),
+            "reasoning_details": stored(kept(item)),
         },
         {"role": "tool", "tool_call_id": "call_1", "content": "12:00"},
     ]
@@ -251,7 +248,7 @@ def cut(data: st.DataObject, whole: Json) -> tuple[list[Json], list[Json]]:
 
 def without_blank(details: list[Json]) -> list[Json]:
     return [
-        {key: value for key, value in one.items() if key != "index" and (key, value) != ("signature", "")}
+        {key: value for key, value in one.items() if key != "index" and (key != "signature" or value)}
         for one in details
     ]
 
@@ -292,7 +289,7 @@ def test_fragments_become_whole_details(whole: list[Json], data: st.DataObject) 
     told = ""
     for fragment in early + late:
         told += collector.add([fragment])
-    result = collector.result()
+    result = kept_details(collector.details)
     assert [one["index"] for one in result] == list(range(len(whole)))
     assert told == "".join(one.get("text") or one.get("summary") or "" for one in whole)
     # Claude's half thoughts are the host's to drop; all else comes back in order, with nothing added.
@@ -306,7 +303,7 @@ def test_fragments_become_whole_details(whole: list[Json], data: st.DataObject) 
 def collected(*fragments: Json) -> list[Json]:
     collector = DetailsCollector()
     collector.add(list(fragments))
-    return [{key: value for key, value in one.items() if key != "index"} for one in collector.result()]
+    return [{key: value for key, value in one.items() if key != "index"} for one in kept_details(collector.details)]
 
 
 def test_encrypted_data_is_whole_and_once() -> None:
@@ -325,8 +322,8 @@ def test_what_is_private_to_claude_survives_the_host_and_leaves_as_it_came() -> 
     collector = DetailsCollector()
     redacted = detail("encrypted", "xx", format=CLAUDE, index=0)
     collector.add([redacted])
-    assert handed_over(collector.result())
-    assert replayed_details(stored(collector.result())) == [redacted]
+    assert handed_over(kept_details(collector.details))
+    assert replayed_details(stored(kept_details(collector.details))) == [redacted]
 
 
 SERVER_CALL = {
@@ -343,7 +340,7 @@ def test_a_server_tools_call_is_kept_on_chat_and_has_no_place_on_responses() -> 
     collector = DetailsCollector()
     assert collector.add([SERVER_CALL, detail("text", "Hm", index=0)]) == "Hm"
     collector.add([SERVER_CALL, {**SERVER_CALL, "result": "{}"}])
-    details = replayed_details(stored(collector.result()))
+    details = replayed_details(stored(kept_details(collector.details)))
     assert [one["type"] for one in details].count("reasoning.server_tool_call") == 2
     assert details[0] == {**SERVER_CALL, "index": 0}
     [item] = reasoning_items(details)
@@ -404,7 +401,7 @@ def test_half_valid_details(chunks: list[Any]) -> None:
     collector = DetailsCollector()
     for chunk in chunks:
         assert isinstance(collector.add(chunk), str)
-    for details in (collector.result(), *chunks):
+    for details in (kept_details(collector.details), *chunks):
         replayed = replayed_details(details)
         for item in reasoning_items(replayed):
             assert item.get("id", "x")

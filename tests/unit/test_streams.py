@@ -320,13 +320,6 @@ def test_who_served_a_whole_answer(endpoint: str) -> None:
     assert reader.served == served
 
 
-@both
-def test_who_served_is_not_believed_in_odd_types(endpoint: str) -> None:
-    reader = READERS[endpoint]()
-    reader.read_whole({"model": 5, "provider": ["x"], "service_tier": "", "openrouter_metadata": "x", "choices": []})
-    assert reader.served == {}
-
-
 def test_what_arrives_together_is_one_delta_and_is_given_once() -> None:
     reader = chat(chunk(reasoning="a"), chunk(reasoning="b"), chunk(content="c"), chunk(content="d"))
     (delta,) = reader.take()
@@ -606,3 +599,29 @@ def test_details_of_a_whole_answer_stay_apart() -> None:
     assert shown[0].reasoning == "First.\n\nSecond."
     assert [{**detail, "index": 0} for delta in kept for detail in delta.details] == details
     assert [detail["index"] for delta in kept for detail in delta.details] == [0, 1, 2]
+
+
+@both
+def test_private_reasoning_stands_above_the_call_that_it_led_to(endpoint: str) -> None:
+    call = {"name": "now", "arguments": "{}"}
+    item = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "x"}
+    events: list[Event] = {
+        "chat": [
+            chunk(reasoning_details=[{"type": "reasoning.encrypted", "data": "x", "index": 0}]),
+            chunk(tool_calls=[{"index": 0, "id": "a", "function": call}]),
+        ],
+        "responses": [
+            {"type": "response.output_item.done", "output_index": 0, "item": item},
+            {
+                "type": "response.output_item.done",
+                "output_index": 1,
+                "item": {"type": "function_call", "call_id": "a", **call},
+            },
+        ],
+    }[endpoint]
+    reader, host, writer = stream_into(READERS[endpoint](), events), HostModel(), ChunkWriter("m")
+    for delta in [*reader.take(), *reader.close()]:
+        host.read(writer.delta(delta))
+    assert [item["type"] for item in host.output] == ["reasoning", "function_call"]
+    assert host.reasoning == PRIVATE
+    assert [detail["data"] for detail in host.details] == ["x"]
