@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Mapping
 from typing import Any
 
-from .icons import IconStore
+from .icons import icons_for
 from .model_rows import author_of, merge_row, row_fields
 from .problems import log
 from .settings import Settings
@@ -16,7 +15,6 @@ from .virtual_models import Published
 from .webui import ModelTable, data_directory, function_id_of, worker_lock
 
 _LIST_WAITS_FOR_ROWS_SECONDS = 1.0
-_ROWS_WAIT_FOR_ICONS_SECONDS = 5.0
 _MAX_FAILED_ROWS = 10
 _Work = tuple[Published, Settings]
 
@@ -25,7 +23,7 @@ class RowKeeper:
     """Writes rows when the list or the valves are not those that were written last."""
 
     def __init__(self, transport: Transport) -> None:
-        self._icons = IconStore(transport)
+        self._transport = transport
         self._wanted: _Work | None = None
         self._done: _Work | None = None
         self._task: asyncio.Task[None] | None = None
@@ -64,7 +62,8 @@ class RowKeeper:
     async def _write(self, table: ModelTable, work: _Work) -> None:
         """Write what differs, unless other work is wanted meanwhile."""
         published, settings = work
-        icons = await self._icons_for(published, settings)
+        authors = {author_of(entry) for entry in published.entries}
+        icons = await icons_for(self._transport, authors, settings, data_directory())
         stored = await table.rows()
         failed: list[Exception] = []
         for entry in published.entries:
@@ -87,15 +86,6 @@ class RowKeeper:
         if failed:
             raise failed[0]
         self._done = work
-
-    async def _icons_for(self, published: Published, settings: Settings) -> Mapping[str, str]:
-        authors = {author_of(entry) for entry in published.entries}
-        wanted = (authors, settings.MODEL_ICONS, settings.ICON_URL, data_directory())
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_ROWS_WAIT_FOR_ICONS_SECONDS):
-                await self._icons.icons_for(*wanted)
-        # What there is by now: none is asked for twice.
-        return await self._icons.icons_for(*wanted)
 
 
 def _is_same(work: _Work, other: _Work | None) -> bool:
