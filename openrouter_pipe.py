@@ -37,7 +37,7 @@ from contextlib import aclosing, asynccontextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, partial
 from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
@@ -1358,15 +1358,25 @@ _ADAPTED: dict[Endpoint, dict[str, Callable[[Any], Any]]] = {
 
 
 # ===== files.py =====
-# Writing the pipe's files.
+# The pipe's own files: JSON.
 
-def store_file(path: Path, content: bytes, what: str) -> None:
+def load_file(path: Path | None) -> Mapping[str, Any]:
+    """The object in the file; an empty one when there is none."""
+    try:
+        return mapping(parse_json(path.read_bytes())) if path else {}
+    except (OSError, ValueError):
+        return {}
+
+
+def store_file(path: Path | None, content: Mapping[str, Any], what: str) -> None:
     """Replace the file, which holds `what`, in one step; readable by its user only. A failure is logged."""
+    if path is None:
+        return
     part = path.with_suffix(f".{os.getpid()}")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         part.touch(mode=0o600)
-        part.write_bytes(content)
+        part.write_bytes(dump_json(content))
         part.replace(path)
     except OSError as error:
         log.warning("The %s cannot be stored in %s: %s", what, path.parent, error.strerror)
@@ -3625,8 +3635,8 @@ class _Account:
 
 def _read_copy(path: Path) -> tuple[Catalog | None, float]:
     """The stored catalog and when it was fetched; None when there is no good copy."""
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        stored = parse_json(path.read_bytes())
+    with suppress(ValueError, KeyError, TypeError):
+        stored = load_file(path)
         catalog = Catalog.from_rows(stored["rows"])._replace(
             presets=tuple(Preset(*row) for row in stored["presets"]),
             left_out=int(stored["left_out"]),
@@ -3646,14 +3656,7 @@ def _write_copy(path: Path, catalog: Catalog, fetched_at: float) -> None:
         "left_out": catalog.left_out,
         "knows_presets": catalog.knows_presets,
     }
-    part = path.with_suffix(f".{os.getpid()}")
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        part.touch(mode=0o600)
-        part.write_bytes(dump_json(content))
-        part.replace(path)
-    except OSError as error:
-        log.warning("The catalog cannot be stored in %s: %s", path.parent, error.strerror)
+    store_file(path, content, "catalog")
 
 
 async def _get(transport: Transport, settings: Settings, path: str) -> Any:
@@ -3717,90 +3720,77 @@ async def _fetch_presets(transport: Transport, settings: Settings) -> list[Prese
 _LOGO_NAMES = dict(
     re.findall(
         r"(\S+):(\S+)",
-        "01-ai:yi @preset:openrouter all-hands:openhands allenai:ai2 amazon:nova arcee-ai:arcee black-forest-labs:bfl "
-        "bytedance-seed:bytedance cognitivecomputations:dolphin ibm-granite:ibm inclusionai:antgroup meituan:longcat "
-        "meta-llama:meta mistralai:mistral moonshotai:moonshot rekaai:reka stepfun-ai:stepfun thudm:chatglm "
-        "xiaomi:xiaomimimo",
+        "01-ai:yi allenai:ai2 amazon:nova arcee-ai:arcee bytedance-seed:bytedance ibm-granite:ibm inclusionai:antgroup "
+        "meituan:longcat meta-llama:meta mistralai:mistral moonshotai:moonshot rekaai:reka stepfun-ai:stepfun "
+        "thudm:chatglm xiaomi:xiaomimimo",
     )
 )
-# Dark enough for white letters (contrast 4.9 and more).
-_COLOURS = "b91c1cc2410cb453094d7c0f15803d0478570f766e0e74900369a11d4ed84338ca6d28d97e22cea21cafbe185d475569"
 # Drawn four times larger than shown: Pillow draws hard edges. A mark fits the circle that Open WebUI cuts out.
 _DRAWN, _MARK = 256, 224
-_MAX_BYTES, _MAX_SIDE, _MAX_LOGOS = 512 * 1024, 2048, 1000
-_ONE_FETCH_SECONDS = 5.0
-_HOUR, _DAY = 3600, 86_400
+_MAX_BYTES, _MAX_SIDE = 512 * 1024, 2048
+_LOGO_SECONDS = 5.0
 
 
-class IconStore:
-    """Keeps the logos in memory and on disk; one that could not be had is asked for again, but not soon."""
+async def icons_for(
+    transport: Transport, authors: Iterable[str], settings: Settings, directory: Path | None
+) -> dict[str, str]:
+    """The icons of these authors, PNG data URLs; none without Pillow. Never raises; fetches logos for 5 s at most.
 
-    def __init__(self, transport: Transport) -> None:
-        self._transport = transport
-        self._template: str | None = None
-        # Logo -> its icon, or nothing, and the Unix time until which that is so.
-        self._logos: dict[str, tuple[str, float]] = {}
-        self._lock = asyncio.Lock()
-
-    async def icons_for(
-        self, authors: Iterable[str], kind: str, template: str, directory: Path | None
-    ) -> dict[str, str]:
-        """The icons of these authors, PNG data URLs; none without Pillow. Never raises; takes long while it fetches.
-
-        Authors are what stands before the `/` of an API id, without `~`; the template is an address with `{name}`.
-        """
-        names = {author: _LOGO_NAMES.get(author) or author.replace("-", "") for author in authors if kind != "off"}
-        logos = {}
-        if kind == "brand":
-            async with self._lock:
-                await self._update(sorted({*names.values()})[:_MAX_LOGOS], template, directory)
-                logos = {author: self._logos[name][0] for author, name in names.items() if name in self._logos}
-        icons = await asyncio.to_thread(lambda: {author: logos.get(author) or monogram(author) for author in names})
-        return {author: icon for author, icon in icons.items() if icon}
-
-    async def _update(self, names: list[str], template: str, directory: Path | None) -> None:
-        """Fetch the logos that are not there, unless that is known."""
-        key = hashlib.sha256(ascii(template).encode()).hexdigest()[:16]
-        path = directory / f"icons-{key}.json" if directory else None
-        if template != self._template:
-            self._logos = await asyncio.to_thread(_load_logos, path) if path else {}
-            self._template = template
-        now = time.time()
-        # An icon is greater than "": it stays.
-        due = [name for name in names if name not in self._logos or ("", now) > self._logos[name]]
-        if due:
-            self._logos |= dict.fromkeys(due, ("", now + _HOUR))
-            rest = iter(due)
-            await asyncio.gather(*(self._fetch(rest, template) for _ in range(4)))
-            if path:
-                await asyncio.to_thread(store_file, path, dump_json(self._logos), "icons")
-
-    async def _fetch(self, names: Iterator[str], template: str) -> None:
-        """Get logos, in colour if there is such a one, until there is no answer."""
-        for name in names:
-            icon = ""
-            for file in (f"{name}-color", name):
-                url = template.replace("{name}", quote(file, errors="replace"))
-                status, body = await self._transport.get_bytes(url, _MAX_BYTES, _ONE_FETCH_SECONDS)
-                if not status:
-                    return
-                if status == 200 and (icon := await asyncio.to_thread(_logo_tile, body)):
-                    break
-            if icon or status == 404:
-                self._logos[name] = icon, time.time() + _DAY
+    Authors are what stands before the `/` of an API id, without `~`.
+    """
+    if settings.MODEL_ICONS == "off":
+        return {}
+    names = {author: _LOGO_NAMES.get(author, author.replace("-", "")) for author in authors}
+    logos: dict[str, str] = {}
+    if settings.MODEL_ICONS == "brand":
+        logos = await _logos(transport, {*names.values()}, settings.ICON_URL, directory and directory / "icons.json")
+    drawn = await asyncio.to_thread(lambda: {author: logos.get(names[author]) or monogram(author) for author in names})
+    return {author: icon for author, icon in drawn.items() if icon}
 
 
-@lru_cache(maxsize=1000)
+async def _logos(transport: Transport, names: set[str], template: str, path: Path | None) -> dict[str, str]:
+    """The logos, by name, of this address. One that is not there (`""`) is asked for again on another day."""
+    about = {"address": template, "day": int(time.time() // 86_400)}
+    stored = await asyncio.to_thread(load_file, path)
+    logos: dict[str, str] = {}
+    if stored.get("address") == template:
+        same_day = stored.get("day") == about["day"]
+        logos = {name: str(icon) for name, icon in mapping(stored.get("logos")).items() if icon or same_day}
+    known = len(logos)
+    due = iter(names - logos.keys())
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_LOGO_SECONDS):
+            await asyncio.gather(*(_fetch(transport, due, template, logos) for _ in range(4)))
+    if len(logos) > known:
+        await asyncio.to_thread(store_file, path, {**about, "logos": logos}, "icons")
+    return logos
+
+
+async def _fetch(transport: Transport, names: Iterator[str], template: str, logos: dict[str, str]) -> None:
+    """Get logos, in colour if there is such a one. What gave no answer, or an error, is left out."""
+    for name in names:
+        for file in (f"{name}-color", name):
+            url = template.replace("{name}", quote(file, errors="replace"))
+            # Not the same time again: two limits that are over at once get in each other's way.
+            status, body = await transport.get_bytes(url, _MAX_BYTES, 2 * _LOGO_SECONDS)
+            icon = await asyncio.to_thread(_logo_tile, body) if status == 200 else ""
+            if icon:
+                break
+        if status in (200, 404):
+            logos[name] = icon
+
+
 def monogram(author: str) -> str:
     """One or two letters on the author's colour, as a PNG data URL; empty without Pillow."""
     words = re.findall("[a-z0-9]+", author.lower()) or ["?"]
     letters = words[0][0].upper() + (words[1][0].upper() if len(words) > 1 else words[0][1:2])
-    at = hashlib.sha256(ascii(author).encode()).digest()[0] % 16 * 6
+    hue = hashlib.sha256(ascii(author).encode()).digest()[0] * 360 // 256
     try:
         mark = _pillow("Image").new("RGBA", (_DRAWN, _DRAWN))
         font = _pillow("ImageFont").load_default(_DRAWN // 2)
         _pillow("ImageDraw").Draw(mark).text((_DRAWN / 2, _DRAWN / 2), letters, "white", font, anchor="mm")
-        return _tile(mark, f"#{_COLOURS[at : at + 6]}")
+        # Dark enough for white letters, whatever the hue.
+        return _tile(mark, f"hsl({hue}, 65%, 28%)")
     except ImportError:
         return ""
 
@@ -3822,26 +3812,18 @@ def _tile(mark: Any, colour: str) -> str:
 
 def _logo_tile(body: bytes) -> str:
     """A logo on white, which black ones need in a dark theme; empty where `body` is no PNG of a sane size."""
-    sides = int.from_bytes(body[16:20]), int.from_bytes(body[20:24])
-    if body[:16] != b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" or max(sides) > _MAX_SIDE:
-        return ""
     try:
-        logo = _pillow("Image").open(io.BytesIO(body)).convert("RGBA")
+        # Opening reads no more than the size.
+        logo = _pillow("Image").open(io.BytesIO(body), formats=["PNG"])
+        if max(logo.size) > _MAX_SIDE:
+            return ""
+        logo = logo.convert("RGBA")
         # Nothing is left of a picture without a visible dot, which is an error below.
         logo = logo.crop(logo.getchannel("A").getbbox() or (0, 0, 0, 0))
         scale = _MARK / math.hypot(*logo.size)
         return _tile(logo.resize([max(1, round(side * scale)) for side in logo.size]), "white")
     except Exception:  # noqa: BLE001 - a broken file makes Pillow raise whatever it likes
         return ""
-
-
-def _load_logos(path: Path) -> dict[str, tuple[str, float]]:
-    """What is stored, if it is sound."""
-    try:
-        stored = mapping(parse_json(path.read_bytes()))
-        return {name: (str(icon), float(until)) for name, (icon, until) in stored.items()}
-    except (OSError, ValueError, TypeError):
-        return {}
 
 
 # ===== attempt.py =====
@@ -3960,7 +3942,6 @@ async def _drain(response: aiohttp.ClientResponse) -> None:
 # Keeps the rows of the published models up to date, in the background and by one worker at a time.
 
 _LIST_WAITS_FOR_ROWS_SECONDS = 1.0
-_ROWS_WAIT_FOR_ICONS_SECONDS = 5.0
 _MAX_FAILED_ROWS = 10
 _Work = tuple[Published, Settings]
 
@@ -3969,7 +3950,7 @@ class RowKeeper:
     """Writes rows when the list or the valves are not those that were written last."""
 
     def __init__(self, transport: Transport) -> None:
-        self._icons = IconStore(transport)
+        self._transport = transport
         self._wanted: _Work | None = None
         self._done: _Work | None = None
         self._task: asyncio.Task[None] | None = None
@@ -4008,7 +3989,8 @@ class RowKeeper:
     async def _write(self, table: ModelTable, work: _Work) -> None:
         """Write what differs, unless other work is wanted meanwhile."""
         published, settings = work
-        icons = await self._icons_for(published, settings)
+        authors = {author_of(entry) for entry in published.entries}
+        icons = await icons_for(self._transport, authors, settings, data_directory())
         stored = await table.rows()
         failed: list[Exception] = []
         for entry in published.entries:
@@ -4031,15 +4013,6 @@ class RowKeeper:
         if failed:
             raise failed[0]
         self._done = work
-
-    async def _icons_for(self, published: Published, settings: Settings) -> Mapping[str, str]:
-        authors = {author_of(entry) for entry in published.entries}
-        wanted = (authors, settings.MODEL_ICONS, settings.ICON_URL, data_directory())
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_ROWS_WAIT_FOR_ICONS_SECONDS):
-                await self._icons.icons_for(*wanted)
-        # What there is by now: none is asked for twice.
-        return await self._icons.icons_for(*wanted)
 
 
 def _is_same(work: _Work, other: _Work | None) -> bool:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
 import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from .catalog import Catalog, Preset, parse_preset
-from .codec import dicts, dump_json, mapping, parse_json
+from .codec import dicts, mapping
 from .errors import PipeError, SettingsError, UpstreamError
+from .files import load_file, store_file
 from .problems import Problem, log
 from .settings import Settings
 from .transport import Transport
@@ -147,8 +147,8 @@ class _Account:
 
 def _read_copy(path: Path) -> tuple[Catalog | None, float]:
     """The stored catalog and when it was fetched; None when there is no good copy."""
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        stored = parse_json(path.read_bytes())
+    with suppress(ValueError, KeyError, TypeError):
+        stored = load_file(path)
         catalog = Catalog.from_rows(stored["rows"])._replace(
             presets=tuple(Preset(*row) for row in stored["presets"]),
             left_out=int(stored["left_out"]),
@@ -168,14 +168,7 @@ def _write_copy(path: Path, catalog: Catalog, fetched_at: float) -> None:
         "left_out": catalog.left_out,
         "knows_presets": catalog.knows_presets,
     }
-    part = path.with_suffix(f".{os.getpid()}")
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        part.touch(mode=0o600)
-        part.write_bytes(dump_json(content))
-        part.replace(path)
-    except OSError as error:
-        log.warning("The catalog cannot be stored in %s: %s", path.parent, error.strerror)
+    store_file(path, content, "catalog")
 
 
 async def _get(transport: Transport, settings: Settings, path: str) -> Any:

@@ -33,7 +33,7 @@ _LOGO_NAMES = dict(
 # Drawn four times larger than shown: Pillow draws hard edges. A mark fits the circle that Open WebUI cuts out.
 _DRAWN, _MARK = 256, 224
 _MAX_BYTES, _MAX_SIDE = 512 * 1024, 2048
-_FETCH_SECONDS = 5.0
+_LOGO_SECONDS = 5.0
 
 
 async def icons_for(
@@ -64,7 +64,7 @@ async def _logos(transport: Transport, names: set[str], template: str, path: Pat
     known = len(logos)
     due = iter(names - logos.keys())
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(_FETCH_SECONDS):
+        async with asyncio.timeout(_LOGO_SECONDS):
             await asyncio.gather(*(_fetch(transport, due, template, logos) for _ in range(4)))
     if len(logos) > known:
         await asyncio.to_thread(store_file, path, {**about, "logos": logos}, "icons")
@@ -77,7 +77,7 @@ async def _fetch(transport: Transport, names: Iterator[str], template: str, logo
         for file in (f"{name}-color", name):
             url = template.replace("{name}", quote(file, errors="replace"))
             # Not the same time again: two limits that are over at once get in each other's way.
-            status, body = await transport.get_bytes(url, _MAX_BYTES, 2 * _FETCH_SECONDS)
+            status, body = await transport.get_bytes(url, _MAX_BYTES, 2 * _LOGO_SECONDS)
             icon = await asyncio.to_thread(_logo_tile, body) if status == 200 else ""
             if icon:
                 break

@@ -112,7 +112,7 @@ async def test_no_more_is_read_than_a_logo_may_have(sandbox: Sandbox) -> None:
 
 
 async def test_one_that_never_ends_is_given_up(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(icons, "_FETCH_SECONDS", 0.5)
+    monkeypatch.setattr(icons, "_LOGO_SECONDS", 0.5)
     found = await asyncio.wait_for(found_for(["endless", "openai"], "brand", sandbox.icon_url, None), 5)
     assert found["endless"] == monogram("endless")
     assert found["openai"] != monogram("openai")
@@ -121,7 +121,7 @@ async def test_one_that_never_ends_is_given_up(sandbox: Sandbox, monkeypatch: py
 async def test_a_silent_host_is_not_waited_for_again_and_again(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(icons, "_FETCH_SECONDS", 0.1)
+    monkeypatch.setattr(icons, "_LOGO_SECONDS", 0.1)
     sandbox.rules.append(Rule(path="/icons/", delay_seconds=60))
     authors = [f"author{number}" for number in range(60)]
     found = await asyncio.wait_for(found_for(authors, "brand", sandbox.icon_url, None), 3)
