@@ -39,6 +39,8 @@ INHERITED = (
     *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"),
     *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE"),
 )
+# A folder with another Open WebUI than the installed one (see `compat.py`); everything else comes from the environment.
+COPY = "WEBUI_COPY"
 LOOPBACK = "127.0.0.1,localhost"
 SETTINGS = {
     # No downloads, no phoning home, and no embedding model of its own (so it runs without torch).
@@ -187,6 +189,7 @@ class OpenWebUI:
         return {
             **{name: os.environ[name] for name in INHERITED if name in os.environ},
             **SETTINGS,
+            **({"PYTHONPATH": os.environ[COPY]} if COPY in os.environ else {}),
             "DATA_DIR": str(self.data_dir),
             "STATIC_DIR": str(self.data_dir / "static"),  # else it writes into its own package
             "WEBUI_AUTH": str(self._auth),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -19,8 +20,9 @@ EVERYBODY = [("user", "*", "read")]
 
 
 def driver(data: Path, *arguments: str) -> subprocess.Popen[str]:
-    paths = f"{ROOT / 'src'}:{ROOT / 'scripts'}"
-    environment = {**OpenWebUI(data, auth=True).environment(), "FROM_INIT_PY": "true", "PYTHONPATH": paths}
+    host = OpenWebUI(data, auth=True).environment()
+    paths = os.pathsep.join(filter(None, (host.get("PYTHONPATH"), str(ROOT / "src"), str(ROOT / "scripts"))))
+    environment = {**host, "FROM_INIT_PY": "true", "PYTHONPATH": paths}
     command = [sys.executable, str(Path(__file__).with_name("rows_driver.py")), str(BUILT), *arguments]
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, cwd=data
