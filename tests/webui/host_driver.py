@@ -39,8 +39,8 @@ async def main(source: str, base_url: str) -> dict[str, Any]:
     results: dict[str, Any] = {}
 
     for function_id in ("openrouter_pipe", "or2"):
-        instance, kind, frontmatter, module = await load_function_module_by_id(function_id, content=source)
-        results[f"loaded {function_id}"] = [type(instance).__name__, kind, frontmatter, module.__name__]
+        instance, kind, frontmatter, *_ = await load_function_module_by_id(function_id, content=source)
+        results[f"loaded {function_id}"] = [type(instance).__name__, kind, frontmatter]
         form = FunctionForm(id=function_id, name="OpenRouter", content=source, meta=FunctionMeta(manifest=frontmatter))
         await Functions.insert_new_function(admin.id, kind, form)
         await Functions.update_function_valves_by_id(function_id, {**VALVES, "BASE_URL": base_url})

@@ -95,12 +95,14 @@ class Story:
 
     async def edits(self, token: str, model_id: str, change: Callable[[dict[str, Any]], object]) -> None:
         """Save a row as the editor does: all of it, with what is on by default filled in."""
-        rows = await self.rest(token, "GET", "/api/v1/models/all")
+        rows = await self.rest(token, "GET", "/api/v1/models/base")
         row = next(row for row in rows if row["id"] == model_id)
         row["meta"]["capabilities"] = {**FILLED_IN, **(row["meta"]["capabilities"] or {})}
         row["meta"]["voice_avatar"] = None
         change(row)
-        body = {key: row[key] for key in ("id", "base_model_id", "name", "meta", "params", "is_active")}
+        body = {
+            key: row[key] for key in ("id", "base_model_id", "name", "meta", "params", "access_grants", "is_active")
+        }
         await self.rest(token, "POST", "/api/v1/models/model/update", body)
 
     async def rows(self, function_id: str = FUNCTION) -> dict[str, Any]:
@@ -109,12 +111,15 @@ class Story:
         rows = {row.id: row.model_dump() for row in await Models.get_all_models()}
         return {row_id: row for row_id, row in rows.items() if row_id.startswith(f"{function_id}.")}
 
-    async def history(self, function_id: str = FUNCTION) -> dict[str, int]:
-        """How many versions each row has."""
+    async def history(self, function_id: str = FUNCTION) -> dict[str, int] | None:
+        """How many versions each row has; None before Open WebUI 0.12, which keeps none."""
         from open_webui.internal.db import get_async_db_context
-        from open_webui.models.model_history import ModelHistory
         from sqlalchemy import func, select
 
+        try:
+            from open_webui.models.model_history import ModelHistory
+        except ModuleNotFoundError:
+            return None
         async with get_async_db_context() as session:
             counts = select(ModelHistory.model_id, func.count()).group_by(ModelHistory.model_id)
             found = dict((await session.execute(counts)).tuples().all())

@@ -12,7 +12,7 @@ from webui.conftest import BUILT, SandboxControl
 from webui.test_conversations import TOOL, StoredChat
 from webui_server import OpenWebUI
 
-FUNCTION = "talk"
+FUNCTION = "papers"
 PDF = b"%PDF-1.4\n" + bytes(range(256)) + b"\n%%EOF"
 READABLE_PDF = b"""%PDF-1.4
 1 0 obj <</Type /Catalog /Pages 2 0 R>> endobj
@@ -38,7 +38,7 @@ def endpoint(request: pytest.FixtureRequest, webui: OpenWebUI, sandbox: SandboxC
 
 
 def install(webui: OpenWebUI, sandbox: SandboxControl, **valves: Any) -> None:
-    webui.install_function(FUNCTION, "Talk", BUILT.read_text(encoding="utf-8"))
+    webui.install_function(FUNCTION, "Papers", BUILT.read_text(encoding="utf-8"))
     webui.set_valves(
         FUNCTION,
         {
