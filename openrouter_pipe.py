@@ -43,8 +43,8 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 from urllib.parse import quote
 import aiohttp
-from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, StringConstraints
-from pydantic import ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import model_validator
 from starlette.responses import StreamingResponse
 
 
@@ -2579,15 +2579,12 @@ def _per_million(price: str) -> str:
 # The valves that an admin and each user set, and what lists and chats read from them.
 
 _DEFAULT_BASE_URL = "https://openrouter.ai/api/v1"
-_DEFAULT_ICON_URL = "https://unpkg.com/@lobehub/icons-static-png@1.97.1/light/{name}.png"
 # No user name or password: they would be sent in the header that carries the key.
 _URL = re.compile(r"https?://[^\s/?#@]+(/[^\s?#]*)?", re.IGNORECASE)
 _KEY = re.compile(r"[!-~]{1,1000}")
 _HEADER_TEXT = "^[ -~]{0,500}$"
 _PASSWORD: dict[str, Any] = {"input": {"type": "password"}}
 _DAY_SECONDS = 86_400
-# What of the admin's valves a user's own ones replace.
-_USERS_CHOICE = ("API_KEY", "REASONING_EFFORT", "PROVIDER_SORT", "DATA_COLLECTION", "COST_DISPLAY")
 
 Filter = Literal["all", "only", "exclude"]
 Effort = Literal["default", "none", "minimal", "low", "medium", "high", "xhigh", "max"]
@@ -2603,16 +2600,14 @@ class _Tolerant(BaseModel):
 
     @model_validator(mode="wrap")
     @classmethod
-    def _replace_misfits(cls, data: dict[str, Any], handler: ModelWrapValidatorHandler[Self]) -> Self:
+    def _replace_misfits(cls, data: dict[str, Any], handler: Callable[[dict[str, Any]], Self]) -> Self:
         # Open WebUI builds the valves before every list and every chat; if that raised, the pipe would be dead.
         try:
             return handler(data)
         except ValidationError as error:
-            reasons = {
-                str(detail["loc"][0]): f"the stored value does not fit ({detail['msg']})" for detail in error.errors()
-            }
+            reasons = {str(detail["loc"][0]): detail["msg"] for detail in error.errors()}
             valves = handler({name: value for name, value in data.items() if name not in reasons})
-            valves._misfits = tuple([Problem(name, "", reasons[name], "the default is used") for name in reasons])
+            valves._misfits = tuple([Problem(name, "", why, "the default is used") for name, why in reasons.items()])
             return valves
 
 
@@ -2629,7 +2624,7 @@ class Settings(_Tolerant):
     )
     BASE_URL: str = Field(
         default_factory=lambda: os.environ.get("OPENROUTER_API_BASE_URL", "").strip(),
-        description=f"Address of the API, e.g. `https://eu.openrouter.ai/api/v1`, or of a gateway like it. "
+        description="Address of the API, e.g. `https://eu.openrouter.ai/api/v1`, or of a gateway like it. "
         f"Default: `OPENROUTER_API_BASE_URL`, else `{_DEFAULT_BASE_URL}`.",
     )
     CONNECT_TIMEOUT_SECONDS: int = Field(
@@ -2669,24 +2664,21 @@ class Settings(_Tolerant):
         "all", description="List `all` models, `only` those that can call tools, or `exclude` those."
     )
     ZDR: Literal["off", "filter", "enforce"] = Field(
-        "off",
-        description="Zero data retention. `filter`: list only models that have it. "
-        "`enforce`: also let no request go elsewhere.",
+        "off", description="Zero data retention. `filter`: list only models with it. `enforce`: also send nowhere else."
     )
     MODEL_CATALOG_REFRESH_SECONDS: int = Field(
         3600, ge=60, le=_DAY_SECONDS, description="How old the list of models may grow, e.g. `3600`; at least `60`."
     )
     NEW_MODEL_ACCESS: Literal["admins", "public"] = Field(
-        "admins",
-        description="Who sees a new model: `admins`, until one grants it to others, or everybody (`public`).",
+        "admins", description="Who sees a new model: `admins`, until one grants it to others, or all (`public`)."
     )
     MODEL_ICONS: Literal["brand", "monogram", "off"] = Field(
         "brand", description="The models' pictures: the maker's logo (`brand`), its initials (`monogram`), or none."
     )
     ICON_URL: str = Field(
-        _DEFAULT_ICON_URL,
+        "https://unpkg.com/@lobehub/icons-static-png@1.97.1/light/{name}.png",
         pattern=r"^https?://\S{1,500}$",
-        description=f"Where the logos come from, e.g. `{_DEFAULT_ICON_URL}`; `{{name}}` is the maker's.",
+        description="Where the logos come from, e.g. `https://logos.example.com/{name}.png`; `{name}` is the maker's.",
     )
     UPDATE_MODEL_METADATA: bool = Field(
         True,
@@ -2710,10 +2702,10 @@ class Settings(_Tolerant):
         True, description="Let models think before they answer. Off: as little as they can, and not shown."
     )
     REASONING_EFFORT: Effort = Field(
-        "default", description="How much models think, unless the chat says otherwise, e.g. `low`."
+        "default", description="How much models think, unless the chat says it, e.g. `low`."
     )
     PROVIDER_SORT: Sort = Field(
-        "default", description="Which of a model's providers come first, e.g. the lowest `price`."
+        "default", description="Which provider comes first: by `price`, `throughput`, `latency`."
     )
     PROVIDER_ORDER: str = Field("", description="Providers to try first, in order, e.g. `anthropic, amazon-bedrock`.")
     PROVIDER_ONLY: str = Field("", description="The only providers allowed, e.g. `azure, google-vertex`.")
@@ -2728,9 +2720,7 @@ class Settings(_Tolerant):
     DATA_COLLECTION: Literal["default", "allow", "deny"] = Field(
         "default", description="`deny`: only providers that do not store or train on what is sent."
     )
-    PROMPT_CACHING: bool = Field(
-        True, description="Cache the conversation for Anthropic models (others do it themselves)."
-    )
+    PROMPT_CACHING: bool = Field(True, description="Cache conversations for Anthropic models; others do it themselves.")
     CONTEXT_COMPRESSION: Literal["default", "on", "off"] = Field(
         "default", description="Shorten the middle of a too long conversation. `default`: as OpenRouter does it."
     )
@@ -2828,7 +2818,7 @@ class UserValves(_Tolerant):
 
     def over(self, valves: Settings) -> Settings:
         """The valves that this user's chats run with."""
-        own = {name: getattr(self, name) for name in _USERS_CHOICE}
+        own = self.model_dump(exclude={"PREFERRED_VARIANT", "ZDR"})
         changes = {name: value for name, value in own.items() if value not in ("", "default")}
         return valves.model_copy(update=changes | ({"ZDR": "enforce"} if self.ZDR else {}))
 
@@ -3269,13 +3259,8 @@ def build_request(
     if not with_preset:
         _add_by_valves(asked, ref, model, settings, has_breakpoints, is_task)
     _add_privacy_and_identity(asked, settings, context)
-    reasoning = choose_reasoning(
-        body,
-        model,
-        enabled=settings.ENABLE_REASONING or with_preset,
-        default_effort="default" if with_preset else settings.REASONING_EFFORT,
-        least=is_task,
-    )
+    enabled, effort = (True, "default") if with_preset else (settings.ENABLE_REASONING, settings.REASONING_EFFORT)
+    reasoning = choose_reasoning(body, model, enabled, effort, least=is_task)
     left_out += _place_reasoning(asked, body, reasoning)
     if is_task and reasoning.expected:
         asked |= {name: asked[name] + _TASK_REASONING_TOKENS for name in LENGTHS if isinstance(asked.get(name), int)}

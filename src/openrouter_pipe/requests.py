@@ -82,13 +82,8 @@ def build_request(
     if not with_preset:
         _add_by_valves(asked, ref, model, settings, has_breakpoints, is_task)
     _add_privacy_and_identity(asked, settings, context)
-    reasoning = choose_reasoning(
-        body,
-        model,
-        enabled=settings.ENABLE_REASONING or with_preset,
-        default_effort="default" if with_preset else settings.REASONING_EFFORT,
-        least=is_task,
-    )
+    enabled, effort = (True, "default") if with_preset else (settings.ENABLE_REASONING, settings.REASONING_EFFORT)
+    reasoning = choose_reasoning(body, model, enabled, effort, least=is_task)
     left_out += _place_reasoning(asked, body, reasoning)
     if is_task and reasoning.expected:
         asked |= {name: asked[name] + _TASK_REASONING_TOKENS for name in LENGTHS if isinstance(asked.get(name), int)}

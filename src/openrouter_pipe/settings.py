@@ -4,31 +4,21 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    ModelWrapValidatorHandler,
-    StringConstraints,
-    ValidationError,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from .problems import Problem, split_entries
 from .virtual_models import Publishing
 
 _DEFAULT_BASE_URL = "https://openrouter.ai/api/v1"
-_DEFAULT_ICON_URL = "https://unpkg.com/@lobehub/icons-static-png@1.97.1/light/{name}.png"
 # No user name or password: they would be sent in the header that carries the key.
 _URL = re.compile(r"https?://[^\s/?#@]+(/[^\s?#]*)?", re.IGNORECASE)
 _KEY = re.compile(r"[!-~]{1,1000}")
 _HEADER_TEXT = "^[ -~]{0,500}$"
 _PASSWORD: dict[str, Any] = {"input": {"type": "password"}}
 _DAY_SECONDS = 86_400
-# What of the admin's valves a user's own ones replace.
-_USERS_CHOICE = ("API_KEY", "REASONING_EFFORT", "PROVIDER_SORT", "DATA_COLLECTION", "COST_DISPLAY")
 
 Filter = Literal["all", "only", "exclude"]
 Effort = Literal["default", "none", "minimal", "low", "medium", "high", "xhigh", "max"]
@@ -44,16 +34,14 @@ class _Tolerant(BaseModel):
 
     @model_validator(mode="wrap")
     @classmethod
-    def _replace_misfits(cls, data: dict[str, Any], handler: ModelWrapValidatorHandler[Self]) -> Self:
+    def _replace_misfits(cls, data: dict[str, Any], handler: Callable[[dict[str, Any]], Self]) -> Self:
         # Open WebUI builds the valves before every list and every chat; if that raised, the pipe would be dead.
         try:
             return handler(data)
         except ValidationError as error:
-            reasons = {
-                str(detail["loc"][0]): f"the stored value does not fit ({detail['msg']})" for detail in error.errors()
-            }
+            reasons = {str(detail["loc"][0]): detail["msg"] for detail in error.errors()}
             valves = handler({name: value for name, value in data.items() if name not in reasons})
-            valves._misfits = tuple([Problem(name, "", reasons[name], "the default is used") for name in reasons])
+            valves._misfits = tuple([Problem(name, "", why, "the default is used") for name, why in reasons.items()])
             return valves
 
 
@@ -70,7 +58,7 @@ class Settings(_Tolerant):
     )
     BASE_URL: str = Field(
         default_factory=lambda: os.environ.get("OPENROUTER_API_BASE_URL", "").strip(),
-        description=f"Address of the API, e.g. `https://eu.openrouter.ai/api/v1`, or of a gateway like it. "
+        description="Address of the API, e.g. `https://eu.openrouter.ai/api/v1`, or of a gateway like it. "
         f"Default: `OPENROUTER_API_BASE_URL`, else `{_DEFAULT_BASE_URL}`.",
     )
     CONNECT_TIMEOUT_SECONDS: int = Field(
@@ -110,24 +98,21 @@ class Settings(_Tolerant):
         "all", description="List `all` models, `only` those that can call tools, or `exclude` those."
     )
     ZDR: Literal["off", "filter", "enforce"] = Field(
-        "off",
-        description="Zero data retention. `filter`: list only models that have it. "
-        "`enforce`: also let no request go elsewhere.",
+        "off", description="Zero data retention. `filter`: list only models with it. `enforce`: also send nowhere else."
     )
     MODEL_CATALOG_REFRESH_SECONDS: int = Field(
         3600, ge=60, le=_DAY_SECONDS, description="How old the list of models may grow, e.g. `3600`; at least `60`."
     )
     NEW_MODEL_ACCESS: Literal["admins", "public"] = Field(
-        "admins",
-        description="Who sees a new model: `admins`, until one grants it to others, or everybody (`public`).",
+        "admins", description="Who sees a new model: `admins`, until one grants it to others, or all (`public`)."
     )
     MODEL_ICONS: Literal["brand", "monogram", "off"] = Field(
         "brand", description="The models' pictures: the maker's logo (`brand`), its initials (`monogram`), or none."
     )
     ICON_URL: str = Field(
-        _DEFAULT_ICON_URL,
+        "https://unpkg.com/@lobehub/icons-static-png@1.97.1/light/{name}.png",
         pattern=r"^https?://\S{1,500}$",
-        description=f"Where the logos come from, e.g. `{_DEFAULT_ICON_URL}`; `{{name}}` is the maker's.",
+        description="Where the logos come from, e.g. `https://logos.example.com/{name}.png`; `{name}` is the maker's.",
     )
     UPDATE_MODEL_METADATA: bool = Field(
         True,
@@ -151,10 +136,10 @@ class Settings(_Tolerant):
         True, description="Let models think before they answer. Off: as little as they can, and not shown."
     )
     REASONING_EFFORT: Effort = Field(
-        "default", description="How much models think, unless the chat says otherwise, e.g. `low`."
+        "default", description="How much models think, unless the chat says it, e.g. `low`."
     )
     PROVIDER_SORT: Sort = Field(
-        "default", description="Which of a model's providers come first, e.g. the lowest `price`."
+        "default", description="Which provider comes first: by `price`, `throughput`, `latency`."
     )
     PROVIDER_ORDER: str = Field("", description="Providers to try first, in order, e.g. `anthropic, amazon-bedrock`.")
     PROVIDER_ONLY: str = Field("", description="The only providers allowed, e.g. `azure, google-vertex`.")
@@ -169,9 +154,7 @@ class Settings(_Tolerant):
     DATA_COLLECTION: Literal["default", "allow", "deny"] = Field(
         "default", description="`deny`: only providers that do not store or train on what is sent."
     )
-    PROMPT_CACHING: bool = Field(
-        True, description="Cache the conversation for Anthropic models (others do it themselves)."
-    )
+    PROMPT_CACHING: bool = Field(True, description="Cache conversations for Anthropic models; others do it themselves.")
     CONTEXT_COMPRESSION: Literal["default", "on", "off"] = Field(
         "default", description="Shorten the middle of a too long conversation. `default`: as OpenRouter does it."
     )
@@ -269,6 +252,6 @@ class UserValves(_Tolerant):
 
     def over(self, valves: Settings) -> Settings:
         """The valves that this user's chats run with."""
-        own = {name: getattr(self, name) for name in _USERS_CHOICE}
+        own = self.model_dump(exclude={"PREFERRED_VARIANT", "ZDR"})
         changes = {name: value for name, value in own.items() if value not in ("", "default")}
         return valves.model_copy(update=changes | ({"ZDR": "enforce"} if self.ZDR else {}))
