@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from openrouter_pipe.chat_stream import ChatReader
-from openrouter_pipe.deltas import AnswerReader
+from openrouter_pipe.deltas import AnswerReader, merge_deltas
 from openrouter_pipe.responses_stream import ResponsesReader
 
 FIXTURES = Path(__file__).resolve().parents[1].parent / "shared" / "fixtures"
@@ -28,8 +28,12 @@ def stream_into(reader: AnswerReader, events: Sequence[object]) -> AnswerReader:
 
 def told(reader: AnswerReader) -> tuple[str, str]:
     """All reasoning and all text that was not taken yet."""
-    deltas = reader.take()
-    return "".join(delta.reasoning for delta in deltas), "".join(delta.text for delta in deltas)
+    return words(merge_deltas(reader.take()))
+
+
+def words(delta: Event) -> tuple[str, str]:
+    """The reasoning and the text of a delta."""
+    return delta.get("reasoning_content", ""), delta.get("content", "")
 
 
 def chat(*events: object) -> AnswerReader:

@@ -11,9 +11,9 @@ from contextlib import aclosing
 from typing import Any
 
 from .attempt import Attempt
-from .chunks import DONE, ChunkWriter, error_body, error_event, merge_deltas
+from .chunks import DONE, ChunkWriter, error_body, error_event
 from .cost_line import Spent, cost_line
-from .deltas import Delta
+from .deltas import Delta, has_answer, merge_deltas
 from .errors import BrokenAnswerError, PipeError, UpstreamError, retry_wait
 from .model_ref import ModelRef
 from .problems import log
@@ -29,7 +29,8 @@ _EMPTY = {
 SURPRISE = "The OpenRouter pipe met something it does not know. Open WebUI's log has the details. Try again."
 # Where in Open WebUI's metadata of an answer, which all its tool rounds share, what they have used is kept.
 _SPENT = "openrouter_pipe_spent"
-_HIDDEN = "The reasoning is hidden."
+# Stands in for reasoning that is not shown, where its details have to be kept.
+_HIDDEN = {"reasoning_content": "The reasoning is hidden."}
 _EMPTY_OTHERWISE = "{model} sent an empty answer. Try again, or choose another model."
 Emitter = Callable[[dict[str, Any]], Awaitable[object]]
 
@@ -106,7 +107,7 @@ class Answer:
         if self._request.is_task:
             # A task wants one text; a model that thought until its tokens were used up has at least said that.
             whole = merge_deltas(deltas)
-            deltas = [Delta(text=whole.text or whole.reasoning)]
+            deltas = [{"content": whole.get("content") or whole.get("reasoning_content", "")}]
         return self._writer.completion(deltas, self._attempt.reader.finish_reason or "stop", self._attempt.reader.usage)
 
     async def _batches(self) -> AsyncGenerator[list[Delta], None]:
@@ -148,16 +149,16 @@ class Answer:
     async def _shown_deltas(self) -> AsyncGenerator[list[Delta], None]:
         """The deltas of one attempt that are to be shown. Raises `PipeError` when it fails, or has nothing in it."""
         reader = self._attempt.reader
-        has_answer = shown = False
+        answered = shown = False
         async with aclosing(self._attempt.batches()) as batches:
             async for deltas in batches:
-                has_answer = has_answer or any(delta.has_answer for delta in deltas)
+                answered = answered or any(map(has_answer, deltas))
                 await self._tell_tools()
                 if visible := self._visible(deltas):
                     shown = True
                     yield visible
         reason = str(reader.finish_reason)
-        if not has_answer and (not shown or (reason in _EMPTY and not self._request.is_task)):
+        if not answered and (not shown or (reason in _EMPTY and not self._request.is_task)):
             text = _EMPTY.get(reason, _EMPTY_OTHERWISE).format(model=self._api_id)
             raise BrokenAnswerError(text, 0 if reason in _EMPTY else 1)
         if closing := self._visible(reader.close()):
@@ -167,11 +168,10 @@ class Answer:
         """What of the deltas is shown: all, or all but the reasoning (which a task may need when there is nothing else)."""
         if self._request.shows_reasoning or (self._request.is_task and not self._request.body["stream"]):
             return deltas
-        for delta in deltas:
-            # With calls the next round must bring the details back, or some providers refuse it; they are kept, not shown.
-            delta.details = delta.details if self._attempt.reader.has_calls else []
-            delta.reasoning = _HIDDEN if delta.details else ""
-        return [delta for delta in deltas if delta.has_answer or delta.annotations or delta.details]
+        # With calls the next round must bring the details back, or some providers refuse it; they are kept, not shown.
+        hidden = {"reasoning_content", *(() if self._attempt.reader.has_calls else ("reasoning_details",))}
+        kept = ({key: value for key, value in delta.items() if key not in hidden} for delta in deltas)
+        return [delta | _HIDDEN if "reasoning_details" in delta else delta for delta in kept if delta]
 
     async def _tell_tools(self) -> None:
         """Show what server tools are doing."""

@@ -68,7 +68,7 @@ class Attempt:
                 async for deltas in batches:
                     yield deltas
             return
-        self.reader.read_whole(await self._whole(response))
+        self.reader.read(await self._whole(response))
         if deltas := self.reader.take():
             yield deltas
 

@@ -17,14 +17,11 @@ class ChatReader(AnswerReader):
         super().__init__()
         self._collected = DetailsCollector()
 
-    def read_whole(self, answer: Mapping[str, Any]) -> None:
-        """Read a `chat.completion` object."""
-        self._read_event(answer)
-
     def _details(self) -> Iterable[dict[str, Any]]:
         return self._collected.details
 
-    def _read_event(self, event: Mapping[str, Any]) -> None:
+    def read(self, event: Mapping[str, Any]) -> None:
+        """Read a chunk, or a `chat.completion`."""
         usage = event.get("usage")
         if isinstance(usage, dict):
             self.usage = usage
@@ -43,7 +40,8 @@ class ChatReader(AnswerReader):
         whole = not isinstance(delta, dict)
         # Beside a delta, a message would be a summary of what has been said.
         message = mapping(choice.get("message") if whole else delta)
-        detailed = self._collected.add(message.get("reasoning_details"), whole)
+        details = message.get("reasoning_details")
+        detailed = self._collected.add(details, whole) if details else ""
         # `reasoning`, `reasoning_content` and the details say the same: one of them is shown.
         self._add_reasoning(message.get("reasoning") or message.get("reasoning_content") or detailed)
         content = message.get("content")
@@ -51,7 +49,7 @@ class ChatReader(AnswerReader):
         self._add_text(message.get("refusal"))
         for number, call in enumerate(dicts(message.get("tool_calls"))):
             function = mapping(call.get("function"))
-            index = number if whole else index_of(call.get("index"))
+            index = number if whole else index_of(call, "index")
             self._add_call(index, call.get("id"), function.get("name"), function.get("arguments"))
         for annotation in dicts(message.get("annotations")):
             self._add_annotation(annotation)

@@ -8,18 +8,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from .codec import dump_json
-from .deltas import Delta
+from .deltas import Delta, merge_deltas
 
 DONE = b"data: [DONE]\n\n"
-# What a `Delta` has → its name in a chunk's `delta`.
-_FIELDS = {
-    "reasoning": "reasoning_content",
-    "text": "content",
-    "tool_calls": "tool_calls",
-    "annotations": "annotations",
-    "images": "images",
-    "details": "reasoning_details",
-}
 
 
 class ChunkWriter:
@@ -30,7 +21,7 @@ class ChunkWriter:
 
     def delta(self, delta: Delta) -> bytes:
         """The event for one delta."""
-        return self._event([{"index": 0, "delta": _fields(delta), "finish_reason": None}])
+        return self._event([{"index": 0, "delta": delta, "finish_reason": None}])
 
     def finish(self, reason: str) -> bytes:
         """The event that ends the answer."""
@@ -42,7 +33,7 @@ class ChunkWriter:
 
     def completion(self, deltas: Iterable[Delta], reason: str, usage: Mapping[str, Any] | None) -> dict[str, Any]:
         """The answer as one `chat.completion` object."""
-        message = {"role": "assistant", "content": "", **_fields(merge_deltas(deltas))}
+        message = {"role": "assistant", "content": "", **merge_deltas(deltas)}
         for call in message.get("tool_calls", ()):
             del call["index"]
         answer = {
@@ -56,33 +47,6 @@ class ChunkWriter:
         return b"data: %b\n\n" % dump_json(
             {**self._envelope, "object": "chat.completion.chunk", "choices": choices, **more}
         )
-
-
-def _fields(delta: Delta) -> dict[str, Any]:
-    """The fields of a chunk's `delta` (or of a `message`)."""
-    fields = {name: value for place, name in _FIELDS.items() if (value := getattr(delta, place))}
-    if delta.tool_calls:
-        fields["tool_calls"] = _whole_calls(delta.tool_calls)
-    return fields
-
-
-def _whole_calls(fragments: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The fragments of each tool call as one: clients expect a call once in a chunk."""
-    calls: dict[int, dict[str, Any]] = {}
-    for fragment in fragments:
-        function = calls.setdefault(fragment["index"], {**fragment, "function": {}})["function"]
-        for key, text in fragment["function"].items():
-            function[key] = function.get(key, "") + text
-    return list(calls.values())
-
-
-def merge_deltas(deltas: Iterable[Delta]) -> Delta:
-    """All deltas as one."""
-    whole = Delta()
-    for delta in deltas:
-        for place in _FIELDS:
-            setattr(whole, place, getattr(whole, place) + getattr(delta, place))
-    return whole
 
 
 def error_body(message: str) -> dict[str, Any]:

@@ -57,3 +57,8 @@ def texts(value: object) -> tuple[str, ...]:
 def texts_in(value: object, key: str) -> tuple[str, ...]:
     """The texts under `key` of the objects in a list."""
     return texts([item.get(key) for item in dicts(value)])
+
+
+def as_text(value: object) -> str:
+    """`value` if it is text, an object or a list as JSON, else nothing: arguments are JSON text, some send the object."""
+    return value if isinstance(value, str) else dump_json(value).decode() if isinstance(value, dict | list) else ""

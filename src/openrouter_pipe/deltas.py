@@ -1,15 +1,18 @@
-"""What an answer is made of, whatever the endpoint: a stream of `Delta`s, neighbours merged."""
+"""What an answer is made of, whatever the endpoint: a stream of deltas, neighbours merged."""
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from .codec import dump_json, mapping, parse_json
+from .codec import as_text, mapping, parse_json
 from .reasoning import kept_details
 
+# A piece of the answer, as the `delta` of a chat chunk has it. In one of them the reasoning comes before the text; tool calls
+# have deltas of their own, because Open WebUI reads the calls of a chunk first, and would show them above what led to them.
+Delta = dict[str, Any]
 _PRIVATE = "The provider keeps this reasoning private."
 # How the base64 of a picture begins, for those that come without saying what they are.
 _IMAGE_KINDS = {"i": "png", "/": "jpeg", "R": "gif", "U": "webp"}
@@ -18,37 +21,16 @@ _SERVED = ("model", "provider", "service_tier", "openrouter_metadata")
 
 
 @dataclass(slots=True)
-class Delta:
-    """A piece of the answer. In one delta the reasoning comes before the text; tool calls have deltas of their own,
-    because Open WebUI reads the calls of a chunk first, and would show them above the text that led to them.
-    """
-
-    reasoning: str = ""
-    text: str = ""
-    # Fragments of tool calls, annotations, images and reasoning details, as a chat chunk's delta has them.
-    tool_calls: list[dict[str, Any]] = field(default_factory=list)
-    annotations: list[dict[str, Any]] = field(default_factory=list)
-    images: list[dict[str, Any]] = field(default_factory=list)
-    details: list[dict[str, Any]] = field(default_factory=list)
-
-    @property
-    def has_answer(self) -> bool:
-        """Whether it brings something besides reasoning."""
-        return bool(self.text or self.tool_calls or self.images)
-
-
-@dataclass(slots=True)
 class _Call:
-    """One tool call: its index in what leaves, the id that upstream gave it, and what of it has come."""
+    """One tool call: its index in what leaves, and what of it has come."""
 
     index: int
-    upstream_id: str
     name: str
     arguments: str
 
 
 class AnswerReader:
-    """Collects what upstream events add to one answer. Endpoints differ in `_read_event` only.
+    """Collects what upstream events add to one answer. Endpoints differ in `read` only.
 
     Fed with event payloads; `take()` gives what has come since the last call, so that everything that arrived in one
     network read leaves as one piece.
@@ -67,7 +49,7 @@ class AnswerReader:
         self._calls: dict[object, _Call] = {}
         self._deltas: list[Delta] = []
         self._reasoned = self._answered = False
-        self._sources: set[object] = set()
+        self._sources: set[str] = set()
         self._images: set[str] = set()
 
     @property
@@ -90,7 +72,7 @@ class AnswerReader:
         except ValueError:
             return
         if isinstance(event, dict):
-            self._read_event(event)
+            self.read(event)
 
     def take(self) -> list[Delta]:
         """The deltas since the last call."""
@@ -101,16 +83,13 @@ class AnswerReader:
         """What is left to say at the end: the reasoning details, once, for the next round to begin with."""
         self._explain_silence()
         if details := kept_details(self._details()):
-            self._deltas.append(Delta(details=details))
+            self._deltas.append({"reasoning_details": details})
         if self._calls and self.finish_reason in (None, "stop"):
             self.finish_reason = "tool_calls"
         return self.take()
 
-    def read_whole(self, answer: Mapping[str, Any]) -> None:
-        """Read an answer that did not come as a stream."""
-        raise NotImplementedError
-
-    def _read_event(self, event: dict[str, Any]) -> None:
+    def read(self, event: Mapping[str, Any]) -> None:
+        """Read one event, or an answer that did not come as a stream."""
         raise NotImplementedError
 
     def _details(self) -> Iterable[dict[str, Any]]:
@@ -139,12 +118,14 @@ class AnswerReader:
         if isinstance(text, str) and text:
             if not self._answered:
                 self._explain_silence()
-            self._room("tool_calls").text += text
+            room = self._room("tool_calls")
+            room["content"] = room.get("content", "") + text
 
     def _add_reasoning(self, text: object) -> None:
         if isinstance(text, str) and text:
             self._reasoned = True
-            self._room("tool_calls", "text").reasoning += text
+            room = self._room("tool_calls", "content")
+            room["reasoning_content"] = room.get("reasoning_content", "") + text
 
     def _add_call(
         self, place: object, call_id: object, name: object, arguments: object, *, whole: bool = False
@@ -154,13 +135,12 @@ class AnswerReader:
         `place` is the index that upstream gives to the call. Where it gives none (None), the id tells which one it is,
         and a fragment with neither id nor name belongs to the latest.
         """
-        call_id, name, arguments = _as_text(call_id), _as_text(name), _as_text(arguments)
+        call_id, name, arguments = as_text(call_id), as_text(name), as_text(arguments)
         key = call_id if place is None else place
         call = self._calls.get(key)
         # Gateways to Gemini give all calls of an answer the same index.
-        if call and name and not whole and (key == "" or call_id not in ("", call.upstream_id)):
-            call = None
-        if call is None:
+        another = key == "" if not call_id else self._calls.get(call_id) is not call
+        if call is None or (another and name and not whole):
             if call_id or name or arguments:
                 self._begin_call(place, call_id, name, arguments)
             return
@@ -179,26 +159,23 @@ class AnswerReader:
             self._explain_silence()
         unique = call_id if call_id and call_id not in self._calls else f"call_{uuid.uuid4().hex[:24]}"
         index = self._calls[""].index + 1 if self._calls else 0
-        self._calls[place] = self._calls[unique] = self._calls[""] = _Call(index, call_id, name, arguments)
+        self._calls |= dict.fromkeys((place, call_id, unique, ""), _Call(index, name, arguments))
         function = {"name": name, "arguments": arguments}
         self._send_call({"index": index, "id": unique, "type": "function", "function": function})
 
     def _send_call(self, fragment: dict[str, Any]) -> None:
-        self._room("text", "reasoning").tool_calls.append(fragment)
+        add_fragment(self._room("content", "reasoning_content"), fragment)
 
     def _add_annotation(self, annotation: Mapping[str, Any]) -> None:
-        """A source in the nested form of /chat/completions (or a parsed file, as it is), each one once."""
-        known_by: object = dump_json(annotation)
-        if annotation.get("type") == "url_citation":
-            flat = {key: value for key, value in annotation.items() if key != "type"}
-            citation = mapping(annotation.get("url_citation", flat))
-            known_by = citation.get("url")
+        """A web page as a source, in the nested form of /chat/completions, each one once."""
+        citation = mapping(annotation.get("url_citation", annotation))
+        url = citation.get("url")
+        if annotation.get("type") == "url_citation" and isinstance(url, str) and url and url not in self._sources:
+            self._sources.add(url)
             # Open WebUI shows the title; an empty one would be a source without a name.
-            citation = {**citation, "title": citation.get("title") or known_by}
-            annotation = {"type": "url_citation", "url_citation": citation}
-        if annotation and isinstance(known_by, str | bytes) and known_by and known_by not in self._sources:
-            self._sources.add(known_by)
-            self._room().annotations.append(dict(annotation))
+            citation = {**citation, "title": citation.get("title") or url}
+            citation.pop("type", None)
+            self._room().setdefault("annotations", []).append({"type": "url_citation", "url_citation": citation})
 
     def _add_image(self, image: object) -> None:
         """A picture, each one once: an address, a data URL, or base64 without its head."""
@@ -207,21 +184,45 @@ class AnswerReader:
         if not image.startswith(("data:", "http://", "https://")):
             image = f"data:image/{_IMAGE_KINDS.get(image[0], 'png')};base64,{image}"
         if image not in self._images:
-            self._room().images.append({"type": "image_url", "image_url": {"url": image}, "index": len(self._images)})
+            found = {"type": "image_url", "image_url": {"url": image}, "index": len(self._images)}
+            self._room().setdefault("images", []).append(found)
             self._images.add(image)
 
     def _room(self, *others: str) -> Delta:
         """The latest delta; a new one if that has any of these fields, which what comes now must not stand before."""
-        if not self._deltas or any(getattr(self._deltas[-1], other) for other in others):
-            self._deltas.append(Delta())
+        if not self._deltas or not self._deltas[-1].keys().isdisjoint(others):
+            self._deltas.append({})
         return self._deltas[-1]
 
 
-def index_of(value: object) -> int | None:
+def has_answer(delta: Delta) -> bool:
+    """Whether it brings something besides reasoning."""
+    return not delta.keys().isdisjoint(("content", "tool_calls", "images"))
+
+
+def merge_deltas(deltas: Iterable[Delta]) -> Delta:
+    """All deltas as one."""
+    whole: Delta = {}
+    for delta in deltas:
+        for fragment in delta.get("tool_calls", ()):
+            add_fragment(whole, fragment)
+        whole |= {
+            key: whole[key] + value if key in whole else value for key, value in delta.items() if key != "tool_calls"
+        }
+    return whole
+
+
+def add_fragment(delta: Delta, fragment: dict[str, Any]) -> None:
+    """Add a fragment of a tool call to what the delta has of that call: clients expect a call once in a chunk."""
+    calls = delta.setdefault("tool_calls", [])
+    for call in calls:
+        if call["index"] == fragment["index"]:
+            for key, text in fragment["function"].items():
+                call["function"][key] = call["function"].get(key, "") + text
+            return
+    calls.append({**fragment, "function": dict(fragment["function"])})
+
+
+def index_of(source: Mapping[str, Any], key: str) -> int | None:
     """The index that upstream gives; None for what is none."""
-    return value if isinstance(value, int) else None
-
-
-def _as_text(value: object) -> str:
-    """Arguments are JSON text; some providers send the object."""
-    return value if isinstance(value, str) else dump_json(value).decode() if isinstance(value, dict | list) else ""
+    return value if isinstance(value := source.get(key), int) else None

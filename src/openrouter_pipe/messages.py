@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import takewhile
 from typing import Any
 
-from .codec import dicts, dump_json, mapping
+from .codec import as_text, dicts, mapping
 from .reasoning import reasoning_items, replayed_details
 
 _SYSTEM_ROLES = ("system", "developer")
@@ -16,34 +16,34 @@ _HOLDS = {
     "tool": ("text", "image_url", "file"),
     "user": ("text", "image_url", "file", "input_audio", "video_url"),
 }
-# Providers refuse a call without its result.
-_NO_RESULT = "There is no result: the call was interrupted."
 
 
 def chat_messages(messages: object) -> list[dict[str, Any]]:
     """The messages for `/chat/completions`, made valid.
 
     An odd role is the user's; an assistant's or system message without anything in it is left out; each tool call has an
-    id of its own and is followed by its result; a result without a call is the user's text.
+    id of its own. That each call has a result, and each result a call, is Open WebUI's work (`sanitize_tool_pairs`); a
+    result without a call is the user's text.
     """
     kept: list[dict[str, Any]] = []
+    # The id that was given to calls → those in use, which wait for their results.
+    waiting: dict[str, list[str]] = {}
     used = {""}
-    # The calls that wait for their results: the id that was given, and the id in use.
-    waiting: list[tuple[object, str]] = []
     for given in dicts(messages):
         message = _read_message(given)
         if message["role"] == "tool":
-            if pair := next((pair for pair in waiting if pair[0] == given.get("tool_call_id")), None):
-                waiting.remove(pair)
-                kept.append({**message, "tool_call_id": pair[1]})
-                continue
-            message["role"] = "user"
-        kept += _interrupted(waiting)
-        waiting = [(call["id"], _give_own_id(call, used)) for call in message.get("tool_calls", ())]
+            calls = waiting.get(as_text(given.get("tool_call_id")))
+            message |= {"tool_call_id": calls.pop(0)} if calls else {"role": "user"}
+        for call in message.get("tool_calls", ()):
+            # Some providers count anew in each round, others refuse an id that comes twice.
+            own = call["id"] if call["id"] not in used else f"call_again_{len(used)}"
+            waiting.setdefault(call["id"], []).append(own)
+            used.add(own)
+            call["id"] = own
         if message["role"] == "user" or message["content"] or message.keys() - {"role", "content"}:
             kept.append(message)
     # Without any message the request would be refused.
-    return [*kept, *_interrupted(waiting)] or [{"role": "user", "content": ""}]
+    return kept or [{"role": "user", "content": ""}]
 
 
 def responses_input(messages: object) -> tuple[str, list[dict[str, Any]]]:
@@ -65,18 +65,6 @@ def has_cache_control(messages: object) -> bool:
     return any(isinstance(part.get("cache_control"), dict) for part in parts)
 
 
-def _interrupted(waiting: list[tuple[object, str]]) -> list[dict[str, Any]]:
-    return [{"role": "tool", "tool_call_id": call_id, "content": _NO_RESULT} for _, call_id in waiting]
-
-
-def _give_own_id(call: dict[str, Any], used: set[str]) -> str:
-    """Some providers count anew in each round, others refuse an id that comes twice: then a call gets another one."""
-    if not isinstance(call["id"], str) or call["id"] in used:
-        call["id"] = f"call_again_{len(used)}"
-    used.add(call["id"])
-    return str(call["id"])
-
-
 def _read_message(message: dict[str, Any]) -> dict[str, Any]:
     role = str(message.get("role"))
     role = role if role in _HOLDS else "user"
@@ -95,15 +83,8 @@ def _read_message(message: dict[str, Any]) -> dict[str, Any]:
 
 def _read_call(call: dict[str, Any]) -> dict[str, Any]:
     function = mapping(call.get("function"))
-    name, arguments = function.get("name"), function.get("arguments") or {}
-    return {
-        "id": call.get("id"),
-        "type": "function",
-        "function": {
-            "name": name if isinstance(name, str) else "",
-            "arguments": arguments if isinstance(arguments, str) else dump_json(arguments).decode(),
-        },
-    }
+    name, arguments = as_text(function.get("name")), as_text(function.get("arguments")) or "{}"
+    return {"id": as_text(call.get("id")), "type": "function", "function": {"name": name, "arguments": arguments}}
 
 
 def _read_part(part: dict[str, Any]) -> dict[str, Any] | None:

@@ -17,7 +17,6 @@ from .catalog import Catalog, Model
 from .catalog_store import CatalogStore
 from .chunks import DONE, ChunkWriter, error_body, error_event
 from .codec import mapping
-from .deltas import Delta
 from .direct_files import taken_kinds, with_files
 from .errors import PipeError, SettingsError
 from .model_ref import ROUTING_TAGS, ModelRef
@@ -87,7 +86,7 @@ class Pipe:
         webui_id = str(body.get("model")).partition(".")[2]
         try:
             if webui_id == _STATUS_ID:
-                writer, report = ChunkWriter(str(body["model"])), Delta(text=await self._tell_status(user, task))
+                writer, report = ChunkWriter(str(body["model"])), {"content": await self._tell_status(user, task)}
                 if streaming:
                     return _stream(writer.delta(report), writer.finish("stop"))
                 return writer.completion([report], "stop", None)

@@ -51,14 +51,13 @@ def choose_reasoning(
     if reasons is False:
         return ReasoningRequest(None, enabled, False)
     if not enabled or least:
-        lowest = nearest_effort("none", model)
         # A model of which nothing is known might refuse it in a task, where nobody asked; the admin's switch is obeyed.
-        hidden = {} if enabled else {"exclude": True}
-        sent = {"effort": lowest, **hidden} if reasons or not enabled else None
-        return ReasoningRequest(sent, enabled, reasons is True and lowest != "none")
-    parameters = _asked_reasoning(asked, model)
-    if _AMOUNTS.isdisjoint(parameters) and default_effort != "default":
-        parameters["effort"] = nearest_effort(default_effort, model)
+        parameters: dict[str, Any] = {"effort": nearest_effort("none", model)} if reasons or not enabled else {}
+        parameters |= {} if enabled else {"exclude": True}
+    else:
+        parameters = _asked_reasoning(asked, model)
+        if _AMOUNTS.isdisjoint(parameters) and default_effort != "default":
+            parameters["effort"] = nearest_effort(default_effort, model)
     off = parameters.get("effort") == "none" or parameters.get("enabled") is False
     shown = parameters.get("exclude") is not True and asked.get("include_reasoning") is not False
     wanted = reasons is True or not _AMOUNTS.isdisjoint(parameters)

@@ -26,6 +26,8 @@ _TOOL_WORDS = {
     "code_interpreter": ("Running code", "Ran code"),
     "image_generation": ("Making an image", "Made an image"),
 }
+# Which output item an event belongs to. The index is reliable, the item's id is not: it may differ at the end.
+_PLACE = "output_index"
 _LINKS = ("https://", "http://")
 _INCOMPLETE_REASONS = {"max_output_tokens": "length", "content_filter": "content_filter"}
 
@@ -43,29 +45,27 @@ class ResponsesReader(AnswerReader):
         self._latest: dict[str, tuple[object, object]] = {}
         self._reasoning_type = ""
 
-    def read_whole(self, answer: Mapping[str, Any]) -> None:
-        """Read a whole response object."""
-        self._close({"response": answer})
-
     def _details(self) -> Iterable[dict[str, Any]]:
         return [
             detail for item in self._items.values() if item.get("type") == "reasoning" for detail in details_of(item)
         ]
 
-    def _read_event(self, event: dict[str, Any]) -> None:
-        handler = self._handlers.get(str(event.get("type", "error" if event.get("error") else "")))
+    def read(self, event: Mapping[str, Any]) -> None:
+        """Read an event, or a whole response object, which says the same as the event that closes a stream."""
+        untyped = "response.completed" if "output" in event else "error" if event.get("error") else ""
+        handler = self._handlers.get(str(event.get("type", untyped)))
         if handler is not None:
             handler(self, event)
 
     def _text(self, event: Mapping[str, Any]) -> None:
-        self._say("message", _place_in(event), None, event.get("delta"))
+        self._say("message", index_of(event, _PLACE), None, event.get("delta"))
 
     def _reasoning(self, event: Mapping[str, Any]) -> None:
         # A model may stream its reasoning and a summary of it: the first to come is shown.
         self._reasoning_type = self._reasoning_type or event["type"]
         if event["type"] == self._reasoning_type:
             part = event.get("content_index", event.get("summary_index"))
-            self._say("reasoning", _place_in(event), part, event.get("delta"))
+            self._say("reasoning", index_of(event, _PLACE), part, event.get("delta"))
 
     def _say(self, kind: str, place: object, part: object, text: object) -> None:
         """Add text of an item of this type; an empty line parts it from that of another item, or of another part."""
@@ -82,12 +82,10 @@ class ResponsesReader(AnswerReader):
 
     def _item(self, event: Mapping[str, Any]) -> None:
         done = event["type"] == "response.output_item.done"
-        self._read_item(_place_in(event), mapping(event.get("item")), done)
+        self._read_item(index_of(event, _PLACE), mapping(event.get("item")), done)
 
     def _arguments(self, event: Mapping[str, Any]) -> None:
-        whole = "arguments" in event
-        arguments = event.get("arguments" if whole else "delta")
-        self._add_call(_place_in(event), None, event.get("name"), arguments, whole=whole)
+        self._add_call(index_of(event, _PLACE), None, None, event.get("delta"))
 
     def _annotation(self, event: Mapping[str, Any]) -> None:
         self._add_annotation(mapping(event.get("annotation")))
@@ -158,7 +156,6 @@ class ResponsesReader(AnswerReader):
         "response.output_item.added": _item,
         "response.output_item.done": _item,
         "response.function_call_arguments.delta": _arguments,
-        "response.function_call_arguments.done": _arguments,
         "response.output_text.annotation.added": _annotation,
         "response.completed": _close,
         "response.incomplete": _close,
@@ -198,11 +195,6 @@ def _server_tool(item: Mapping[str, Any]) -> str:
     kind = str(item.get("type"))
     name = kind.removeprefix("openrouter:").removesuffix("_call")
     return name if name in _TOOL_WORDS or kind.startswith("openrouter:") else ""
-
-
-def _place_in(event: Mapping[str, Any]) -> int | None:
-    """Which output item an event belongs to. The index is reliable, the item's id is not: it may differ at the end."""
-    return index_of(event.get("output_index"))
 
 
 def _known_by(item: Mapping[str, Any]) -> str:

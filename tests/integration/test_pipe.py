@@ -51,8 +51,7 @@ async def test_a_surprise_before_the_answer_is_one_plain_error(
 async def test_a_surprise_in_the_answer_is_one_plain_error(
     streaming: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(ResponsesReader, "_read_event", fail)
-    monkeypatch.setattr(ResponsesReader, "read_whole", fail)
+    monkeypatch.setattr(ResponsesReader, "read", fail)
     async with Sandbox() as sandbox:
         assert await told(new_pipe(sandbox), streaming) == [{"error": {"message": answer.SURPRISE}}]
         assert sandbox.open_streams == 0

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from openrouter_pipe.chunks import DONE, ChunkWriter, error_body, error_event
-from openrouter_pipe.deltas import Delta
 
 NASTY = ["data: x", "a\n\nb", "\r\n", "\u2028", "</think>", '"\\', "\x00", "😀", "[DONE]"]
 
@@ -24,7 +23,7 @@ def parsed(item: bytes) -> dict[str, Any]:
 
 @pytest.mark.parametrize("text", NASTY)
 def test_a_delta_is_one_event_with_its_text(text: str) -> None:
-    event = parsed(ChunkWriter("fn.openai.gpt-4o").delta(Delta(reasoning=text, text=text)))
+    event = parsed(ChunkWriter("fn.openai.gpt-4o").delta({"reasoning_content": text, "content": text}))
     assert event["object"] == "chat.completion.chunk"
     assert event["model"] == "fn.openai.gpt-4o"
     assert isinstance(event["created"], int)
@@ -36,13 +35,17 @@ def test_a_delta_is_one_event_with_its_text(text: str) -> None:
 
 def test_what_is_empty_is_not_there() -> None:
     writer = ChunkWriter("m")
-    assert parsed(writer.delta(Delta(text="a")))["choices"][0]["delta"] == {"content": "a"}
-    assert parsed(writer.delta(Delta(reasoning="a")))["choices"][0]["delta"] == {"reasoning_content": "a"}
+    assert parsed(writer.delta({"content": "a"}))["choices"][0]["delta"] == {"content": "a"}
+    assert parsed(writer.delta({"reasoning_content": "a"}))["choices"][0]["delta"] == {"reasoning_content": "a"}
 
 
 def test_finish_and_usage_are_events_of_the_same_answer() -> None:
     writer = ChunkWriter("m")
-    events = [parsed(writer.delta(Delta(text="a"))), parsed(writer.finish("length")), parsed(writer.usage({"cost": 1}))]
+    events = [
+        parsed(writer.delta({"content": "a"})),
+        parsed(writer.finish("length")),
+        parsed(writer.usage({"cost": 1})),
+    ]
     assert len({(event["id"], event["created"], event["model"], event["object"]) for event in events}) == 1
     assert events[1]["choices"] == [{"index": 0, "delta": {}, "finish_reason": "length"}]
     assert (events[2]["choices"], events[2]["usage"]) == ([], {"cost": 1})
@@ -50,11 +53,12 @@ def test_finish_and_usage_are_events_of_the_same_answer() -> None:
 
 
 def test_a_whole_answer_holds_everything() -> None:
-    answer = ChunkWriter("m").completion([Delta("a", "b"), Delta("c", "d")], "stop", {"cost": 1})
+    deltas = [{"reasoning_content": "a", "content": "b"}, {"reasoning_content": "c", "content": "d"}]
+    answer = ChunkWriter("m").completion(deltas, "stop", {"cost": 1})
     assert (answer["object"], answer["model"], answer["usage"]) == ("chat.completion", "m", {"cost": 1})
     message = {"role": "assistant", "content": "bd", "reasoning_content": "ac"}
     assert answer["choices"] == [{"index": 0, "message": message, "finish_reason": "stop"}]
-    assert "usage" not in ChunkWriter("m").completion([Delta("", "b")], "stop", None)
+    assert "usage" not in ChunkWriter("m").completion([{"content": "b"}], "stop", None)
 
 
 @pytest.mark.parametrize("text", NASTY)

@@ -16,8 +16,7 @@ from host_model import HostModel
 from starlette.responses import StreamingResponse
 
 from openrouter_pipe.chat_stream import ChatReader
-from openrouter_pipe.chunks import merge_deltas
-from openrouter_pipe.deltas import AnswerReader, Delta
+from openrouter_pipe.deltas import AnswerReader, Delta, merge_deltas
 from openrouter_pipe.pipe import Pipe
 from openrouter_pipe.responses_stream import ResponsesReader, chat_usage
 from openrouter_pipe.settings import Settings

@@ -30,8 +30,8 @@ from stream_events import (
 )
 
 from openrouter_pipe.chat_stream import ChatReader
-from openrouter_pipe.chunks import ChunkWriter, merge_deltas
-from openrouter_pipe.deltas import AnswerReader
+from openrouter_pipe.chunks import ChunkWriter
+from openrouter_pipe.deltas import AnswerReader, merge_deltas
 from openrouter_pipe.responses_stream import ResponsesReader, chat_usage
 from openrouter_pipe.sse import SseDecoder
 
@@ -207,7 +207,11 @@ def test_reasoning_that_closes_at_another_place_and_with_another_id_is_one() -> 
     item = {**reasoning(["Think"]), "id": "rs_tmp_1", "encrypted_content": "x"}
     streamed = {"type": "response.output_item.done", "output_index": 1, "item": item}
     reader = responses(streamed, closing({**item, "id": "rs_tmp_2"}, message("Hi")))
-    (details,) = [delta.details for delta in [*reader.take(), *reader.close()] if delta.details]
+    (details,) = [
+        delta.get("reasoning_details", [])
+        for delta in [*reader.take(), *reader.close()]
+        if delta.get("reasoning_details", [])
+    ]
     assert [detail.get("id") for detail in details] == ["rs_tmp_2", "rs_tmp_2"]
 
 
@@ -215,7 +219,11 @@ def test_reasoning_that_closes_at_another_place_and_with_another_id_is_one() -> 
 def test_reasoning_that_the_closing_list_leaves_out_is_kept(output: list[Event]) -> None:
     item = {**reasoning(["Think"]), "id": "rs_tmp_1", "encrypted_content": "x"}
     reader = responses({"type": "response.output_item.done", "output_index": 0, "item": item}, closing(*output))
-    (details,) = [delta.details for delta in [*reader.take(), *reader.close()] if delta.details]
+    (details,) = [
+        delta.get("reasoning_details", [])
+        for delta in [*reader.take(), *reader.close()]
+        if delta.get("reasoning_details", [])
+    ]
     assert [detail["type"] for detail in details] == ["reasoning.text", "reasoning.encrypted"]
 
 
@@ -247,7 +255,7 @@ def test_a_failed_response_without_reason_is_an_error_and_its_usage_counts() -> 
 
 def test_a_whole_response_that_failed_without_reason_is_an_error() -> None:
     reader = ResponsesReader()
-    reader.read_whole({"status": "failed", "error": None, "output": []})
+    reader.read({"status": "failed", "error": None, "output": []})
     assert reader.error is not None
 
 
@@ -316,20 +324,23 @@ def test_who_served_a_response_is_told_when_it_begins_and_when_it_ends(kind: str
 def test_who_served_a_whole_answer(endpoint: str) -> None:
     reader = READERS[endpoint]()
     served = {"model": "openai/gpt-4o", "provider": "Azure", "service_tier": "flex", "openrouter_metadata": METADATA}
-    reader.read_whole({**served, "id": "gen-1", "choices": [], "output": []})
+    reader.read({**served, "id": "gen-1", "choices": [], "output": []})
     assert reader.served == served
 
 
 def test_what_arrives_together_is_one_delta_and_is_given_once() -> None:
     reader = chat(chunk(reasoning="a"), chunk(reasoning="b"), chunk(content="c"), chunk(content="d"))
     (delta,) = reader.take()
-    assert (delta.reasoning, delta.text) == ("ab", "cd")
+    assert (delta.get("reasoning_content", ""), delta.get("content", "")) == ("ab", "cd")
     assert reader.take() == []
 
 
 def test_reasoning_after_text_stays_after_it() -> None:
     deltas = chat(chunk(content="a"), chunk(reasoning="b"), chunk(content="c")).take()
-    assert [(delta.reasoning, delta.text) for delta in deltas] == [("", "a"), ("b", "c")]
+    assert [(delta.get("reasoning_content", ""), delta.get("content", "")) for delta in deltas] == [
+        ("", "a"),
+        ("b", "c"),
+    ]
 
 
 @both
@@ -447,7 +458,7 @@ def test_an_odd_value_anywhere_costs_no_more_than_itself(endpoint: str, data: st
     assert reader.usage is None or isinstance(reader.usage, dict)
     assert reader.finish_reason is None or isinstance(reader.finish_reason, str)
     whole = merge_deltas(stream_into(READERS[endpoint](), events).take())
-    assert whole.text == host.text
+    assert whole.get("content", "") == host.text
 
 
 # --- Streamed equals whole
@@ -459,7 +470,7 @@ CONVERSATIONS = [("", "Hi"), ("Think", "Hi"), ("Think\n\nmore", "Zwei WÃ¶rter ğŸ
 def test_chat_whole_equals_streamed(thoughts: str, said: str) -> None:
     usage = {"prompt_tokens": 1}
     reader = ChatReader()
-    reader.read_whole(
+    reader.read(
         {
             "choices": [{"message": {"content": said, "reasoning": thoughts or None}, "finish_reason": "length"}],
             "usage": usage,
@@ -481,7 +492,7 @@ def test_responses_whole_equals_streamed(thoughts: str, said: str) -> None:
     items = [reasoning(summaries=parts)] * bool(parts) + [message(said)] * bool(said)
     end = closing(*items, usage={"input_tokens": 1})
     whole = ResponsesReader()
-    whole.read_whole(end["response"])
+    whole.read(end["response"])
     streamed = responses(
         *[summary(letter, 0, number) for number, part in enumerate(parts) for letter in part],
         *[text(letter, int(bool(parts))) for letter in said],
@@ -530,7 +541,7 @@ def test_recorded_chat_streams(path: Path) -> None:
     reader = decoded(path, ChatReader())
     kept_private = any(delta.get("reasoning_details") for delta in deltas)
     read = merge_deltas([*reader.take(), *reader.close()])
-    assert (read.reasoning, read.text) == (
+    assert (read.get("reasoning_content", ""), read.get("content", "")) == (
         "".join(delta.get("reasoning") or "" for delta in deltas) or PRIVATE * kept_private,
         "".join(delta.get("content") or "" for delta in deltas),
     )
@@ -546,7 +557,7 @@ def test_recorded_chat_streams(path: Path) -> None:
 def test_recorded_chat_answers(path: Path) -> None:
     answer = json.loads(path.read_text(encoding="utf-8"))
     reader = ChatReader()
-    reader.read_whole(answer)
+    reader.read(answer)
     said = answer["choices"][0]["message"]
     assert told(reader) == (said.get("reasoning") or "", said["content"] or "")
     assert reader.usage == answer["usage"]
@@ -564,7 +575,7 @@ def test_recorded_responses_streams(path: Path) -> None:
     assert reader.usage["prompt_tokens"] == end["usage"]["input_tokens"]
     assert (reader.done, reader.error, reader.finish_reason) == (True, None, "stop")
     whole = ResponsesReader()
-    whole.read_whole(end)
+    whole.read(end)
     assert told(whole) == ("".join(parts["reasoning"]), "".join(parts["message"]))
 
 
@@ -573,7 +584,7 @@ def test_recorded_responses_streams(path: Path) -> None:
 def test_published_answers(endpoint: str) -> None:
     answer = json.loads((FIXTURES / "openapi_examples" / f"post_{endpoint}.200.json").read_text(encoding="utf-8"))
     reader: AnswerReader = ChatReader() if endpoint == "chat_completions" else ResponsesReader()
-    reader.read_whole(answer)
+    reader.read(answer)
     assert told(reader)[1]
     assert reader.error is None
     assert reader.ended
@@ -594,11 +605,11 @@ def test_details_of_a_whole_answer_stay_apart() -> None:
     ]
     reader = ChatReader()
     message = {"role": "assistant", "content": "Done.", "reasoning_details": details}
-    reader.read_whole({"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]})
+    reader.read({"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]})
     shown, kept = reader.take(), reader.close()
-    assert shown[0].reasoning == "First.\n\nSecond."
-    assert [{**detail, "index": 0} for delta in kept for detail in delta.details] == details
-    assert [detail["index"] for delta in kept for detail in delta.details] == [0, 1, 2]
+    assert shown[0].get("reasoning_content", "") == "First.\n\nSecond."
+    assert [{**detail, "index": 0} for delta in kept for detail in delta.get("reasoning_details", [])] == details
+    assert [detail["index"] for delta in kept for detail in delta.get("reasoning_details", [])] == [0, 1, 2]
 
 
 @both
