@@ -35,7 +35,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import aclosing, asynccontextmanager, suppress
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from functools import cached_property, partial
 from itertools import takewhile
@@ -222,6 +222,11 @@ def texts(value: object) -> tuple[str, ...]:
 def texts_in(value: object, key: str) -> tuple[str, ...]:
     """The texts under `key` of the objects in a list."""
     return texts([item.get(key) for item in dicts(value)])
+
+
+def as_text(value: object) -> str:
+    """`value` if it is text, an object or a list as JSON, else nothing: arguments are JSON text, some send the object."""
+    return value if isinstance(value, str) else dump_json(value).decode() if isinstance(value, dict | list) else ""
 
 
 # ===== sse.py =====
@@ -1051,14 +1056,13 @@ def choose_reasoning(
     if reasons is False:
         return ReasoningRequest(None, enabled, False)
     if not enabled or least:
-        lowest = nearest_effort("none", model)
         # A model of which nothing is known might refuse it in a task, where nobody asked; the admin's switch is obeyed.
-        hidden = {} if enabled else {"exclude": True}
-        sent = {"effort": lowest, **hidden} if reasons or not enabled else None
-        return ReasoningRequest(sent, enabled, reasons is True and lowest != "none")
-    parameters = _asked_reasoning(asked, model)
-    if _AMOUNTS.isdisjoint(parameters) and default_effort != "default":
-        parameters["effort"] = nearest_effort(default_effort, model)
+        parameters: dict[str, Any] = {"effort": nearest_effort("none", model)} if reasons or not enabled else {}
+        parameters |= {} if enabled else {"exclude": True}
+    else:
+        parameters = _asked_reasoning(asked, model)
+        if _AMOUNTS.isdisjoint(parameters) and default_effort != "default":
+            parameters["effort"] = nearest_effort(default_effort, model)
     off = parameters.get("effort") == "none" or parameters.get("enabled") is False
     shown = parameters.get("exclude") is not True and asked.get("include_reasoning") is not False
     wanted = reasons is True or not _AMOUNTS.isdisjoint(parameters)
@@ -1466,8 +1470,11 @@ def similar_models(catalog: Catalog, entry: str, problems: Collection[Problem] =
 
 
 # ===== deltas.py =====
-# What an answer is made of, whatever the endpoint: a stream of `Delta`s, neighbours merged.
+# What an answer is made of, whatever the endpoint: a stream of deltas, neighbours merged.
 
+# A piece of the answer, as the `delta` of a chat chunk has it. In one of them the reasoning comes before the text; tool calls
+# have deltas of their own, because Open WebUI reads the calls of a chunk first, and would show them above what led to them.
+Delta = dict[str, Any]
 _PRIVATE = "The provider keeps this reasoning private."
 # How the base64 of a picture begins, for those that come without saying what they are.
 _IMAGE_KINDS = {"i": "png", "/": "jpeg", "R": "gif", "U": "webp"}
@@ -1476,37 +1483,16 @@ _SERVED = ("model", "provider", "service_tier", "openrouter_metadata")
 
 
 @dataclass(slots=True)
-class Delta:
-    """A piece of the answer. In one delta the reasoning comes before the text; tool calls have deltas of their own,
-    because Open WebUI reads the calls of a chunk first, and would show them above the text that led to them.
-    """
-
-    reasoning: str = ""
-    text: str = ""
-    # Fragments of tool calls, annotations, images and reasoning details, as a chat chunk's delta has them.
-    tool_calls: list[dict[str, Any]] = field(default_factory=list)
-    annotations: list[dict[str, Any]] = field(default_factory=list)
-    images: list[dict[str, Any]] = field(default_factory=list)
-    details: list[dict[str, Any]] = field(default_factory=list)
-
-    @property
-    def has_answer(self) -> bool:
-        """Whether it brings something besides reasoning."""
-        return bool(self.text or self.tool_calls or self.images)
-
-
-@dataclass(slots=True)
 class _Call:
-    """One tool call: its index in what leaves, the id that upstream gave it, and what of it has come."""
+    """One tool call: its index in what leaves, and what of it has come."""
 
     index: int
-    upstream_id: str
     name: str
     arguments: str
 
 
 class AnswerReader:
-    """Collects what upstream events add to one answer. Endpoints differ in `_read_event` only.
+    """Collects what upstream events add to one answer. Endpoints differ in `read` only.
 
     Fed with event payloads; `take()` gives what has come since the last call, so that everything that arrived in one
     network read leaves as one piece.
@@ -1525,13 +1511,13 @@ class AnswerReader:
         self._calls: dict[object, _Call] = {}
         self._deltas: list[Delta] = []
         self._reasoned = self._answered = False
-        self._sources: set[object] = set()
+        self._sources: set[str] = set()
         self._images: set[str] = set()
 
     @property
     def ended(self) -> bool:
         """Whether upstream said that the answer is complete (or that it failed)."""
-        return self.done or self.finish_reason is not None or self.error is not None
+        return self.done or self.finish_reason is not None
 
     @property
     def has_calls(self) -> bool:
@@ -1548,7 +1534,7 @@ class AnswerReader:
         except ValueError:
             return
         if isinstance(event, dict):
-            self._read_event(event)
+            self.read(event)
 
     def take(self) -> list[Delta]:
         """The deltas since the last call."""
@@ -1559,16 +1545,13 @@ class AnswerReader:
         """What is left to say at the end: the reasoning details, once, for the next round to begin with."""
         self._explain_silence()
         if details := kept_details(self._details()):
-            self._deltas.append(Delta(details=details))
+            self._deltas.append({"reasoning_details": details})
         if self._calls and self.finish_reason in (None, "stop"):
             self.finish_reason = "tool_calls"
         return self.take()
 
-    def read_whole(self, answer: Mapping[str, Any]) -> None:
-        """Read an answer that did not come as a stream."""
-        raise NotImplementedError
-
-    def _read_event(self, event: dict[str, Any]) -> None:
+    def read(self, event: Mapping[str, Any]) -> None:
+        """Read one event, or an answer that did not come as a stream."""
         raise NotImplementedError
 
     def _details(self) -> Iterable[dict[str, Any]]:
@@ -1597,12 +1580,14 @@ class AnswerReader:
         if isinstance(text, str) and text:
             if not self._answered:
                 self._explain_silence()
-            self._room("tool_calls").text += text
+            room = self._room("tool_calls")
+            room["content"] = room.get("content", "") + text
 
     def _add_reasoning(self, text: object) -> None:
         if isinstance(text, str) and text:
             self._reasoned = True
-            self._room("tool_calls", "text").reasoning += text
+            room = self._room("tool_calls", "content")
+            room["reasoning_content"] = room.get("reasoning_content", "") + text
 
     def _add_call(
         self, place: object, call_id: object, name: object, arguments: object, *, whole: bool = False
@@ -1612,51 +1597,44 @@ class AnswerReader:
         `place` is the index that upstream gives to the call. Where it gives none (None), the id tells which one it is,
         and a fragment with neither id nor name belongs to the latest.
         """
-        call_id, name, arguments = _as_text(call_id), _as_text(name), _as_text(arguments)
+        call_id, name, arguments = as_text(call_id), as_text(name), as_text(arguments)
         key = call_id if place is None else place
         call = self._calls.get(key)
         # Gateways to Gemini give all calls of an answer the same index.
-        if call and name and not whole and (key == "" or call_id not in ("", call.upstream_id)):
-            call = None
-        if call is None:
-            if call_id or name or arguments:
-                self._begin_call(place, call_id, name, arguments)
-            return
-        if whole:
-            arguments = arguments[len(call.arguments) :] if arguments.startswith(call.arguments) else ""
-        # The name is sent once: clients join what they get of it.
-        news = {"name": name} if name and not call.name else {}
-        call.name = call.name or name
-        call.arguments += arguments
-        if news or arguments:
-            self._send_call({"index": call.index, "function": {**news, "arguments": arguments}})
-
-    def _begin_call(self, place: object, call_id: str, name: str, arguments: str) -> None:
-        """Add the first fragment of a call, with an id that no other call of the answer has: providers repeat ids."""
-        if not self._answered:
-            self._explain_silence()
-        unique = call_id if call_id and call_id not in self._calls else f"call_{uuid.uuid4().hex[:24]}"
-        index = self._calls[""].index + 1 if self._calls else 0
-        self._calls[place] = self._calls[unique] = self._calls[""] = _Call(index, call_id, name, arguments)
-        function = {"name": name, "arguments": arguments}
-        self._send_call({"index": index, "id": unique, "type": "function", "function": function})
-
-    def _send_call(self, fragment: dict[str, Any]) -> None:
-        self._room("text", "reasoning").tool_calls.append(fragment)
+        another = key == "" if not call_id else self._calls.get(call_id) is not call
+        if call is None or (another and name and not whole):
+            if not (call_id or name or arguments):
+                return
+            if not self._answered:
+                self._explain_silence()
+            # Providers repeat ids; each call of the answer gets one that no other has.
+            unique = call_id if call_id and call_id not in self._calls else f"call_{uuid.uuid4().hex[:24]}"
+            call = _Call(self._calls[""].index + 1 if self._calls else 0, name, arguments)
+            self._calls |= dict.fromkeys((place, call_id, unique, ""), call)
+            function = {"name": name, "arguments": arguments}
+            fragment = {"index": call.index, "id": unique, "type": "function", "function": function}
+        else:
+            if whole:
+                arguments = arguments[len(call.arguments) :] if arguments.startswith(call.arguments) else ""
+            # The name is sent once: clients join what they get of it.
+            function = {"arguments": arguments} if call.name or not name else {"name": name, "arguments": arguments}
+            if not any(function.values()):
+                return
+            call.name = call.name or name
+            call.arguments += arguments
+            fragment = {"index": call.index, "function": function}
+        add_fragment(self._room("content", "reasoning_content"), fragment)
 
     def _add_annotation(self, annotation: Mapping[str, Any]) -> None:
-        """A source in the nested form of /chat/completions (or a parsed file, as it is), each one once."""
-        known_by: object = dump_json(annotation)
-        if annotation.get("type") == "url_citation":
-            flat = {key: value for key, value in annotation.items() if key != "type"}
-            citation = mapping(annotation.get("url_citation", flat))
-            known_by = citation.get("url")
+        """A web page as a source, in the nested form of /chat/completions, each one once."""
+        citation = mapping(annotation.get("url_citation", annotation))
+        url = citation.get("url")
+        if annotation.get("type") == "url_citation" and isinstance(url, str) and url and url not in self._sources:
+            self._sources.add(url)
             # Open WebUI shows the title; an empty one would be a source without a name.
-            citation = {**citation, "title": citation.get("title") or known_by}
-            annotation = {"type": "url_citation", "url_citation": citation}
-        if annotation and isinstance(known_by, str | bytes) and known_by and known_by not in self._sources:
-            self._sources.add(known_by)
-            self._room().annotations.append(dict(annotation))
+            citation = {**citation, "title": citation.get("title") or url}
+            citation.pop("type", None)
+            self._room().setdefault("annotations", []).append({"type": "url_citation", "url_citation": citation})
 
     def _add_image(self, image: object) -> None:
         """A picture, each one once: an address, a data URL, or base64 without its head."""
@@ -1665,24 +1643,48 @@ class AnswerReader:
         if not image.startswith(("data:", "http://", "https://")):
             image = f"data:image/{_IMAGE_KINDS.get(image[0], 'png')};base64,{image}"
         if image not in self._images:
-            self._room().images.append({"type": "image_url", "image_url": {"url": image}, "index": len(self._images)})
+            found = {"type": "image_url", "image_url": {"url": image}, "index": len(self._images)}
+            self._room().setdefault("images", []).append(found)
             self._images.add(image)
 
     def _room(self, *others: str) -> Delta:
         """The latest delta; a new one if that has any of these fields, which what comes now must not stand before."""
-        if not self._deltas or any(getattr(self._deltas[-1], other) for other in others):
-            self._deltas.append(Delta())
+        if not self._deltas or not self._deltas[-1].keys().isdisjoint(others):
+            self._deltas.append({})
         return self._deltas[-1]
 
 
-def index_of(value: object) -> int | None:
+def has_answer(delta: Delta) -> bool:
+    """Whether it brings something besides reasoning."""
+    return not delta.keys().isdisjoint(("content", "tool_calls", "images"))
+
+
+def merge_deltas(deltas: Iterable[Delta]) -> Delta:
+    """All deltas as one."""
+    whole: Delta = {}
+    for delta in deltas:
+        for fragment in delta.get("tool_calls", ()):
+            add_fragment(whole, fragment)
+        whole |= {
+            key: whole[key] + value if key in whole else value for key, value in delta.items() if key != "tool_calls"
+        }
+    return whole
+
+
+def add_fragment(delta: Delta, fragment: dict[str, Any]) -> None:
+    """Add a fragment of a tool call to what the delta has of that call: clients expect a call once in a chunk."""
+    calls = delta.setdefault("tool_calls", [])
+    for call in calls:
+        if call["index"] == fragment["index"]:
+            for key, text in fragment["function"].items():
+                call["function"][key] = call["function"].get(key, "") + text
+            return
+    calls.append({**fragment, "function": dict(fragment["function"])})
+
+
+def index_of(source: Mapping[str, Any], key: str) -> int | None:
     """The index that upstream gives; None for what is none."""
-    return value if isinstance(value, int) else None
-
-
-def _as_text(value: object) -> str:
-    """Arguments are JSON text; some providers send the object."""
-    return value if isinstance(value, str) else dump_json(value).decode() if isinstance(value, dict | list) else ""
+    return value if isinstance(value := source.get(key), int) else None
 
 
 # ===== messages.py =====
@@ -1696,34 +1698,34 @@ _HOLDS = {
     "tool": ("text", "image_url", "file"),
     "user": ("text", "image_url", "file", "input_audio", "video_url"),
 }
-# Providers refuse a call without its result.
-_NO_RESULT = "There is no result: the call was interrupted."
 
 
 def chat_messages(messages: object) -> list[dict[str, Any]]:
     """The messages for `/chat/completions`, made valid.
 
     An odd role is the user's; an assistant's or system message without anything in it is left out; each tool call has an
-    id of its own and is followed by its result; a result without a call is the user's text.
+    id of its own. That each call has a result, and each result a call, is Open WebUI's work (`sanitize_tool_pairs`); a
+    result without a call is the user's text.
     """
     kept: list[dict[str, Any]] = []
+    # The id that was given to calls → those in use, which wait for their results.
+    waiting: dict[str, list[str]] = {}
     used = {""}
-    # The calls that wait for their results: the id that was given, and the id in use.
-    waiting: list[tuple[object, str]] = []
     for given in dicts(messages):
         message = _read_message(given)
         if message["role"] == "tool":
-            if pair := next((pair for pair in waiting if pair[0] == given.get("tool_call_id")), None):
-                waiting.remove(pair)
-                kept.append({**message, "tool_call_id": pair[1]})
-                continue
-            message["role"] = "user"
-        kept += _interrupted(waiting)
-        waiting = [(call["id"], _give_own_id(call, used)) for call in message.get("tool_calls", ())]
+            calls = waiting.get(as_text(given.get("tool_call_id")))
+            message |= {"tool_call_id": calls.pop(0)} if calls else {"role": "user"}
+        for call in message.get("tool_calls", ()):
+            # Some providers count anew in each round, others refuse an id that comes twice.
+            own = call["id"] if call["id"] not in used else f"call_again_{len(used)}"
+            waiting.setdefault(call["id"], []).append(own)
+            used.add(own)
+            call["id"] = own
         if message["role"] == "user" or message["content"] or message.keys() - {"role", "content"}:
             kept.append(message)
     # Without any message the request would be refused.
-    return [*kept, *_interrupted(waiting)] or [{"role": "user", "content": ""}]
+    return kept or [{"role": "user", "content": ""}]
 
 
 def responses_input(messages: object) -> tuple[str, list[dict[str, Any]]]:
@@ -1745,18 +1747,6 @@ def has_cache_control(messages: object) -> bool:
     return any(isinstance(part.get("cache_control"), dict) for part in parts)
 
 
-def _interrupted(waiting: list[tuple[object, str]]) -> list[dict[str, Any]]:
-    return [{"role": "tool", "tool_call_id": call_id, "content": _NO_RESULT} for _, call_id in waiting]
-
-
-def _give_own_id(call: dict[str, Any], used: set[str]) -> str:
-    """Some providers count anew in each round, others refuse an id that comes twice: then a call gets another one."""
-    if not isinstance(call["id"], str) or call["id"] in used:
-        call["id"] = f"call_again_{len(used)}"
-    used.add(call["id"])
-    return str(call["id"])
-
-
 def _read_message(message: dict[str, Any]) -> dict[str, Any]:
     role = str(message.get("role"))
     role = role if role in _HOLDS else "user"
@@ -1775,15 +1765,8 @@ def _read_message(message: dict[str, Any]) -> dict[str, Any]:
 
 def _read_call(call: dict[str, Any]) -> dict[str, Any]:
     function = mapping(call.get("function"))
-    name, arguments = function.get("name"), function.get("arguments") or {}
-    return {
-        "id": call.get("id"),
-        "type": "function",
-        "function": {
-            "name": name if isinstance(name, str) else "",
-            "arguments": arguments if isinstance(arguments, str) else dump_json(arguments).decode(),
-        },
-    }
+    name, arguments = as_text(function.get("name")), as_text(function.get("arguments")) or "{}"
+    return {"id": as_text(call.get("id")), "type": "function", "function": {"name": name, "arguments": arguments}}
 
 
 def _read_part(part: dict[str, Any]) -> dict[str, Any] | None:
@@ -2129,14 +2112,11 @@ class ChatReader(AnswerReader):
         super().__init__()
         self._collected = DetailsCollector()
 
-    def read_whole(self, answer: Mapping[str, Any]) -> None:
-        """Read a `chat.completion` object."""
-        self._read_event(answer)
-
     def _details(self) -> Iterable[dict[str, Any]]:
         return self._collected.details
 
-    def _read_event(self, event: Mapping[str, Any]) -> None:
+    def read(self, event: Mapping[str, Any]) -> None:
+        """Read a chunk, or a `chat.completion`."""
         usage = event.get("usage")
         if isinstance(usage, dict):
             self.usage = usage
@@ -2155,7 +2135,8 @@ class ChatReader(AnswerReader):
         whole = not isinstance(delta, dict)
         # Beside a delta, a message would be a summary of what has been said.
         message = mapping(choice.get("message") if whole else delta)
-        detailed = self._collected.add(message.get("reasoning_details"), whole)
+        details = message.get("reasoning_details")
+        detailed = self._collected.add(details, whole) if details else ""
         # `reasoning`, `reasoning_content` and the details say the same: one of them is shown.
         self._add_reasoning(message.get("reasoning") or message.get("reasoning_content") or detailed)
         content = message.get("content")
@@ -2163,7 +2144,7 @@ class ChatReader(AnswerReader):
         self._add_text(message.get("refusal"))
         for number, call in enumerate(dicts(message.get("tool_calls"))):
             function = mapping(call.get("function"))
-            index = number if whole else index_of(call.get("index"))
+            index = number if whole else index_of(call, "index")
             self._add_call(index, call.get("id"), function.get("name"), function.get("arguments"))
         for annotation in dicts(message.get("annotations")):
             self._add_annotation(annotation)
@@ -2184,15 +2165,6 @@ def _with_provider(error: object, provider: object) -> object:
 # What leaves the pipe: `chat.completion.chunk` events, or one `chat.completion`.
 
 DONE = b"data: [DONE]\n\n"
-# What a `Delta` has → its name in a chunk's `delta`.
-_FIELDS = {
-    "reasoning": "reasoning_content",
-    "text": "content",
-    "tool_calls": "tool_calls",
-    "annotations": "annotations",
-    "images": "images",
-    "details": "reasoning_details",
-}
 
 
 class ChunkWriter:
@@ -2203,7 +2175,7 @@ class ChunkWriter:
 
     def delta(self, delta: Delta) -> bytes:
         """The event for one delta."""
-        return self._event([{"index": 0, "delta": _fields(delta), "finish_reason": None}])
+        return self._event([{"index": 0, "delta": delta, "finish_reason": None}])
 
     def finish(self, reason: str) -> bytes:
         """The event that ends the answer."""
@@ -2215,7 +2187,7 @@ class ChunkWriter:
 
     def completion(self, deltas: Iterable[Delta], reason: str, usage: Mapping[str, Any] | None) -> dict[str, Any]:
         """The answer as one `chat.completion` object."""
-        message = {"role": "assistant", "content": "", **_fields(merge_deltas(deltas))}
+        message = {"role": "assistant", "content": "", **merge_deltas(deltas)}
         for call in message.get("tool_calls", ()):
             del call["index"]
         answer = {
@@ -2229,33 +2201,6 @@ class ChunkWriter:
         return b"data: %b\n\n" % dump_json(
             {**self._envelope, "object": "chat.completion.chunk", "choices": choices, **more}
         )
-
-
-def _fields(delta: Delta) -> dict[str, Any]:
-    """The fields of a chunk's `delta` (or of a `message`)."""
-    fields = {name: value for place, name in _FIELDS.items() if (value := getattr(delta, place))}
-    if delta.tool_calls:
-        fields["tool_calls"] = _whole_calls(delta.tool_calls)
-    return fields
-
-
-def _whole_calls(fragments: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The fragments of each tool call as one: clients expect a call once in a chunk."""
-    calls: dict[int, dict[str, Any]] = {}
-    for fragment in fragments:
-        function = calls.setdefault(fragment["index"], {**fragment, "function": {}})["function"]
-        for key, text in fragment["function"].items():
-            function[key] = function.get(key, "") + text
-    return list(calls.values())
-
-
-def merge_deltas(deltas: Iterable[Delta]) -> Delta:
-    """All deltas as one."""
-    whole = Delta()
-    for delta in deltas:
-        for place in _FIELDS:
-            setattr(whole, place, getattr(whole, place) + getattr(delta, place))
-    return whole
 
 
 def error_body(message: str) -> dict[str, Any]:
@@ -2288,6 +2233,8 @@ _TOOL_WORDS = {
     "code_interpreter": ("Running code", "Ran code"),
     "image_generation": ("Making an image", "Made an image"),
 }
+# Which output item an event belongs to. The index is reliable, the item's id is not: it may differ at the end.
+_PLACE = "output_index"
 _LINKS = ("https://", "http://")
 _INCOMPLETE_REASONS = {"max_output_tokens": "length", "content_filter": "content_filter"}
 
@@ -2305,29 +2252,27 @@ class ResponsesReader(AnswerReader):
         self._latest: dict[str, tuple[object, object]] = {}
         self._reasoning_type = ""
 
-    def read_whole(self, answer: Mapping[str, Any]) -> None:
-        """Read a whole response object."""
-        self._close({"response": answer})
-
     def _details(self) -> Iterable[dict[str, Any]]:
         return [
             detail for item in self._items.values() if item.get("type") == "reasoning" for detail in details_of(item)
         ]
 
-    def _read_event(self, event: dict[str, Any]) -> None:
-        handler = self._handlers.get(str(event.get("type", "error" if event.get("error") else "")))
+    def read(self, event: Mapping[str, Any]) -> None:
+        """Read an event, or a whole response object, which says the same as the event that closes a stream."""
+        untyped = "response.completed" if "output" in event else "error" if event.get("error") else ""
+        handler = self._handlers.get(str(event.get("type", untyped)))
         if handler is not None:
             handler(self, event)
 
     def _text(self, event: Mapping[str, Any]) -> None:
-        self._say("message", _place_in(event), None, event.get("delta"))
+        self._say("message", index_of(event, _PLACE), None, event.get("delta"))
 
     def _reasoning(self, event: Mapping[str, Any]) -> None:
         # A model may stream its reasoning and a summary of it: the first to come is shown.
         self._reasoning_type = self._reasoning_type or event["type"]
         if event["type"] == self._reasoning_type:
             part = event.get("content_index", event.get("summary_index"))
-            self._say("reasoning", _place_in(event), part, event.get("delta"))
+            self._say("reasoning", index_of(event, _PLACE), part, event.get("delta"))
 
     def _say(self, kind: str, place: object, part: object, text: object) -> None:
         """Add text of an item of this type; an empty line parts it from that of another item, or of another part."""
@@ -2344,12 +2289,10 @@ class ResponsesReader(AnswerReader):
 
     def _item(self, event: Mapping[str, Any]) -> None:
         done = event["type"] == "response.output_item.done"
-        self._read_item(_place_in(event), mapping(event.get("item")), done)
+        self._read_item(index_of(event, _PLACE), mapping(event.get("item")), done)
 
     def _arguments(self, event: Mapping[str, Any]) -> None:
-        whole = "arguments" in event
-        arguments = event.get("arguments" if whole else "delta")
-        self._add_call(_place_in(event), None, event.get("name"), arguments, whole=whole)
+        self._add_call(index_of(event, _PLACE), None, None, event.get("delta"))
 
     def _annotation(self, event: Mapping[str, Any]) -> None:
         self._add_annotation(mapping(event.get("annotation")))
@@ -2420,7 +2363,6 @@ class ResponsesReader(AnswerReader):
         "response.output_item.added": _item,
         "response.output_item.done": _item,
         "response.function_call_arguments.delta": _arguments,
-        "response.function_call_arguments.done": _arguments,
         "response.output_text.annotation.added": _annotation,
         "response.completed": _close,
         "response.incomplete": _close,
@@ -2460,11 +2402,6 @@ def _server_tool(item: Mapping[str, Any]) -> str:
     kind = str(item.get("type"))
     name = kind.removeprefix("openrouter:").removesuffix("_call")
     return name if name in _TOOL_WORDS or kind.startswith("openrouter:") else ""
-
-
-def _place_in(event: Mapping[str, Any]) -> int | None:
-    """Which output item an event belongs to. The index is reliable, the item's id is not: it may differ at the end."""
-    return index_of(event.get("output_index"))
 
 
 def _known_by(item: Mapping[str, Any]) -> str:
@@ -3860,7 +3797,7 @@ class Attempt:
                 async for deltas in batches:
                     yield deltas
             return
-        self.reader.read_whole(await self._whole(response))
+        self.reader.read(await self._whole(response))
         if deltas := self.reader.take():
             yield deltas
 
@@ -4023,7 +3960,8 @@ _EMPTY = {
 SURPRISE = "The OpenRouter pipe met something it does not know. Open WebUI's log has the details. Try again."
 # Where in Open WebUI's metadata of an answer, which all its tool rounds share, what they have used is kept.
 _SPENT = "openrouter_pipe_spent"
-_HIDDEN = "The reasoning is hidden."
+# Stands in for reasoning that is not shown, where its details have to be kept.
+_HIDDEN = {"reasoning_content": "The reasoning is hidden."}
 _EMPTY_OTHERWISE = "{model} sent an empty answer. Try again, or choose another model."
 Emitter = Callable[[dict[str, Any]], Awaitable[object]]
 
@@ -4100,7 +4038,7 @@ class Answer:
         if self._request.is_task:
             # A task wants one text; a model that thought until its tokens were used up has at least said that.
             whole = merge_deltas(deltas)
-            deltas = [Delta(text=whole.text or whole.reasoning)]
+            deltas = [{"content": whole.get("content") or whole.get("reasoning_content", "")}]
         return self._writer.completion(deltas, self._attempt.reader.finish_reason or "stop", self._attempt.reader.usage)
 
     async def _batches(self) -> AsyncGenerator[list[Delta], None]:
@@ -4142,16 +4080,16 @@ class Answer:
     async def _shown_deltas(self) -> AsyncGenerator[list[Delta], None]:
         """The deltas of one attempt that are to be shown. Raises `PipeError` when it fails, or has nothing in it."""
         reader = self._attempt.reader
-        has_answer = shown = False
+        answered = shown = False
         async with aclosing(self._attempt.batches()) as batches:
             async for deltas in batches:
-                has_answer = has_answer or any(delta.has_answer for delta in deltas)
+                answered = answered or any(map(has_answer, deltas))
                 await self._tell_tools()
                 if visible := self._visible(deltas):
                     shown = True
                     yield visible
         reason = str(reader.finish_reason)
-        if not has_answer and (not shown or (reason in _EMPTY and not self._request.is_task)):
+        if not answered and (not shown or (reason in _EMPTY and not self._request.is_task)):
             text = _EMPTY.get(reason, _EMPTY_OTHERWISE).format(model=self._api_id)
             raise BrokenAnswerError(text, 0 if reason in _EMPTY else 1)
         if closing := self._visible(reader.close()):
@@ -4161,11 +4099,10 @@ class Answer:
         """What of the deltas is shown: all, or all but the reasoning (which a task may need when there is nothing else)."""
         if self._request.shows_reasoning or (self._request.is_task and not self._request.body["stream"]):
             return deltas
-        for delta in deltas:
-            # With calls the next round must bring the details back, or some providers refuse it; they are kept, not shown.
-            delta.details = delta.details if self._attempt.reader.has_calls else []
-            delta.reasoning = _HIDDEN if delta.details else ""
-        return [delta for delta in deltas if delta.has_answer or delta.annotations or delta.details]
+        # With calls the next round must bring the details back, or some providers refuse it; they are kept, not shown.
+        hidden = {"reasoning_content", *(() if self._attempt.reader.has_calls else ("reasoning_details",))}
+        kept = ({key: value for key, value in delta.items() if key not in hidden} for delta in deltas)
+        return [delta | _HIDDEN if "reasoning_details" in delta else delta for delta in kept if delta]
 
     async def _tell_tools(self) -> None:
         """Show what server tools are doing."""
@@ -4270,7 +4207,7 @@ class Pipe:
         webui_id = str(body.get("model")).partition(".")[2]
         try:
             if webui_id == _STATUS_ID:
-                writer, report = ChunkWriter(str(body["model"])), Delta(text=await self._tell_status(user, task))
+                writer, report = ChunkWriter(str(body["model"])), {"content": await self._tell_status(user, task)}
                 if streaming:
                     return _stream(writer.delta(report), writer.finish("stop"))
                 return writer.completion([report], "stop", None)

@@ -55,7 +55,7 @@ class AnswerReader:
     @property
     def ended(self) -> bool:
         """Whether upstream said that the answer is complete (or that it failed)."""
-        return self.done or self.finish_reason is not None or self.error is not None
+        return self.done or self.finish_reason is not None
 
     @property
     def has_calls(self) -> bool:
@@ -141,29 +141,26 @@ class AnswerReader:
         # Gateways to Gemini give all calls of an answer the same index.
         another = key == "" if not call_id else self._calls.get(call_id) is not call
         if call is None or (another and name and not whole):
-            if call_id or name or arguments:
-                self._begin_call(place, call_id, name, arguments)
-            return
-        if whole:
-            arguments = arguments[len(call.arguments) :] if arguments.startswith(call.arguments) else ""
-        # The name is sent once: clients join what they get of it.
-        news = {"name": name} if name and not call.name else {}
-        call.name = call.name or name
-        call.arguments += arguments
-        if news or arguments:
-            self._send_call({"index": call.index, "function": {**news, "arguments": arguments}})
-
-    def _begin_call(self, place: object, call_id: str, name: str, arguments: str) -> None:
-        """Add the first fragment of a call, with an id that no other call of the answer has: providers repeat ids."""
-        if not self._answered:
-            self._explain_silence()
-        unique = call_id if call_id and call_id not in self._calls else f"call_{uuid.uuid4().hex[:24]}"
-        index = self._calls[""].index + 1 if self._calls else 0
-        self._calls |= dict.fromkeys((place, call_id, unique, ""), _Call(index, name, arguments))
-        function = {"name": name, "arguments": arguments}
-        self._send_call({"index": index, "id": unique, "type": "function", "function": function})
-
-    def _send_call(self, fragment: dict[str, Any]) -> None:
+            if not (call_id or name or arguments):
+                return
+            if not self._answered:
+                self._explain_silence()
+            # Providers repeat ids; each call of the answer gets one that no other has.
+            unique = call_id if call_id and call_id not in self._calls else f"call_{uuid.uuid4().hex[:24]}"
+            call = _Call(self._calls[""].index + 1 if self._calls else 0, name, arguments)
+            self._calls |= dict.fromkeys((place, call_id, unique, ""), call)
+            function = {"name": name, "arguments": arguments}
+            fragment = {"index": call.index, "id": unique, "type": "function", "function": function}
+        else:
+            if whole:
+                arguments = arguments[len(call.arguments) :] if arguments.startswith(call.arguments) else ""
+            # The name is sent once: clients join what they get of it.
+            function = {"arguments": arguments} if call.name or not name else {"name": name, "arguments": arguments}
+            if not any(function.values()):
+                return
+            call.name = call.name or name
+            call.arguments += arguments
+            fragment = {"index": call.index, "function": function}
         add_fragment(self._room("content", "reasoning_content"), fragment)
 
     def _add_annotation(self, annotation: Mapping[str, Any]) -> None:
