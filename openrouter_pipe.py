@@ -491,10 +491,6 @@ def _is_number(price: object) -> bool:
 # Source: OpenRouter's OpenAPI document, ChatFunctionTool and ResponsesRequest.tools.
 _RESPONSES_ONLY = ("openrouter:apply_patch", "openrouter:shell", "openrouter:tool_search")
 _SHORTHANDS = ("web_search", "web_search_2025_08_26", "web_search_preview", "web_search_preview_2025_03_11")
-# What else than the function itself a definition may carry.
-_CHAT_EXTRAS = ("cache_control", "eager_input_streaming")
-_RESPONSES_EXTRAS = ("defer_loading",)
-_FUNCTION_KEYS = ("name", "description", "parameters", "strict")
 _CHOICES = ("auto", "none", "required")
 # Source: OpenRouter's OpenAPI document, OpenAIResponsesToolChoice.
 _RESPONSES_CHOICES = ("allowed_tools", "apply_patch", "shell", "web_search_preview", "web_search_preview_2025_03_11")
@@ -505,7 +501,8 @@ def chat_tools(tools: object) -> list[dict[str, Any]]:
     kept = []
     for tool in dicts(tools):
         if function := _function_of(tool):
-            kept.append({"type": "function", "function": function, **_given(tool, _CHAT_EXTRAS)})
+            more = _given(tool, "cache_control", "eager_input_streaming")
+            kept.append({"type": "function", "function": function, **more})
         elif _is_chat_server_tool(tool.get("type")):
             kept.append(tool)
     return kept
@@ -517,7 +514,7 @@ def responses_tools(tools: object) -> list[dict[str, Any]]:
     for tool in dicts(tools):
         if function := _function_of(tool):
             # `parameters` is required here, even where a function has none.
-            kept.append({"type": "function", "parameters": None, **function, **_given(tool, _RESPONSES_EXTRAS)})
+            kept.append({"type": "function", "parameters": None, **function, **_given(tool, "defer_loading")})
         elif tool.get("type") not in (None, "", "function"):
             kept.append(tool)
     return kept
@@ -542,7 +539,7 @@ def _is_chat_server_tool(kind: object) -> bool:
     return kind in _SHORTHANDS or (kind.startswith("openrouter:") and kind not in _RESPONSES_ONLY)
 
 
-def _given(source: Mapping[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
+def _given(source: Mapping[str, Any], *keys: str) -> dict[str, Any]:
     return {key: source[key] for key in keys if source.get(key) is not None}
 
 
@@ -550,7 +547,7 @@ def _function_of(tool: Mapping[str, Any]) -> dict[str, Any] | None:
     """The function that a definition or a choice names, nested (as Open WebUI sends it) or flat; None when there is none."""
     function = mapping(tool.get("function", tool))
     named = tool.get("type") == "function" and isinstance(function.get("name"), str) and function["name"]
-    return _given(function, _FUNCTION_KEYS) if named else None
+    return _given(function, "name", "description", "parameters", "strict") if named else None
 
 
 # ===== cost_line.py =====
@@ -2596,10 +2593,8 @@ class Settings(_Tolerant):
         description="Variants and presets to list as models of their own, e.g. "
         "`openai/gpt-4o:nitro, anthropic/*:floor, openai/gpt-4o@preset/email-copywriter, @preset/*`.",
     )
-    FREE_MODEL_FILTER: Filter = Field("all", description="List `all` models, `only` free ones, or `exclude` free ones.")
-    TOOL_CALLING_FILTER: Filter = Field(
-        "all", description="List `all` models, `only` those that can call tools, or `exclude` those."
-    )
+    FREE_MODEL_FILTER: Filter = Field("all", description="List `only` free models, or `exclude` them.")
+    TOOL_CALLING_FILTER: Filter = Field("all", description="List `only` models that can call tools, or `exclude` them.")
     ZDR: Literal["off", "filter", "enforce"] = Field(
         "off", description="Zero data retention. `filter`: list only models with it. `enforce`: also send nowhere else."
     )
@@ -2641,9 +2636,7 @@ class Settings(_Tolerant):
     REASONING_EFFORT: Effort = Field(
         "default", description="How much models think, unless the chat says it, e.g. `low`."
     )
-    PROVIDER_SORT: Sort = Field(
-        "default", description="Which provider comes first: by `price`, `throughput`, `latency`."
-    )
+    PROVIDER_SORT: Sort = Field("default", description="Which provider of a model comes first, e.g. by `price`.")
     PROVIDER_ORDER: str = Field("", description="Providers to try first, in order, e.g. `anthropic, amazon-bedrock`.")
     PROVIDER_ONLY: str = Field("", description="The only providers allowed, e.g. `azure, google-vertex`.")
     PROVIDER_IGNORE: str = Field("", description="Providers never to use, e.g. `deepinfra`.")
@@ -3137,8 +3130,6 @@ _NOT_FOR_TASKS = (
     *("tools", "tool_choice", "parallel_tool_calls", "max_tool_calls", "stop_server_tools_when"),
     *("plugins", "web_search_options", "modalities", "image_config", "audio", "include_reasoning"),
 )
-# `:online` is a plugin in the form of a variant.
-_SEARCHING_VARIANT = "online"
 _COMPRESSION = "context-compression"
 # Open WebUI gives its tasks few tokens (an emoji: 4); reasoning that cannot be switched off would use them up.
 _TASK_REASONING_TOKENS = 2_000
@@ -3179,7 +3170,8 @@ def build_request(
     is_task, messages = bool(context.task), body.get("messages")
     if is_task:
         body = {key: value for key, value in body.items() if key not in _NOT_FOR_TASKS}
-        ref = ref._replace(variants=tuple([tag for tag in ref.variants if tag != _SEARCHING_VARIANT]))
+        # `:online` is a plugin in the form of a variant.
+        ref = ref._replace(variants=tuple([tag for tag in ref.variants if tag != "online"]))
     asked, left_out = read_parameters(body, model)
     has_breakpoints = has_cache_control(messages)
     wants_chat = needs_chat(asked) or has_breakpoints or has_chat_audio(messages)

@@ -23,8 +23,6 @@ _NOT_FOR_TASKS = (
     *("tools", "tool_choice", "parallel_tool_calls", "max_tool_calls", "stop_server_tools_when"),
     *("plugins", "web_search_options", "modalities", "image_config", "audio", "include_reasoning"),
 )
-# `:online` is a plugin in the form of a variant.
-_SEARCHING_VARIANT = "online"
 _COMPRESSION = "context-compression"
 # Open WebUI gives its tasks few tokens (an emoji: 4); reasoning that cannot be switched off would use them up.
 _TASK_REASONING_TOKENS = 2_000
@@ -65,7 +63,8 @@ def build_request(
     is_task, messages = bool(context.task), body.get("messages")
     if is_task:
         body = {key: value for key, value in body.items() if key not in _NOT_FOR_TASKS}
-        ref = ref._replace(variants=tuple([tag for tag in ref.variants if tag != _SEARCHING_VARIANT]))
+        # `:online` is a plugin in the form of a variant.
+        ref = ref._replace(variants=tuple([tag for tag in ref.variants if tag != "online"]))
     asked, left_out = read_parameters(body, model)
     has_breakpoints = has_cache_control(messages)
     wants_chat = needs_chat(asked) or has_breakpoints or has_chat_audio(messages)

@@ -93,10 +93,8 @@ class Settings(_Tolerant):
         description="Variants and presets to list as models of their own, e.g. "
         "`openai/gpt-4o:nitro, anthropic/*:floor, openai/gpt-4o@preset/email-copywriter, @preset/*`.",
     )
-    FREE_MODEL_FILTER: Filter = Field("all", description="List `all` models, `only` free ones, or `exclude` free ones.")
-    TOOL_CALLING_FILTER: Filter = Field(
-        "all", description="List `all` models, `only` those that can call tools, or `exclude` those."
-    )
+    FREE_MODEL_FILTER: Filter = Field("all", description="List `only` free models, or `exclude` them.")
+    TOOL_CALLING_FILTER: Filter = Field("all", description="List `only` models that can call tools, or `exclude` them.")
     ZDR: Literal["off", "filter", "enforce"] = Field(
         "off", description="Zero data retention. `filter`: list only models with it. `enforce`: also send nowhere else."
     )
@@ -138,9 +136,7 @@ class Settings(_Tolerant):
     REASONING_EFFORT: Effort = Field(
         "default", description="How much models think, unless the chat says it, e.g. `low`."
     )
-    PROVIDER_SORT: Sort = Field(
-        "default", description="Which provider comes first: by `price`, `throughput`, `latency`."
-    )
+    PROVIDER_SORT: Sort = Field("default", description="Which provider of a model comes first, e.g. by `price`.")
     PROVIDER_ORDER: str = Field("", description="Providers to try first, in order, e.g. `anthropic, amazon-bedrock`.")
     PROVIDER_ONLY: str = Field("", description="The only providers allowed, e.g. `azure, google-vertex`.")
     PROVIDER_IGNORE: str = Field("", description="Providers never to use, e.g. `deepinfra`.")

@@ -11,10 +11,6 @@ from .codec import dicts, mapping
 # Source: OpenRouter's OpenAPI document, ChatFunctionTool and ResponsesRequest.tools.
 _RESPONSES_ONLY = ("openrouter:apply_patch", "openrouter:shell", "openrouter:tool_search")
 _SHORTHANDS = ("web_search", "web_search_2025_08_26", "web_search_preview", "web_search_preview_2025_03_11")
-# What else than the function itself a definition may carry.
-_CHAT_EXTRAS = ("cache_control", "eager_input_streaming")
-_RESPONSES_EXTRAS = ("defer_loading",)
-_FUNCTION_KEYS = ("name", "description", "parameters", "strict")
 _CHOICES = ("auto", "none", "required")
 # Source: OpenRouter's OpenAPI document, OpenAIResponsesToolChoice.
 _RESPONSES_CHOICES = ("allowed_tools", "apply_patch", "shell", "web_search_preview", "web_search_preview_2025_03_11")
@@ -25,7 +21,8 @@ def chat_tools(tools: object) -> list[dict[str, Any]]:
     kept = []
     for tool in dicts(tools):
         if function := _function_of(tool):
-            kept.append({"type": "function", "function": function, **_given(tool, _CHAT_EXTRAS)})
+            more = _given(tool, "cache_control", "eager_input_streaming")
+            kept.append({"type": "function", "function": function, **more})
         elif _is_chat_server_tool(tool.get("type")):
             kept.append(tool)
     return kept
@@ -37,7 +34,7 @@ def responses_tools(tools: object) -> list[dict[str, Any]]:
     for tool in dicts(tools):
         if function := _function_of(tool):
             # `parameters` is required here, even where a function has none.
-            kept.append({"type": "function", "parameters": None, **function, **_given(tool, _RESPONSES_EXTRAS)})
+            kept.append({"type": "function", "parameters": None, **function, **_given(tool, "defer_loading")})
         elif tool.get("type") not in (None, "", "function"):
             kept.append(tool)
     return kept
@@ -62,7 +59,7 @@ def _is_chat_server_tool(kind: object) -> bool:
     return kind in _SHORTHANDS or (kind.startswith("openrouter:") and kind not in _RESPONSES_ONLY)
 
 
-def _given(source: Mapping[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
+def _given(source: Mapping[str, Any], *keys: str) -> dict[str, Any]:
     return {key: source[key] for key in keys if source.get(key) is not None}
 
 
@@ -70,4 +67,4 @@ def _function_of(tool: Mapping[str, Any]) -> dict[str, Any] | None:
     """The function that a definition or a choice names, nested (as Open WebUI sends it) or flat; None when there is none."""
     function = mapping(tool.get("function", tool))
     named = tool.get("type") == "function" and isinstance(function.get("name"), str) and function["name"]
-    return _given(function, _FUNCTION_KEYS) if named else None
+    return _given(function, "name", "description", "parameters", "strict") if named else None
