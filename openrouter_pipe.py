@@ -1358,31 +1358,6 @@ _ADAPTED: dict[Endpoint, dict[str, Callable[[Any], Any]]] = {
 }
 
 
-# ===== files.py =====
-# The pipe's own files: JSON.
-
-def load_file(path: Path | None) -> Mapping[str, Any]:
-    """The object in the file; an empty one when there is none."""
-    try:
-        return mapping(parse_json(path.read_bytes())) if path else {}
-    except (OSError, ValueError):
-        return {}
-
-
-def store_file(path: Path | None, content: Mapping[str, Any], what: str) -> None:
-    """Replace the file, which holds `what`, in one step; readable by its user only. A failure is logged."""
-    if path is None:
-        return
-    part = path.with_suffix(f".{os.getpid()}")
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        part.touch(mode=0o600)
-        part.write_bytes(dump_json(content))
-        part.replace(path)
-    except OSError as error:
-        log.warning("The %s cannot be stored in %s: %s", what, path.parent, error.strerror)
-
-
 # ===== selection.py =====
 # Which catalog rows `MODEL_ID` selects.
 
@@ -2529,7 +2504,8 @@ Variant = Literal["none", "nitro", "floor", "exacto", "online", "free", "thinkin
 class _Tolerant(BaseModel):
     """Settings of which a value that does not fit counts as the default and is reported: a chat must go on."""
 
-    model_config = ConfigDict(str_strip_whitespace=True)
+    # The form shows the names that the docs and the log have.
+    model_config = ConfigDict(str_strip_whitespace=True, field_title_generator=lambda name, _: name)
     _misfits: tuple[Problem, ...] = ()
 
     @model_validator(mode="wrap")
@@ -2824,16 +2800,21 @@ def _model_lines(state: PipeState) -> list[str]:
     published = state.published
     if published is None:
         return ["no model is known yet"]
-    rows = sum(entry.ref.api_id in published.catalog.models for entry in published.entries)
-    left_out = Counter(published.left_out.values())
-    unusable = published.catalog.left_out
-    of_all = f"{rows} of the catalog's {len(published.catalog.models)}"
-    return [
-        f"{len(published.entries)} listed: {of_all}, {len(published.entries) - rows} variants and presets",
-        f"catalog fetched {_ago(state.now - state.fetched_at)}" if state.fetched_at else "catalog never fetched",
-        *(f"left out by `{valve}`: {count}" for valve, count in left_out.items()),
-        *([f"rows that cannot chat (no text output, or no id): {unusable}"] if unusable else []),
-    ]
+    models, listed = published.catalog.models, len(published.entries)
+    rows = sum(entry.ref.api_id in models for entry in published.entries)
+    # Batch models are left out whatever the valves say, unless one is named.
+    batch = [api_id for api_id in published.left_out if api_id in models and models[api_id].is_batch]
+    left_out = Counter(valve for api_id, valve in published.left_out.items() if api_id not in batch)
+    counts = {
+        "listed": listed,
+        "of the catalog": f"{rows} of {len(models)}",
+        "variants and presets": listed - rows,
+        **{f"left out by `{valve}`": count for valve, count in left_out.items()},
+        "batch models, which cannot be called in a chat": len(batch),
+        "rows that cannot chat (no text output, or no id)": published.catalog.left_out,
+    }
+    age = f"catalog fetched {_ago(state.now - state.fetched_at)}" if state.fetched_at else "catalog never fetched"
+    return [age, *(f"{what}: {count}" for what, count in counts.items() if count)]
 
 
 def _problem_lines(state: PipeState) -> Iterator[str]:
@@ -3266,11 +3247,6 @@ def _add_by_valves(
 # Its modules are looked up among those already loaded, never imported: inside Open WebUI they are there, and outside of it
 # (tests, tools) importing `open_webui.env` would end the process when no secret is configured.
 
-try:
-    import fcntl
-except ImportError:  # pragma: no cover - Windows
-    fcntl = None  # type: ignore[assignment]
-
 _FILE_MODULES = ("models.users", "models.files", "retrieval.utils")
 _NOT_SENT = (
     "Not sent as a whole: {}. What you may read is sent: up to 25 MB of files, 400,000 characters of each text, and of "
@@ -3292,31 +3268,20 @@ def host_secret() -> str:
     return str(getattr(sys.modules.get("open_webui.env"), "WEBUI_SECRET_KEY", None) or "")
 
 
+def redis_client() -> Any:
+    """Open WebUI's own connection to Redis; None where it has none."""
+    return _app_state("redis")
+
+
 def function_id_of(pipe: object) -> str | None:
     """The id under which Open WebUI runs this very instance; None where it does not (outside, or no longer)."""
-    state = getattr(getattr(sys.modules.get("open_webui.main"), "app", None), "state", None)
-    running = dict(getattr(state, "FUNCTIONS", None) or {})
+    running = dict(_app_state("FUNCTIONS") or {})
     return next((str(function_id) for function_id, instance in running.items() if instance is pipe), None)
 
 
-def worker_lock(name: str) -> contextlib.AbstractContextManager[object] | None:
-    """Lets in one worker of this machine at a time; None while another one is in.
-
-    Where files cannot be locked (Windows, some network disks) all get in: what they do has to bear that.
-    """
-    directory = data_directory()
-    if fcntl is None or directory is None:
-        return contextlib.nullcontext()
-    try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        file = (directory / f"{name}.lock").open("wb")
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.close()
-        return None
-    except OSError:
-        return contextlib.nullcontext()
-    return file
+def _app_state(name: str) -> Any:
+    app = getattr(sys.modules.get("open_webui.main"), "app", None)
+    return getattr(getattr(app, "state", None), name, None)
 
 
 class ModelTable:
@@ -3414,330 +3379,6 @@ async def _read_text(file_id: str, item: dict[str, Any], is_upload: bool, user_i
 def _stored_part(kind: tuple[str, str], record: Any) -> dict[str, Any]:
     path = sys.modules["open_webui.storage.provider"].Storage.get_file(record.path)
     return file_part(kind, record.filename, Path(path).read_bytes())
-
-
-# ===== catalog_store.py =====
-# The cached catalog: memory, then disk, then the network. A stale copy beats a failure, and nobody waits for a refresh.
-
-_LIST_WAITS_SECONDS = 5.0
-_FETCH_SECONDS = 60.0
-_FIRST_PAUSE_SECONDS = 5.0
-_LONGEST_PAUSE_SECONDS = 600.0
-_PRESETS_PER_PAGE = 100
-_MAX_PRESET_PAGES = 20
-_PRESETS_AT_ONCE = 4
-# Statuses of a gateway that has no such path; 401 and 403 mean that the key may not.
-_NO_SUCH_PATH = (404, 405, 501)
-
-
-class CatalogStore:
-    """Keeps the catalog of the account in use. A change of `API_KEY` or `BASE_URL`, or whether ZDR matters, is another one."""
-
-    def __init__(self, transport: Transport) -> None:
-        self._transport = transport
-        self._account: _Account | None = None
-
-    @property
-    def fetched_at(self) -> float:
-        """When the catalog was fetched (Unix time); 0: never."""
-        return self._account.fetched_at if self._account else 0.0
-
-    async def catalog_for_list(self, settings: Settings, directory: Path | None) -> Catalog | None:
-        """The catalog for the model list. Waits for the network, 5 s at most, only when nothing at all is known."""
-        catalog = await self.catalog_for_chat(settings, directory)
-        account = self._account
-        if catalog is None and account is not None:
-            await account.wait()
-            catalog = account.catalog
-        return catalog
-
-    async def catalog_for_chat(self, settings: Settings, directory: Path | None) -> Catalog | None:
-        """The catalog from memory or disk, None when unknown. A refresh that is due starts in the background."""
-        if not settings.api_key or not settings.base_url:
-            self._account = None
-            return None
-        zdr = settings.publishing.zdr_only
-        key = hashlib.sha256(f"{settings.base_url}\0{settings.api_key}\0{zdr}".encode()).hexdigest()[:16]
-        account = self._account
-        if account is None or account.key != key:
-            account = self._account = _Account(key, directory / f"catalog-{key}.json" if directory else None)
-        await account.read_disk()
-        account.refresh(self._transport, settings)
-        return account.catalog
-
-    def problems(self) -> list[Problem]:
-        """Why the catalog or the presets could not be fetched, as of now."""
-        reason = self._account.problem if self._account else ""
-        return [Problem("", "", reason)] if reason else []
-
-
-class _Account:
-    """What is known of one account, and its refresh: never two at once, and with growing pauses after failures."""
-
-    def __init__(self, key: str, path: Path | None) -> None:
-        self.key = key
-        self.catalog: Catalog | None = None
-        self.fetched_at = 0.0
-        self.problem = ""
-        self._path = path
-        self._reading = asyncio.Lock()
-        self._is_read = path is None
-        self._task: asyncio.Task[None] | None = None
-        self._tried = asyncio.Event()
-        self._pause = 0.0
-        # By the clock of the event loop.
-        self._next_try = 0.0
-
-    async def read_disk(self) -> None:
-        """Take the copy on disk, once; concurrent callers wait for the same read."""
-        async with self._reading:
-            if self._path is not None and not self._is_read:
-                self.catalog, self.fetched_at = await asyncio.to_thread(_read_copy, self._path)
-                self._is_read = True
-
-    def refresh(self, transport: Transport, settings: Settings) -> None:
-        """Fetch in the background when that is due, unless it is under way or failed a moment ago."""
-        known, age = self.catalog, time.time() - self.fetched_at
-        has_all = known is not None and (known.knows_presets or not settings.publishing.wants_presets)
-        # A time in the future means that the clock was set back since: fetch again rather than never.
-        is_due = not has_all or not 0 <= age < settings.MODEL_CATALOG_REFRESH_SECONDS
-        loop = asyncio.get_running_loop()
-        if is_due and loop.time() >= self._next_try and (self._task is None or self._task.done()):
-            self._tried.clear()
-            self._task = loop.create_task(self._run(transport, settings))
-
-    async def wait(self) -> None:
-        """Wait until the rows are here or cannot be had; after 5 s nobody waits any more, and the refresh goes on."""
-        try:
-            async with asyncio.timeout(_LIST_WAITS_SECONDS):
-                await self._tried.wait()
-        except TimeoutError:
-            self._tried.set()
-            wait = f"{_LIST_WAITS_SECONDS:g} s"
-            self.problem = self.problem or f"the models have not come within {wait}; they are listed once they have"
-
-    async def _run(self, transport: Transport, settings: Settings) -> None:
-        problem = ""
-        try:
-            catalog = await _fetch_catalog(transport, settings)
-            self.fetched_at = time.time()
-            known = self.catalog
-            # The presets of the last time stay until they are here anew.
-            await self._keep(catalog.with_presets(known.presets) if known and known.knows_presets else catalog)
-            if settings.publishing.wants_presets:
-                await self._keep(catalog.with_presets(await _fetch_presets(transport, settings)))
-        except PipeError as error:
-            problem = str(error)
-        except Exception as error:  # noqa: BLE001 - nobody awaits this task: a surprise has to be told all the same
-            log.exception("Refreshing the catalog failed")
-            problem = f"refreshing the catalog failed ({type(error).__name__})"
-        self.problem = problem
-        self._pause = min(2 * self._pause or _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS) if problem else 0.0
-        self._next_try = asyncio.get_running_loop().time() + self._pause
-        self._tried.set()
-
-    async def _keep(self, catalog: Catalog) -> None:
-        """Show this catalog, and store it."""
-        if self.catalog is None:
-            # What a list has waited for in vain is here now.
-            self.problem = ""
-        self.catalog = catalog
-        self._tried.set()
-        if self._path is not None:
-            await asyncio.to_thread(_write_copy, self._path, catalog, self.fetched_at)
-
-
-def _read_copy(path: Path) -> tuple[Catalog | None, float]:
-    """The stored catalog and when it was fetched; None when there is no good copy."""
-    with suppress(ValueError, KeyError, TypeError):
-        stored = load_file(path)
-        catalog = Catalog.from_rows(stored["rows"])._replace(
-            presets=tuple(Preset(*row) for row in stored["presets"]),
-            left_out=int(stored["left_out"]),
-            knows_presets=bool(stored["knows_presets"]),
-        )
-        if catalog.models:
-            return catalog, float(stored["fetched_at"])
-    return None, 0.0
-
-
-def _write_copy(path: Path, catalog: Catalog, fetched_at: float) -> None:
-    """Replace the stored catalog in one step; readable by its user only."""
-    content = {
-        "fetched_at": fetched_at,
-        "rows": [model.row for model in catalog.models.values()],
-        "presets": [list(preset) for preset in catalog.presets],
-        "left_out": catalog.left_out,
-        "knows_presets": catalog.knows_presets,
-    }
-    store_file(path, content, "catalog")
-
-
-async def _get(transport: Transport, settings: Settings, path: str) -> Any:
-    """The answer to a GET; None where there is no such path."""
-    try:
-        return await transport.get_json(settings, path, _FETCH_SECONDS)
-    except UpstreamError as error:
-        if error.failure.status not in _NO_SUCH_PATH:
-            raise
-    return None
-
-
-async def _fetch_catalog(transport: Transport, settings: Settings) -> Catalog:
-    """The models that this key may use, and which of them have an endpoint with zero data retention, if that matters."""
-
-    def rows_of(answer: object) -> list[Any]:
-        rows = mapping(answer).get("data")
-        if not isinstance(rows, list):
-            raise SettingsError(f"{settings.base_url} did not send a list of models. Check the valve BASE_URL.")
-        return rows
-
-    answer = await _get(transport, settings, "/models/user")
-    rows = rows_of(await transport.get_json(settings, "/models", _FETCH_SECONDS) if answer is None else answer)
-    if settings.publishing.zdr_only:
-        ids = {str(row.get("id")) for row in dicts(rows_of(await _get(transport, settings, "/models?zdr=true")))}
-        rows = [{**row, "has_zdr": str(row.get("id")) in ids} for row in dicts(rows)]
-    catalog = await asyncio.to_thread(Catalog.from_rows, rows)
-    if not catalog.models:
-        raise SettingsError(f"{settings.base_url} lists no models that can chat.")
-    return catalog
-
-
-async def _fetch_presets(transport: Transport, settings: Settings) -> list[Preset]:
-    """The active presets of the account, each with the model that its own page names. A gateway without presets has none."""
-    rows: list[dict[str, Any]] = []
-    for page in range(_MAX_PRESET_PAGES):
-        answer = await _get(
-            transport, settings, f"/presets?offset={page * _PRESETS_PER_PAGE}&limit={_PRESETS_PER_PAGE}"
-        )
-        found = dicts(mapping(answer).get("data"))
-        rows += found
-        if len(found) < _PRESETS_PER_PAGE:
-            break
-    gate = asyncio.Semaphore(_PRESETS_AT_ONCE)
-
-    async def with_model(preset: Preset) -> Preset:
-        async with gate:
-            try:
-                answer = await _get(transport, settings, f"/presets/{preset.slug}")
-            except PipeError:
-                return preset
-        return parse_preset(mapping(answer).get("data")) or preset
-
-    return await asyncio.gather(*map(with_model, filter(None, map(parse_preset, rows))))
-
-
-# ===== icons.py =====
-# A model's icon: its author's logo, fetched once by the server, or a monogram drawn here.
-
-# Author -> logo, where that is not the author without hyphens.
-_LOGO_NAMES = dict(
-    re.findall(
-        r"(\S+):(\S+)",
-        "01-ai:yi allenai:ai2 amazon:nova arcee-ai:arcee bytedance-seed:bytedance ibm-granite:ibm inclusionai:antgroup "
-        "meituan:longcat meta-llama:meta mistralai:mistral moonshotai:moonshot rekaai:reka stepfun-ai:stepfun "
-        "thudm:chatglm xiaomi:xiaomimimo",
-    )
-)
-# Drawn four times larger than shown: Pillow draws hard edges. A mark fits the circle that Open WebUI cuts out.
-_DRAWN, _MARK = 256, 224
-_MAX_BYTES, _MAX_SIDE = 512 * 1024, 2048
-_LOGO_SECONDS = 5.0
-
-
-async def icons_for(
-    transport: Transport, authors: Iterable[str], settings: Settings, directory: Path | None
-) -> dict[str, str]:
-    """The icons of these authors, PNG data URLs; none without Pillow. Never raises; fetches logos for 5 s at most.
-
-    Authors are what stands before the `/` of an API id, without `~`.
-    """
-    if settings.MODEL_ICONS == "off":
-        return {}
-    names = {author: _LOGO_NAMES.get(author, author.replace("-", "")) for author in authors}
-    logos: dict[str, str] = {}
-    if settings.MODEL_ICONS == "brand":
-        logos = await _logos(transport, {*names.values()}, settings.ICON_URL, directory and directory / "icons.json")
-    drawn = await asyncio.to_thread(lambda: {author: logos.get(names[author]) or monogram(author) for author in names})
-    return {author: icon for author, icon in drawn.items() if icon}
-
-
-async def _logos(transport: Transport, names: set[str], template: str, path: Path | None) -> dict[str, str]:
-    """The logos, by name, of this address. One that is not there (`""`) is asked for again on another day."""
-    about = {"address": template, "day": int(time.time() // 86_400)}
-    stored = await asyncio.to_thread(load_file, path)
-    logos: dict[str, str] = {}
-    if stored.get("address") == template:
-        same_day = stored.get("day") == about["day"]
-        logos = {name: str(icon) for name, icon in mapping(stored.get("logos")).items() if icon or same_day}
-    known = len(logos)
-    due = iter(names - logos.keys())
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(_LOGO_SECONDS):
-            await asyncio.gather(*(_fetch(transport, due, template, logos) for _ in range(4)))
-    if len(logos) > known:
-        await asyncio.to_thread(store_file, path, {**about, "logos": logos}, "icons")
-    return logos
-
-
-async def _fetch(transport: Transport, names: Iterator[str], template: str, logos: dict[str, str]) -> None:
-    """Get logos, in colour if there is such a one. What gave no answer, or an error, is left out."""
-    for name in names:
-        for file in (f"{name}-color", name):
-            url = template.replace("{name}", quote(file, errors="replace"))
-            # Not the same time again: two limits that are over at once get in each other's way.
-            status, body = await transport.get_bytes(url, _MAX_BYTES, 2 * _LOGO_SECONDS)
-            icon = await asyncio.to_thread(_logo_tile, body) if status == 200 else ""
-            if icon:
-                break
-        if status in (200, 404):
-            logos[name] = icon
-
-
-def monogram(author: str) -> str:
-    """One or two letters on the author's colour, as a PNG data URL; empty without Pillow."""
-    words = re.findall("[a-z0-9]+", author.lower()) or ["?"]
-    letters = words[0][0].upper() + (words[1][0].upper() if len(words) > 1 else words[0][1:2])
-    hue = hashlib.sha256(ascii(author).encode()).digest()[0] * 360 // 256
-    try:
-        mark = _pillow("Image").new("RGBA", (_DRAWN, _DRAWN))
-        font = _pillow("ImageFont").load_default(_DRAWN // 2)
-        _pillow("ImageDraw").Draw(mark).text((_DRAWN / 2, _DRAWN / 2), letters, "white", font, anchor="mm")
-        # Dark enough for white letters, whatever the hue.
-        return _tile(mark, f"hsl({hue}, 65%, 28%)")
-    except ImportError:
-        return ""
-
-
-def _pillow(module: str) -> Any:
-    # Not at the top: Pillow takes milliseconds to load, and may be missing.
-    return importlib.import_module(f"PIL.{module}")
-
-
-def _tile(mark: Any, colour: str) -> str:
-    """`mark` in the middle of a rounded square, as a PNG data URL of about 1 kB: each model's row has one."""
-    tile = _pillow("Image").new("RGBA", (_DRAWN, _DRAWN))
-    _pillow("ImageDraw").Draw(tile).rounded_rectangle((0, 0, _DRAWN - 1, _DRAWN - 1), _DRAWN // 4, colour)
-    tile.alpha_composite(mark, ((_DRAWN - mark.width) // 2, (_DRAWN - mark.height) // 2))
-    file = io.BytesIO()
-    tile.resize((_DRAWN // 4, _DRAWN // 4)).quantize(64).save(file, "PNG", optimize=True)
-    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
-
-
-def _logo_tile(body: bytes) -> str:
-    """A logo on white, which black ones need in a dark theme; empty where `body` is no PNG of a sane size."""
-    try:
-        # Opening reads no more than the size.
-        logo = _pillow("Image").open(io.BytesIO(body), formats=["PNG"])
-        if max(logo.size) > _MAX_SIDE:
-            return ""
-        logo = logo.convert("RGBA")
-        # Nothing is left of a picture without a visible dot, which is an error below.
-        logo = logo.crop(logo.getchannel("A").getbbox() or (0, 0, 0, 0))
-        scale = _MARK / math.hypot(*logo.size)
-        return _tile(logo.resize([max(1, round(side * scale)) for side in logo.size]), "white")
-    except Exception:  # noqa: BLE001 - a broken file makes Pillow raise whatever it likes
-        return ""
 
 
 # ===== attempt.py =====
@@ -3852,94 +3493,128 @@ async def _drain(response: aiohttp.ClientResponse) -> None:
                 await response.content.readany()
 
 
-# ===== row_keeper.py =====
-# Keeps the rows of the published models up to date, in the background and by one worker at a time.
+# ===== shared.py =====
+# What the workers of one Open WebUI share: JSON files in its data directory, in its Redis as well where it has one; locks.
 
-_LIST_WAITS_FOR_ROWS_SECONDS = 1.0
-_MAX_FAILED_ROWS = 10
-_Work = tuple[Published, Settings]
+try:
+    import fcntl
+except ImportError:  # pragma: no cover - Windows
+    fcntl = None  # type: ignore[assignment]
+
+_PREFIX = "openrouter_pipe:"
+# A Redis that is down is asked again and again by its client, for much longer than a chat may wait.
+_REDIS_SECONDS = 1.0
+_KEPT_SECONDS = 30 * 86_400
+# A worker that dies must not keep the others out for ever.
+_LOCK_SECONDS = 120
+_LOOK_AGAIN_SECONDS = 0.1
+_Release = Callable[[], Awaitable[object]]
 
 
-class RowKeeper:
-    """Writes rows when the list or the valves are not those that were written last."""
-
-    def __init__(self, transport: Transport) -> None:
-        self._transport = transport
-        self._wanted: _Work | None = None
-        self._done: _Work | None = None
-        self._task: asyncio.Task[None] | None = None
-        self._failures = 0
-        # By the clock of the event loop.
-        self._next_try = 0.0
-
-    async def keep(self, pipe: object, published: Published, settings: Settings) -> None:
-        """Start what there is to do. The list that a change of valves made new waits for it, 1 s at most."""
-        work = (published, settings) if settings.UPDATE_MODEL_METADATA else None
-        before, self._wanted = self._wanted, work
-        if work is None or _is_same(work, self._done):
-            return
-        loop = asyncio.get_running_loop()
-        if self._task is None and loop.time() >= self._next_try:
-            self._task = loop.create_task(self._run(pipe))
-        if self._task and before and before[0].catalog is published.catalog and not _is_same(work, before):
-            await asyncio.wait({self._task}, timeout=_LIST_WAITS_FOR_ROWS_SECONDS)
-
-    async def _run(self, pipe: object) -> None:
+async def read_shared(name: str) -> Mapping[str, Any]:
+    """The object kept under `name`; an empty one when there is none."""
+    if client := redis_client():
         try:
-            while (work := self._wanted) and not _is_same(work, self._done) and (function_id := function_id_of(pipe)):
-                while (lock := worker_lock("model-rows")) is None:  # noqa: ASYNC110 - another process has it
-                    await asyncio.sleep(0.1)
-                with lock:
-                    await self._write(ModelTable(function_id), work)
-            self._failures = 0
-        except Exception as error:  # noqa: BLE001 - a database fails in many ways, and nobody awaits this task
-            if not self._failures:
-                log.warning("Rows of models could not be written: %s: %.300s", type(error).__name__, error)
-            self._failures = min(self._failures + 1, 9)
-            self._next_try = asyncio.get_running_loop().time() + 2**self._failures
-        finally:
-            self._task = None
-
-    async def _write(self, table: ModelTable, work: _Work) -> None:
-        """Write what differs, unless other work is wanted meanwhile."""
-        published, settings = work
-        authors = {author_of(entry) for entry in published.entries}
-        icons = await icons_for(self._transport, authors, settings, data_directory())
-        stored = await table.rows()
-        failed: list[Exception] = []
-        for entry in published.entries:
-            model_id = f"{table.function_id}.{entry.webui_id}"
-            row = stored.get(model_id)
-            fields = row_fields(
-                entry, settings.NAME_PREFIX, settings.DIRECT_FILES == "supported", icons.get(author_of(entry))
-            )
-            try:
-                # Read again before it is changed: an admin may have saved it a moment ago.
-                if _change(fields, row) and (change := _change(fields, row and await table.row(model_id))):
-                    await table.write(model_id, *change, is_public=settings.NEW_MODEL_ACCESS == "public")
-            except Exception as error:  # noqa: BLE001 - one row must not cost the others theirs
-                failed.append(error)
-            await asyncio.sleep(0)
-            if not _is_same(work, self._wanted):
-                return
-            if len(failed) >= _MAX_FAILED_ROWS:
-                break
-        if failed:
-            raise failed[0]
-        self._done = work
+            async with asyncio.timeout(_REDIS_SECONDS):
+                content = await client.get(_PREFIX + name)
+            if content:
+                return await asyncio.to_thread(_parse, content)
+        except Exception as error:  # noqa: BLE001 - Redis fails in many ways, and there is the disk
+            log.debug("Redis cannot be read: %s", type(error).__name__)
+    directory = data_directory()
+    return await asyncio.to_thread(_read_file, directory / name) if directory else {}
 
 
-def _is_same(work: _Work, other: _Work | None) -> bool:
-    # To compare two lists by what is in them would take long.
-    return other is not None and work[0] is other[0] and work[1] == other[1]
+async def write_shared(name: str, content: Mapping[str, Any]) -> None:
+    """Keep `content` under `name`; what was there is replaced in one step. Files are readable by their user only."""
+    text = await asyncio.to_thread(dump_json, content)
+    if client := redis_client():
+        try:
+            async with asyncio.timeout(_REDIS_SECONDS):
+                await client.set(_PREFIX + name, text, ex=_KEPT_SECONDS)
+        except Exception as error:  # noqa: BLE001 - as above
+            log.debug("Redis cannot be written: %s", type(error).__name__)
+    if directory := data_directory():
+        await asyncio.to_thread(_replace_file, directory / name, text)
 
 
-def _change(fields: Mapping[str, Any], row: Any) -> tuple[Any, str, dict[str, Any]] | None:
-    """A row with the name and `meta` that it should get, if those differ; never a workspace model that has this id."""
-    if row and row.base_model_id:
+@asynccontextmanager
+async def shared_lock(name: str) -> AsyncIterator[None]:
+    """Lets in one worker at a time; the others wait."""
+    while (release := await _redis_lock(_PREFIX + name)) is None:  # noqa: ASYNC110 - the other one is another process
+        await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+    try:
+        yield
+    finally:
+        await release()
+
+
+async def _redis_lock(key: str) -> _Release | None:
+    """What gives the lock back; None while another worker has it."""
+    client, token = redis_client(), uuid.uuid4().hex
+    if client is None:
+        return _file_lock(key)
+
+    async def release() -> None:
+        with suppress(Exception):  # it runs out by itself
+            if await client.get(key) in (token, token.encode()):
+                await client.delete(key)
+
+    try:
+        async with asyncio.timeout(_REDIS_SECONDS):
+            return release if await client.set(key, token, nx=True, ex=_LOCK_SECONDS) else None
+    except Exception as error:  # noqa: BLE001 - as above
+        log.debug("Redis cannot lock: %s", type(error).__name__)
+        return _file_lock(key)
+
+
+def _file_lock(key: str) -> _Release | None:
+    """The same among the workers of one machine.
+
+    Where files cannot be locked (Windows, some network disks) all get in: what they do has to bear that.
+    """
+
+    async def release() -> None:
+        if file is not None:
+            file.close()
+
+    file, directory = None, data_directory()
+    if fcntl is None or directory is None:
+        return release
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file = (directory / f"{key.rpartition(':')[2]}.lock").open("wb")
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        if file is not None:
+            file.close()
         return None
-    merged = merge_row(fields, row.name, row.meta.model_dump()) if row else merge_row(fields, "", {})
-    return merged and (row, *merged)
+    except OSError:
+        pass
+    return release
+
+
+def _parse(content: bytes | str) -> Mapping[str, Any]:
+    with suppress(ValueError):
+        return mapping(parse_json(content))
+    return {}
+
+
+def _read_file(path: Path) -> Mapping[str, Any]:
+    with suppress(OSError):
+        return _parse(path.read_bytes())
+    return {}
+
+
+def _replace_file(path: Path, content: bytes) -> None:
+    part = path.with_suffix(f".{os.getpid()}")
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        part.touch(mode=0o600)
+        part.write_bytes(content)
+        part.replace(path)
+    except OSError as error:
+        log.warning("%s cannot be stored in %s: %s", path.name, path.parent, error.strerror)
 
 
 # ===== answer.py =====
@@ -4140,6 +3815,427 @@ class Answer:
             log.debug("A status line could not be shown: %s", type(error).__name__)
 
 
+# ===== catalog_store.py =====
+# The cached catalog: memory, then what the workers share, then the network.
+#
+# A stale copy beats a failure, and nobody waits for a refresh.
+
+_LIST_WAITS_SECONDS = 5.0
+_FETCH_SECONDS = 60.0
+_FIRST_PAUSE_SECONDS = 5.0
+_LONGEST_PAUSE_SECONDS = 600.0
+_PRESETS_PER_PAGE = 100
+_MAX_PRESET_PAGES = 20
+_PRESETS_AT_ONCE = 4
+# Statuses of a gateway that has no such path; 401 and 403 mean that the key may not.
+_NO_SUCH_PATH = (404, 405, 501)
+
+
+class CatalogStore:
+    """Keeps the catalog of the account in use. A change of `API_KEY` or `BASE_URL`, or whether ZDR matters, is another one."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+        self._account: _Account | None = None
+
+    @property
+    def fetched_at(self) -> float:
+        """When the catalog was fetched (Unix time); 0: never."""
+        return self._account.fetched_at if self._account else 0.0
+
+    async def catalog_for_list(self, settings: Settings) -> Catalog | None:
+        """The catalog for the model list. Waits for the network, 5 s at most, only when nothing at all is known."""
+        catalog = await self.catalog_for_chat(settings)
+        account = self._account
+        if catalog is None and account is not None:
+            await account.wait()
+            catalog = account.catalog
+        return catalog
+
+    async def catalog_for_chat(self, settings: Settings) -> Catalog | None:
+        """The catalog from memory or the shared copy, None when unknown. A refresh that is due starts in the background."""
+        if not settings.api_key or not settings.base_url:
+            self._account = None
+            return None
+        zdr = settings.publishing.zdr_only
+        key = hashlib.sha256(f"{settings.base_url}\0{settings.api_key}\0{zdr}".encode()).hexdigest()[:16]
+        account = self._account
+        if account is None or account.key != key:
+            account = self._account = _Account(key)
+        await account.read_copy()
+        account.refresh(self._transport, settings)
+        return account.catalog
+
+    def problems(self) -> list[Problem]:
+        """Why the catalog or the presets could not be fetched, as of now."""
+        reason = self._account.problem if self._account else ""
+        return [Problem("", "", reason)] if reason else []
+
+
+class _Account:
+    """What is known of one account, and its refresh: never two at once, and with growing pauses after failures."""
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+        self.catalog: Catalog | None = None
+        self.fetched_at = 0.0
+        self.problem = ""
+        self._name = f"catalog-{key}.json"
+        self._reading = asyncio.Lock()
+        self._is_read = False
+        self._task: asyncio.Task[None] | None = None
+        self._tried = asyncio.Event()
+        self._pause = 0.0
+        # By the clock of the event loop.
+        self._next_try = 0.0
+
+    async def read_copy(self) -> None:
+        """Take the copy that an earlier run or another worker left, once; concurrent callers wait for the same read."""
+        async with self._reading:
+            if not self._is_read:
+                await self._take_copy()
+                self._is_read = True
+
+    def refresh(self, transport: Transport, settings: Settings) -> None:
+        """Fetch in the background when that is due, unless it is under way or failed a moment ago."""
+        loop = asyncio.get_running_loop()
+        if self._is_due(settings) and loop.time() >= self._next_try and (self._task is None or self._task.done()):
+            self._tried.clear()
+            self._task = loop.create_task(self._run(transport, settings))
+
+    def _is_due(self, settings: Settings) -> bool:
+        known, age = self.catalog, time.time() - self.fetched_at
+        has_all = known is not None and (known.knows_presets or not settings.publishing.wants_presets)
+        # A time in the future means that the clock was set back since: fetch again rather than never.
+        return not has_all or not 0 <= age < settings.MODEL_CATALOG_REFRESH_SECONDS
+
+    async def _take_copy(self) -> None:
+        """Take the shared copy, if it is newer than what is known."""
+        copy = await asyncio.to_thread(_catalog_in, await read_shared(self._name))
+        if copy and copy[1] > self.fetched_at:
+            self.catalog, self.fetched_at = copy
+
+    async def wait(self) -> None:
+        """Wait until the rows are here or cannot be had; after 5 s nobody waits any more, and the refresh goes on."""
+        try:
+            async with asyncio.timeout(_LIST_WAITS_SECONDS):
+                await self._tried.wait()
+        except TimeoutError:
+            self._tried.set()
+            wait = f"{_LIST_WAITS_SECONDS:g} s"
+            self.problem = self.problem or f"the models have not come within {wait}; they are listed once they have"
+
+    async def _run(self, transport: Transport, settings: Settings) -> None:
+        problem = ""
+        try:
+            async with shared_lock("catalog"):
+                # Another worker may have been faster.
+                await self._take_copy()
+                if self._is_due(settings):
+                    await self._fetch(transport, settings)
+        except PipeError as error:
+            problem = str(error)
+        except Exception as error:  # noqa: BLE001 - nobody awaits this task: a surprise has to be told all the same
+            log.exception("Refreshing the catalog failed")
+            problem = f"refreshing the catalog failed ({type(error).__name__})"
+        self.problem = problem
+        self._pause = min(2 * self._pause or _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS) if problem else 0.0
+        self._next_try = asyncio.get_running_loop().time() + self._pause
+        self._tried.set()
+
+    async def _fetch(self, transport: Transport, settings: Settings) -> None:
+        catalog = await _fetch_catalog(transport, settings)
+        self.fetched_at = time.time()
+        known = self.catalog
+        # The presets of the last time stay until they are here anew.
+        await self._keep(catalog.with_presets(known.presets) if known and known.knows_presets else catalog)
+        if settings.publishing.wants_presets:
+            await self._keep(catalog.with_presets(await _fetch_presets(transport, settings)))
+
+    async def _keep(self, catalog: Catalog) -> None:
+        """Show this catalog, and store it."""
+        if self.catalog is None:
+            # What a list has waited for in vain is here now.
+            self.problem = ""
+        self.catalog = catalog
+        self._tried.set()
+        content = {
+            "fetched_at": self.fetched_at,
+            "rows": [model.row for model in catalog.models.values()],
+            "presets": [list(preset) for preset in catalog.presets],
+            "left_out": catalog.left_out,
+            "knows_presets": catalog.knows_presets,
+        }
+        await write_shared(self._name, content)
+
+
+def _catalog_in(content: Mapping[str, Any]) -> tuple[Catalog, float] | None:
+    """The stored catalog and when it was fetched; None when it is no good copy."""
+    with suppress(ValueError, KeyError, TypeError):
+        catalog = Catalog.from_rows(content["rows"])._replace(
+            presets=tuple(Preset(*row) for row in content["presets"]),
+            left_out=int(content["left_out"]),
+            knows_presets=bool(content["knows_presets"]),
+        )
+        if catalog.models:
+            return catalog, float(content["fetched_at"])
+    return None
+
+
+async def _get(transport: Transport, settings: Settings, path: str) -> Any:
+    """The answer to a GET; None where there is no such path."""
+    try:
+        return await transport.get_json(settings, path, _FETCH_SECONDS)
+    except UpstreamError as error:
+        if error.failure.status not in _NO_SUCH_PATH:
+            raise
+    return None
+
+
+async def _fetch_catalog(transport: Transport, settings: Settings) -> Catalog:
+    """The models that this key may use, and which of them have an endpoint with zero data retention, if that matters."""
+
+    def rows_of(answer: object) -> list[Any]:
+        rows = mapping(answer).get("data")
+        if not isinstance(rows, list):
+            raise SettingsError(f"{settings.base_url} did not send a list of models. Check the valve BASE_URL.")
+        return rows
+
+    answer = await _get(transport, settings, "/models/user")
+    rows = rows_of(await transport.get_json(settings, "/models", _FETCH_SECONDS) if answer is None else answer)
+    if settings.publishing.zdr_only:
+        ids = {str(row.get("id")) for row in dicts(rows_of(await _get(transport, settings, "/models?zdr=true")))}
+        rows = [{**row, "has_zdr": str(row.get("id")) in ids} for row in dicts(rows)]
+    catalog = await asyncio.to_thread(Catalog.from_rows, rows)
+    if not catalog.models:
+        raise SettingsError(f"{settings.base_url} lists no models that can chat.")
+    return catalog
+
+
+async def _fetch_presets(transport: Transport, settings: Settings) -> list[Preset]:
+    """The active presets of the account, each with the model that its own page names. A gateway without presets has none."""
+    rows: list[dict[str, Any]] = []
+    for page in range(_MAX_PRESET_PAGES):
+        answer = await _get(
+            transport, settings, f"/presets?offset={page * _PRESETS_PER_PAGE}&limit={_PRESETS_PER_PAGE}"
+        )
+        found = dicts(mapping(answer).get("data"))
+        rows += found
+        if len(found) < _PRESETS_PER_PAGE:
+            break
+    gate = asyncio.Semaphore(_PRESETS_AT_ONCE)
+
+    async def with_model(preset: Preset) -> Preset:
+        async with gate:
+            try:
+                answer = await _get(transport, settings, f"/presets/{preset.slug}")
+            except PipeError:
+                return preset
+        return parse_preset(mapping(answer).get("data")) or preset
+
+    return await asyncio.gather(*map(with_model, filter(None, map(parse_preset, rows))))
+
+
+# ===== icons.py =====
+# A model's icon: its author's logo, fetched once by the server, or a monogram drawn here.
+
+# Author -> logo, where that is not the author without hyphens.
+_LOGO_NAMES = dict(
+    re.findall(
+        r"(\S+):(\S+)",
+        "01-ai:yi allenai:ai2 amazon:nova arcee-ai:arcee bytedance-seed:bytedance ibm-granite:ibm inclusionai:antgroup "
+        "meituan:longcat meta-llama:meta mistralai:mistral moonshotai:moonshot rekaai:reka stepfun-ai:stepfun "
+        "thudm:chatglm xiaomi:xiaomimimo",
+    )
+)
+# Drawn four times larger than shown: Pillow draws hard edges. A mark fits the circle that Open WebUI cuts out.
+_DRAWN, _MARK = 256, 224
+_MAX_BYTES, _MAX_SIDE = 512 * 1024, 2048
+_LOGO_SECONDS = 5.0
+
+
+async def icons_for(transport: Transport, authors: Iterable[str], settings: Settings) -> dict[str, str]:
+    """The icons of these authors, PNG data URLs; none without Pillow. Never raises; fetches logos for 5 s at most.
+
+    Authors are what stands before the `/` of an API id, without `~`.
+    """
+    if settings.MODEL_ICONS == "off":
+        return {}
+    names = {author: _LOGO_NAMES.get(author, author.replace("-", "")) for author in authors}
+    logos: dict[str, str] = {}
+    if settings.MODEL_ICONS == "brand":
+        logos = await _logos(transport, {*names.values()}, settings.ICON_URL)
+    drawn = await asyncio.to_thread(lambda: {author: logos.get(names[author]) or monogram(author) for author in names})
+    return {author: icon for author, icon in drawn.items() if icon}
+
+
+async def _logos(transport: Transport, names: set[str], template: str) -> dict[str, str]:
+    """The logos, by name, of this address. One that is not there (`""`) is asked for again on another day."""
+    about = {"address": template, "day": int(time.time() // 86_400)}
+    stored = await read_shared("icons.json")
+    logos: dict[str, str] = {}
+    if stored.get("address") == template:
+        same_day = stored.get("day") == about["day"]
+        logos = {name: str(icon) for name, icon in mapping(stored.get("logos")).items() if icon or same_day}
+    known = len(logos)
+    due = iter(names - logos.keys())
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_LOGO_SECONDS):
+            await asyncio.gather(*(_fetch(transport, due, template, logos) for _ in range(4)))
+    if len(logos) > known:
+        await write_shared("icons.json", {**about, "logos": logos})
+    return logos
+
+
+async def _fetch(transport: Transport, names: Iterator[str], template: str, logos: dict[str, str]) -> None:
+    """Get logos, in colour if there is such a one. What gave no answer, or an error, is left out."""
+    for name in names:
+        for file in (f"{name}-color", name):
+            url = template.replace("{name}", quote(file, errors="replace"))
+            # Not the same time again: two limits that are over at once get in each other's way.
+            status, body = await transport.get_bytes(url, _MAX_BYTES, 2 * _LOGO_SECONDS)
+            icon = await asyncio.to_thread(_logo_tile, body) if status == 200 else ""
+            if icon:
+                break
+        if status in (200, 404):
+            logos[name] = icon
+
+
+def monogram(author: str) -> str:
+    """One or two letters on the author's colour, as a PNG data URL; empty without Pillow."""
+    words = re.findall("[a-z0-9]+", author.lower()) or ["?"]
+    letters = words[0][0].upper() + (words[1][0].upper() if len(words) > 1 else words[0][1:2])
+    hue = hashlib.sha256(ascii(author).encode()).digest()[0] * 360 // 256
+    try:
+        mark = _pillow("Image").new("RGBA", (_DRAWN, _DRAWN))
+        font = _pillow("ImageFont").load_default(_DRAWN // 2)
+        _pillow("ImageDraw").Draw(mark).text((_DRAWN / 2, _DRAWN / 2), letters, "white", font, anchor="mm")
+        # Dark enough for white letters, whatever the hue.
+        return _tile(mark, f"hsl({hue}, 65%, 28%)")
+    except ImportError:
+        return ""
+
+
+def _pillow(module: str) -> Any:
+    # Not at the top: Pillow takes milliseconds to load, and may be missing.
+    return importlib.import_module(f"PIL.{module}")
+
+
+def _tile(mark: Any, colour: str) -> str:
+    """`mark` in the middle of a rounded square, as a PNG data URL of about 1 kB: each model's row has one."""
+    tile = _pillow("Image").new("RGBA", (_DRAWN, _DRAWN))
+    _pillow("ImageDraw").Draw(tile).rounded_rectangle((0, 0, _DRAWN - 1, _DRAWN - 1), _DRAWN // 4, colour)
+    tile.alpha_composite(mark, ((_DRAWN - mark.width) // 2, (_DRAWN - mark.height) // 2))
+    file = io.BytesIO()
+    tile.resize((_DRAWN // 4, _DRAWN // 4)).quantize(64).save(file, "PNG", optimize=True)
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+def _logo_tile(body: bytes) -> str:
+    """A logo on white, which black ones need in a dark theme; empty where `body` is no PNG of a sane size."""
+    try:
+        # Opening reads no more than the size.
+        logo = _pillow("Image").open(io.BytesIO(body), formats=["PNG"])
+        if max(logo.size) > _MAX_SIDE:
+            return ""
+        logo = logo.convert("RGBA")
+        # Nothing is left of a picture without a visible dot, which is an error below.
+        logo = logo.crop(logo.getchannel("A").getbbox() or (0, 0, 0, 0))
+        scale = _MARK / math.hypot(*logo.size)
+        return _tile(logo.resize([max(1, round(side * scale)) for side in logo.size]), "white")
+    except Exception:  # noqa: BLE001 - a broken file makes Pillow raise whatever it likes
+        return ""
+
+
+# ===== row_keeper.py =====
+# Keeps the rows of the published models up to date, in the background and by one worker at a time.
+
+_LIST_WAITS_FOR_ROWS_SECONDS = 1.0
+_MAX_FAILED_ROWS = 10
+_Work = tuple[Published, Settings]
+
+
+class RowKeeper:
+    """Writes rows when the list or the valves are not those that were written last."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+        self._wanted: _Work | None = None
+        self._done: _Work | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._failures = 0
+        # By the clock of the event loop.
+        self._next_try = 0.0
+
+    async def keep(self, pipe: object, published: Published, settings: Settings) -> None:
+        """Start what there is to do. The list that a change of valves made new waits for it, 1 s at most."""
+        work = (published, settings) if settings.UPDATE_MODEL_METADATA else None
+        before, self._wanted = self._wanted, work
+        function_id = function_id_of(pipe)
+        if work is None or function_id is None or _is_same(work, self._done):
+            return
+        loop = asyncio.get_running_loop()
+        if self._task is None and loop.time() >= self._next_try:
+            self._task = loop.create_task(self._run(function_id))
+        if self._task and before and before[0].catalog is published.catalog and not _is_same(work, before):
+            await asyncio.wait({self._task}, timeout=_LIST_WAITS_FOR_ROWS_SECONDS)
+
+    async def _run(self, function_id: str) -> None:
+        try:
+            while (work := self._wanted) and not _is_same(work, self._done):
+                async with shared_lock("model-rows"):
+                    await self._write(ModelTable(function_id), work)
+            self._failures = 0
+        except Exception as error:  # noqa: BLE001 - a database fails in many ways, and nobody awaits this task
+            if not self._failures:
+                log.warning("Rows of models could not be written: %s: %.300s", type(error).__name__, error)
+            self._failures = min(self._failures + 1, 9)
+            self._next_try = asyncio.get_running_loop().time() + 2**self._failures
+        finally:
+            self._task = None
+
+    async def _write(self, table: ModelTable, work: _Work) -> None:
+        """Write what differs, unless other work is wanted meanwhile."""
+        published, settings = work
+        authors = {author_of(entry) for entry in published.entries}
+        icons = await icons_for(self._transport, authors, settings)
+        stored = await table.rows()
+        failed: list[Exception] = []
+        for entry in published.entries:
+            model_id = f"{table.function_id}.{entry.webui_id}"
+            row = stored.get(model_id)
+            fields = row_fields(
+                entry, settings.NAME_PREFIX, settings.DIRECT_FILES == "supported", icons.get(author_of(entry))
+            )
+            try:
+                # Read again before it is changed: an admin may have saved it a moment ago.
+                if _change(fields, row) and (change := _change(fields, row and await table.row(model_id))):
+                    await table.write(model_id, *change, is_public=settings.NEW_MODEL_ACCESS == "public")
+            except Exception as error:  # noqa: BLE001 - one row must not cost the others theirs
+                failed.append(error)
+            await asyncio.sleep(0)
+            if not _is_same(work, self._wanted):
+                return
+            if len(failed) >= _MAX_FAILED_ROWS:
+                break
+        if failed:
+            raise failed[0]
+        self._done = work
+
+
+def _is_same(work: _Work, other: _Work | None) -> bool:
+    # To compare two lists by what is in them would take long.
+    return other is not None and work[0] is other[0] and work[1] == other[1]
+
+
+def _change(fields: Mapping[str, Any], row: Any) -> tuple[Any, str, dict[str, Any]] | None:
+    """A row with the name and `meta` that it should get, if those differ; never a workspace model that has this id."""
+    if row and row.base_model_id:
+        return None
+    merged = merge_row(fields, row.name, row.meta.model_dump()) if row else merge_row(fields, "", {})
+    return merged and (row, *merged)
+
+
 # ===== pipe.py =====
 # `class Pipe`: what Open WebUI calls. Wiring only.
 
@@ -4175,7 +4271,7 @@ class Pipe:
         """The models that Open WebUI lists: `id` (without the function id) and `name`. Never raises."""
         try:
             settings = self.valves
-            published = await self._publish(settings, await self._store.catalog_for_list(settings, data_directory()))
+            published = await self._publish(settings, await self._store.catalog_for_list(settings))
             self._log_new(self._problems(settings, published))
             if published is not None:
                 await self._rows.keep(self, published, settings)
@@ -4270,7 +4366,7 @@ class Pipe:
         ref = ModelRef.from_webui(webui_id)
         if not ref.base and ref.preset is None:
             raise SettingsError("No model is chosen. Choose one in the model selector.")
-        published = await self._publish(settings, await self._store.catalog_for_chat(settings, data_directory()))
+        published = await self._publish(settings, await self._store.catalog_for_chat(settings))
         listed = published.by_webui_id if published else {}
         entry = listed.get(webui_id) or listed.get(ref.webui_id)
         if published is not None and entry is None:
@@ -4290,7 +4386,7 @@ class Pipe:
             # A title, tags: there is nothing to say about it.
             return "{}"
         settings = self.valves
-        published = await self._publish(settings, await self._store.catalog_for_list(settings, data_directory()))
+        published = await self._publish(settings, await self._store.catalog_for_list(settings))
         key: Mapping[str, Any] | str = "none"
         if settings.api_key:
             try:

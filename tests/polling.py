@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -18,10 +19,10 @@ def eventually(look: Callable[[], T], limit_seconds: float = 10.0) -> T:
     return result
 
 
-async def until(condition: Callable[[], bool], seconds: float = 2.0) -> float:
-    """Wait until it is so; how long it took. Fails after `seconds`."""
+async def until(condition: Callable[[], object], seconds: float = 2.0) -> float:
+    """Wait until it is so (or what it gives to await for is); how long it took. Fails after `seconds`."""
     began = time.monotonic()
-    while not condition():
+    while not ((await result) if inspect.isawaitable(result := condition()) else result):
         assert time.monotonic() - began < seconds, "it never came true"
         await asyncio.sleep(0.002)
     return time.monotonic() - began

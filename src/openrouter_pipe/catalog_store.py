@@ -1,20 +1,23 @@
-"""The cached catalog: memory, then disk, then the network. A stale copy beats a failure, and nobody waits for a refresh."""
+"""The cached catalog: memory, then what the workers share, then the network.
+
+A stale copy beats a failure, and nobody waits for a refresh.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
 import time
+from collections.abc import Mapping
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from .catalog import Catalog, Preset, parse_preset
 from .codec import dicts, mapping
 from .errors import PipeError, SettingsError, UpstreamError
-from .files import load_file, store_file
 from .problems import Problem, log
 from .settings import Settings
+from .shared import read_shared, shared_lock, write_shared
 from .transport import Transport
 
 _LIST_WAITS_SECONDS = 5.0
@@ -40,17 +43,17 @@ class CatalogStore:
         """When the catalog was fetched (Unix time); 0: never."""
         return self._account.fetched_at if self._account else 0.0
 
-    async def catalog_for_list(self, settings: Settings, directory: Path | None) -> Catalog | None:
+    async def catalog_for_list(self, settings: Settings) -> Catalog | None:
         """The catalog for the model list. Waits for the network, 5 s at most, only when nothing at all is known."""
-        catalog = await self.catalog_for_chat(settings, directory)
+        catalog = await self.catalog_for_chat(settings)
         account = self._account
         if catalog is None and account is not None:
             await account.wait()
             catalog = account.catalog
         return catalog
 
-    async def catalog_for_chat(self, settings: Settings, directory: Path | None) -> Catalog | None:
-        """The catalog from memory or disk, None when unknown. A refresh that is due starts in the background."""
+    async def catalog_for_chat(self, settings: Settings) -> Catalog | None:
+        """The catalog from memory or the shared copy, None when unknown. A refresh that is due starts in the background."""
         if not settings.api_key or not settings.base_url:
             self._account = None
             return None
@@ -58,8 +61,8 @@ class CatalogStore:
         key = hashlib.sha256(f"{settings.base_url}\0{settings.api_key}\0{zdr}".encode()).hexdigest()[:16]
         account = self._account
         if account is None or account.key != key:
-            account = self._account = _Account(key, directory / f"catalog-{key}.json" if directory else None)
-        await account.read_disk()
+            account = self._account = _Account(key)
+        await account.read_copy()
         account.refresh(self._transport, settings)
         return account.catalog
 
@@ -72,37 +75,45 @@ class CatalogStore:
 class _Account:
     """What is known of one account, and its refresh: never two at once, and with growing pauses after failures."""
 
-    def __init__(self, key: str, path: Path | None) -> None:
+    def __init__(self, key: str) -> None:
         self.key = key
         self.catalog: Catalog | None = None
         self.fetched_at = 0.0
         self.problem = ""
-        self._path = path
+        self._name = f"catalog-{key}.json"
         self._reading = asyncio.Lock()
-        self._is_read = path is None
+        self._is_read = False
         self._task: asyncio.Task[None] | None = None
         self._tried = asyncio.Event()
         self._pause = 0.0
         # By the clock of the event loop.
         self._next_try = 0.0
 
-    async def read_disk(self) -> None:
-        """Take the copy on disk, once; concurrent callers wait for the same read."""
+    async def read_copy(self) -> None:
+        """Take the copy that an earlier run or another worker left, once; concurrent callers wait for the same read."""
         async with self._reading:
-            if self._path is not None and not self._is_read:
-                self.catalog, self.fetched_at = await asyncio.to_thread(_read_copy, self._path)
+            if not self._is_read:
+                await self._take_copy()
                 self._is_read = True
 
     def refresh(self, transport: Transport, settings: Settings) -> None:
         """Fetch in the background when that is due, unless it is under way or failed a moment ago."""
+        loop = asyncio.get_running_loop()
+        if self._is_due(settings) and loop.time() >= self._next_try and (self._task is None or self._task.done()):
+            self._tried.clear()
+            self._task = loop.create_task(self._run(transport, settings))
+
+    def _is_due(self, settings: Settings) -> bool:
         known, age = self.catalog, time.time() - self.fetched_at
         has_all = known is not None and (known.knows_presets or not settings.publishing.wants_presets)
         # A time in the future means that the clock was set back since: fetch again rather than never.
-        is_due = not has_all or not 0 <= age < settings.MODEL_CATALOG_REFRESH_SECONDS
-        loop = asyncio.get_running_loop()
-        if is_due and loop.time() >= self._next_try and (self._task is None or self._task.done()):
-            self._tried.clear()
-            self._task = loop.create_task(self._run(transport, settings))
+        return not has_all or not 0 <= age < settings.MODEL_CATALOG_REFRESH_SECONDS
+
+    async def _take_copy(self) -> None:
+        """Take the shared copy, if it is newer than what is known."""
+        copy = await asyncio.to_thread(_catalog_in, await read_shared(self._name))
+        if copy and copy[1] > self.fetched_at:
+            self.catalog, self.fetched_at = copy
 
     async def wait(self) -> None:
         """Wait until the rows are here or cannot be had; after 5 s nobody waits any more, and the refresh goes on."""
@@ -117,13 +128,11 @@ class _Account:
     async def _run(self, transport: Transport, settings: Settings) -> None:
         problem = ""
         try:
-            catalog = await _fetch_catalog(transport, settings)
-            self.fetched_at = time.time()
-            known = self.catalog
-            # The presets of the last time stay until they are here anew.
-            await self._keep(catalog.with_presets(known.presets) if known and known.knows_presets else catalog)
-            if settings.publishing.wants_presets:
-                await self._keep(catalog.with_presets(await _fetch_presets(transport, settings)))
+            async with shared_lock("catalog"):
+                # Another worker may have been faster.
+                await self._take_copy()
+                if self._is_due(settings):
+                    await self._fetch(transport, settings)
         except PipeError as error:
             problem = str(error)
         except Exception as error:  # noqa: BLE001 - nobody awaits this task: a surprise has to be told all the same
@@ -134,6 +143,15 @@ class _Account:
         self._next_try = asyncio.get_running_loop().time() + self._pause
         self._tried.set()
 
+    async def _fetch(self, transport: Transport, settings: Settings) -> None:
+        catalog = await _fetch_catalog(transport, settings)
+        self.fetched_at = time.time()
+        known = self.catalog
+        # The presets of the last time stay until they are here anew.
+        await self._keep(catalog.with_presets(known.presets) if known and known.knows_presets else catalog)
+        if settings.publishing.wants_presets:
+            await self._keep(catalog.with_presets(await _fetch_presets(transport, settings)))
+
     async def _keep(self, catalog: Catalog) -> None:
         """Show this catalog, and store it."""
         if self.catalog is None:
@@ -141,34 +159,27 @@ class _Account:
             self.problem = ""
         self.catalog = catalog
         self._tried.set()
-        if self._path is not None:
-            await asyncio.to_thread(_write_copy, self._path, catalog, self.fetched_at)
+        content = {
+            "fetched_at": self.fetched_at,
+            "rows": [model.row for model in catalog.models.values()],
+            "presets": [list(preset) for preset in catalog.presets],
+            "left_out": catalog.left_out,
+            "knows_presets": catalog.knows_presets,
+        }
+        await write_shared(self._name, content)
 
 
-def _read_copy(path: Path) -> tuple[Catalog | None, float]:
-    """The stored catalog and when it was fetched; None when there is no good copy."""
+def _catalog_in(content: Mapping[str, Any]) -> tuple[Catalog, float] | None:
+    """The stored catalog and when it was fetched; None when it is no good copy."""
     with suppress(ValueError, KeyError, TypeError):
-        stored = load_file(path)
-        catalog = Catalog.from_rows(stored["rows"])._replace(
-            presets=tuple(Preset(*row) for row in stored["presets"]),
-            left_out=int(stored["left_out"]),
-            knows_presets=bool(stored["knows_presets"]),
+        catalog = Catalog.from_rows(content["rows"])._replace(
+            presets=tuple(Preset(*row) for row in content["presets"]),
+            left_out=int(content["left_out"]),
+            knows_presets=bool(content["knows_presets"]),
         )
         if catalog.models:
-            return catalog, float(stored["fetched_at"])
-    return None, 0.0
-
-
-def _write_copy(path: Path, catalog: Catalog, fetched_at: float) -> None:
-    """Replace the stored catalog in one step; readable by its user only."""
-    content = {
-        "fetched_at": fetched_at,
-        "rows": [model.row for model in catalog.models.values()],
-        "presets": [list(preset) for preset in catalog.presets],
-        "left_out": catalog.left_out,
-        "knows_presets": catalog.knows_presets,
-    }
-    store_file(path, content, "catalog")
+            return catalog, float(content["fetched_at"])
+    return None
 
 
 async def _get(transport: Transport, settings: Settings, path: str) -> Any:

@@ -12,13 +12,12 @@ import math
 import re
 import time
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from .codec import mapping
-from .files import load_file, store_file
 from .settings import Settings
+from .shared import read_shared, write_shared
 from .transport import Transport
 
 # Author -> logo, where that is not the author without hyphens.
@@ -36,9 +35,7 @@ _MAX_BYTES, _MAX_SIDE = 512 * 1024, 2048
 _LOGO_SECONDS = 5.0
 
 
-async def icons_for(
-    transport: Transport, authors: Iterable[str], settings: Settings, directory: Path | None
-) -> dict[str, str]:
+async def icons_for(transport: Transport, authors: Iterable[str], settings: Settings) -> dict[str, str]:
     """The icons of these authors, PNG data URLs; none without Pillow. Never raises; fetches logos for 5 s at most.
 
     Authors are what stands before the `/` of an API id, without `~`.
@@ -48,15 +45,15 @@ async def icons_for(
     names = {author: _LOGO_NAMES.get(author, author.replace("-", "")) for author in authors}
     logos: dict[str, str] = {}
     if settings.MODEL_ICONS == "brand":
-        logos = await _logos(transport, {*names.values()}, settings.ICON_URL, directory and directory / "icons.json")
+        logos = await _logos(transport, {*names.values()}, settings.ICON_URL)
     drawn = await asyncio.to_thread(lambda: {author: logos.get(names[author]) or monogram(author) for author in names})
     return {author: icon for author, icon in drawn.items() if icon}
 
 
-async def _logos(transport: Transport, names: set[str], template: str, path: Path | None) -> dict[str, str]:
+async def _logos(transport: Transport, names: set[str], template: str) -> dict[str, str]:
     """The logos, by name, of this address. One that is not there (`""`) is asked for again on another day."""
     about = {"address": template, "day": int(time.time() // 86_400)}
-    stored = await asyncio.to_thread(load_file, path)
+    stored = await read_shared("icons.json")
     logos: dict[str, str] = {}
     if stored.get("address") == template:
         same_day = stored.get("day") == about["day"]
@@ -67,7 +64,7 @@ async def _logos(transport: Transport, names: set[str], template: str, path: Pat
         async with asyncio.timeout(_LOGO_SECONDS):
             await asyncio.gather(*(_fetch(transport, due, template, logos) for _ in range(4)))
     if len(logos) > known:
-        await asyncio.to_thread(store_file, path, {**about, "logos": logos}, "icons")
+        await write_shared("icons.json", {**about, "logos": logos})
     return logos
 
 

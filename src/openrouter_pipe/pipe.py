@@ -28,7 +28,7 @@ from .settings import Settings, UserValves
 from .status_report import PipeState, status_report
 from .transport import Transport
 from .virtual_models import Published, publish
-from .webui import data_directory, host_secret, read_chat_files
+from .webui import host_secret, read_chat_files
 
 _MAX_LOGGED_PROBLEMS = 50
 _REMEMBERED_ERRORS = 20
@@ -62,7 +62,7 @@ class Pipe:
         """The models that Open WebUI lists: `id` (without the function id) and `name`. Never raises."""
         try:
             settings = self.valves
-            published = await self._publish(settings, await self._store.catalog_for_list(settings, data_directory()))
+            published = await self._publish(settings, await self._store.catalog_for_list(settings))
             self._log_new(self._problems(settings, published))
             if published is not None:
                 await self._rows.keep(self, published, settings)
@@ -157,7 +157,7 @@ class Pipe:
         ref = ModelRef.from_webui(webui_id)
         if not ref.base and ref.preset is None:
             raise SettingsError("No model is chosen. Choose one in the model selector.")
-        published = await self._publish(settings, await self._store.catalog_for_chat(settings, data_directory()))
+        published = await self._publish(settings, await self._store.catalog_for_chat(settings))
         listed = published.by_webui_id if published else {}
         entry = listed.get(webui_id) or listed.get(ref.webui_id)
         if published is not None and entry is None:
@@ -177,7 +177,7 @@ class Pipe:
             # A title, tags: there is nothing to say about it.
             return "{}"
         settings = self.valves
-        published = await self._publish(settings, await self._store.catalog_for_list(settings, data_directory()))
+        published = await self._publish(settings, await self._store.catalog_for_list(settings))
         key: Mapping[str, Any] | str = "none"
         if settings.api_key:
             try:

@@ -10,9 +10,10 @@ from .icons import icons_for
 from .model_rows import author_of, merge_row, row_fields
 from .problems import log
 from .settings import Settings
+from .shared import shared_lock
 from .transport import Transport
 from .virtual_models import Published
-from .webui import ModelTable, data_directory, function_id_of, worker_lock
+from .webui import ModelTable, function_id_of
 
 _LIST_WAITS_FOR_ROWS_SECONDS = 1.0
 _MAX_FAILED_ROWS = 10
@@ -35,20 +36,19 @@ class RowKeeper:
         """Start what there is to do. The list that a change of valves made new waits for it, 1 s at most."""
         work = (published, settings) if settings.UPDATE_MODEL_METADATA else None
         before, self._wanted = self._wanted, work
-        if work is None or _is_same(work, self._done):
+        function_id = function_id_of(pipe)
+        if work is None or function_id is None or _is_same(work, self._done):
             return
         loop = asyncio.get_running_loop()
         if self._task is None and loop.time() >= self._next_try:
-            self._task = loop.create_task(self._run(pipe))
+            self._task = loop.create_task(self._run(function_id))
         if self._task and before and before[0].catalog is published.catalog and not _is_same(work, before):
             await asyncio.wait({self._task}, timeout=_LIST_WAITS_FOR_ROWS_SECONDS)
 
-    async def _run(self, pipe: object) -> None:
+    async def _run(self, function_id: str) -> None:
         try:
-            while (work := self._wanted) and not _is_same(work, self._done) and (function_id := function_id_of(pipe)):
-                while (lock := worker_lock("model-rows")) is None:  # noqa: ASYNC110 - another process has it
-                    await asyncio.sleep(0.1)
-                with lock:
+            while (work := self._wanted) and not _is_same(work, self._done):
+                async with shared_lock("model-rows"):
                     await self._write(ModelTable(function_id), work)
             self._failures = 0
         except Exception as error:  # noqa: BLE001 - a database fails in many ways, and nobody awaits this task
@@ -63,7 +63,7 @@ class RowKeeper:
         """Write what differs, unless other work is wanted meanwhile."""
         published, settings = work
         authors = {author_of(entry) for entry in published.entries}
-        icons = await icons_for(self._transport, authors, settings, data_directory())
+        icons = await icons_for(self._transport, authors, settings)
         stored = await table.rows()
         failed: list[Exception] = []
         for entry in published.entries:

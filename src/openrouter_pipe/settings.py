@@ -29,7 +29,8 @@ Variant = Literal["none", "nitro", "floor", "exacto", "online", "free", "thinkin
 class _Tolerant(BaseModel):
     """Settings of which a value that does not fit counts as the default and is reported: a chat must go on."""
 
-    model_config = ConfigDict(str_strip_whitespace=True)
+    # The form shows the names that the docs and the log have.
+    model_config = ConfigDict(str_strip_whitespace=True, field_title_generator=lambda name, _: name)
     _misfits: tuple[Problem, ...] = ()
 
     @model_validator(mode="wrap")

@@ -81,16 +81,21 @@ def _model_lines(state: PipeState) -> list[str]:
     published = state.published
     if published is None:
         return ["no model is known yet"]
-    rows = sum(entry.ref.api_id in published.catalog.models for entry in published.entries)
-    left_out = Counter(published.left_out.values())
-    unusable = published.catalog.left_out
-    of_all = f"{rows} of the catalog's {len(published.catalog.models)}"
-    return [
-        f"{len(published.entries)} listed: {of_all}, {len(published.entries) - rows} variants and presets",
-        f"catalog fetched {_ago(state.now - state.fetched_at)}" if state.fetched_at else "catalog never fetched",
-        *(f"left out by `{valve}`: {count}" for valve, count in left_out.items()),
-        *([f"rows that cannot chat (no text output, or no id): {unusable}"] if unusable else []),
-    ]
+    models, listed = published.catalog.models, len(published.entries)
+    rows = sum(entry.ref.api_id in models for entry in published.entries)
+    # Batch models are left out whatever the valves say, unless one is named.
+    batch = [api_id for api_id in published.left_out if api_id in models and models[api_id].is_batch]
+    left_out = Counter(valve for api_id, valve in published.left_out.items() if api_id not in batch)
+    counts = {
+        "listed": listed,
+        "of the catalog": f"{rows} of {len(models)}",
+        "variants and presets": listed - rows,
+        **{f"left out by `{valve}`": count for valve, count in left_out.items()},
+        "batch models, which cannot be called in a chat": len(batch),
+        "rows that cannot chat (no text output, or no id)": published.catalog.left_out,
+    }
+    age = f"catalog fetched {_ago(state.now - state.fetched_at)}" if state.fetched_at else "catalog never fetched"
+    return [age, *(f"{what}: {count}" for what, count in counts.items() if count)]
 
 
 def _problem_lines(state: PipeState) -> Iterator[str]:

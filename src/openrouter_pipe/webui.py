@@ -7,7 +7,6 @@ Its modules are looked up among those already loaded, never imported: inside Ope
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import sys
 from collections.abc import Mapping
 from contextvars import ContextVar
@@ -17,11 +16,6 @@ from typing import Any
 from .codec import dicts, mapping
 from .direct_files import MAX_FILE_BYTES, Kinds, file_kind, file_part, is_in_messages, text_part
 from .problems import log
-
-try:
-    import fcntl
-except ImportError:  # pragma: no cover - Windows
-    fcntl = None  # type: ignore[assignment]
 
 _FILE_MODULES = ("models.users", "models.files", "retrieval.utils")
 _NOT_SENT = (
@@ -44,31 +38,20 @@ def host_secret() -> str:
     return str(getattr(sys.modules.get("open_webui.env"), "WEBUI_SECRET_KEY", None) or "")
 
 
+def redis_client() -> Any:
+    """Open WebUI's own connection to Redis; None where it has none."""
+    return _app_state("redis")
+
+
 def function_id_of(pipe: object) -> str | None:
     """The id under which Open WebUI runs this very instance; None where it does not (outside, or no longer)."""
-    state = getattr(getattr(sys.modules.get("open_webui.main"), "app", None), "state", None)
-    running = dict(getattr(state, "FUNCTIONS", None) or {})
+    running = dict(_app_state("FUNCTIONS") or {})
     return next((str(function_id) for function_id, instance in running.items() if instance is pipe), None)
 
 
-def worker_lock(name: str) -> contextlib.AbstractContextManager[object] | None:
-    """Lets in one worker of this machine at a time; None while another one is in.
-
-    Where files cannot be locked (Windows, some network disks) all get in: what they do has to bear that.
-    """
-    directory = data_directory()
-    if fcntl is None or directory is None:
-        return contextlib.nullcontext()
-    try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        file = (directory / f"{name}.lock").open("wb")
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.close()
-        return None
-    except OSError:
-        return contextlib.nullcontext()
-    return file
+def _app_state(name: str) -> Any:
+    app = getattr(sys.modules.get("open_webui.main"), "app", None)
+    return getattr(getattr(app, "state", None), name, None)
 
 
 class ModelTable:

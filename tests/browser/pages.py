@@ -19,11 +19,6 @@ def sign_in(page: Page, email: str, password: str) -> None:
     expect(Chat(page).box).to_be_visible()
 
 
-def title_of(valve: str) -> str:
-    """The label that the form has for a valve: pydantic's title of it."""
-    return valve.replace("_", " ").title()
-
-
 class ValvesForm:
     """The form with a function's valves, in a dialog."""
 
@@ -43,7 +38,7 @@ class ValvesForm:
 
     def row(self, valve: str) -> Locator:
         """The part of the form that belongs to one valve."""
-        label = self.dialog.page.get_by_text(title_of(valve), exact=True)
+        label = self.dialog.page.get_by_text(valve, exact=True)
         return self._rows.filter(has=label)
 
     def field(self, valve: str) -> Locator:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from openrouter_pipe import catalog_store, pipe
+from openrouter_pipe import catalog_store, pipe, shared
 from openrouter_sandbox import Rule, Sandbox
 
 KEY = "sk-or-v1-test"
@@ -22,7 +22,7 @@ KEY = "sk-or-v1-test"
 def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where the pipe keeps its files in these tests."""
     folder = tmp_path / "data"
-    monkeypatch.setattr(pipe, "data_directory", lambda: folder)
+    monkeypatch.setattr(shared, "data_directory", lambda: folder)
     return folder
 
 
@@ -179,7 +179,11 @@ async def test_another_key_is_another_catalog(data: Path) -> None:
         assert "openai.gpt-4o" in await ids(made), "from memory"
         made.valves = pipe.Pipe.Valves(API_KEY=f"{KEY}-2", BASE_URL=sandbox.base_url, STATUS_MODEL=False)
         assert await ids(made) == ["only.this"]
-    assert len(list(data.iterdir())) == 2
+
+        async def both_stored() -> bool:
+            return len(list(data.glob("*.json"))) == 2
+
+        assert await until(both_stored)
 
 
 # --- The copy on disk

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from openrouter_pipe import icons
+from openrouter_pipe import icons, shared
 from openrouter_pipe.icons import icons_for, monogram
 from openrouter_pipe.settings import Settings
 from openrouter_pipe.transport import Transport
@@ -44,7 +44,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 async def found_for(authors: Iterable[str], kind: str, url: str, directory: Path | None) -> dict[str, str]:
     # Without a check of the address, which the valve does: here the odd ones are tried.
     settings = Settings(MODEL_ICONS=kind).model_copy(update={"ICON_URL": url})
-    return await icons_for(Transport(), authors, settings, directory)
+    with pytest.MonkeyPatch.context() as host:
+        host.setattr(shared, "data_directory", lambda: directory)
+        return await icons_for(Transport(), authors, settings)
 
 
 def asked(sandbox: Sandbox) -> list[str]:
@@ -80,13 +82,13 @@ async def test_each_is_fetched_once_whichever_worker_asks(sandbox: Sandbox, tmp_
     assert asked(sandbox) == ["mistral-color"], "only the new one"
 
 
-async def test_the_key_stays_at_home(sandbox: Sandbox, tmp_path: Path) -> None:
+async def test_the_key_stays_at_home(sandbox: Sandbox) -> None:
     transport = Transport()
     settings = Settings(API_KEY="sk-or-v1-secret", BASE_URL=sandbox.base_url)
     await transport.get_json(settings, "/key", 5)
     sandbox.received.clear()
     settings = settings.model_copy(update={"ICON_URL": sandbox.icon_url})
-    found = await icons_for(transport, ["openai", "moved"], settings, tmp_path)
+    found = await icons_for(transport, ["openai", "moved"], settings)
     assert found["openai"] == found["moved"] != monogram("openai")
     assert len(sandbox.received) == 5
     for request in sandbox.received:
@@ -213,4 +215,4 @@ async def test_a_folder_that_cannot_be_written_costs_only_the_copy(
     in_the_way.write_text("")
     found = await found_for(["google"], "brand", sandbox.icon_url, in_the_way / "folder")
     assert found["google"] != monogram("google")
-    assert "icons cannot be stored" in caplog.text
+    assert "icons.json cannot be stored" in caplog.text

@@ -1,0 +1,162 @@
+"""Several workers of one Open WebUI: one fetches, the others follow; by files, and by Redis where there is one."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import socket
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from polling import until
+
+from openrouter_pipe import shared
+from openrouter_pipe.pipe import Pipe
+from openrouter_pipe.settings import Settings
+from openrouter_sandbox import Rule, Sandbox
+
+
+@pytest.fixture(scope="module")
+def redis_port() -> Iterator[int]:
+    server = shutil.which("redis-server")
+    if server is None:
+        pytest.skip("redis-server is not installed (Debian: apt-get install redis-server)")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = int(free.getsockname()[1])
+    process = subprocess.Popen(
+        [server, "--port", str(port), "--save", "", "--appendonly", "no"], stdout=subprocess.DEVNULL
+    )
+    yield port
+    process.terminate()
+    process.wait(10)
+
+
+@pytest.fixture(params=["files", "redis"])
+async def host(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Any]:
+    """What the workers share: a folder, or Redis alone (workers on several machines)."""
+    if request.param == "files":
+        monkeypatch.setattr(shared, "data_directory", lambda: tmp_path / "data")
+        yield None
+        return
+    import redis.asyncio
+
+    client = redis.asyncio.Redis(port=request.getfixturevalue("redis_port"), decode_responses=True)
+    await until(client.ping)
+    await client.flushall()
+    monkeypatch.setattr(shared, "redis_client", lambda: client)
+    yield client
+    await client.aclose()
+
+
+def worker(sandbox: Sandbox, **valves: Any) -> Pipe:
+    made = Pipe()
+    made.valves = Settings(API_KEY="sk-or-v1-x", BASE_URL=sandbox.base_url, STATUS_MODEL=False, **valves)
+    return made
+
+
+def fetches(sandbox: Sandbox) -> int:
+    return sum("/models" in call.path for call in sandbox.received)
+
+
+async def test_of_workers_that_start_together_one_fetches(host: Any) -> None:
+    async with Sandbox() as sandbox:
+        sandbox.rules.append(Rule(path="/models", delay_seconds=0.3))
+        lists = await asyncio.gather(*(worker(sandbox).pipes() for _ in range(4)))
+        assert fetches(sandbox) == 1
+        assert lists[0]
+        assert all(models == lists[0] for models in lists)
+
+
+async def test_a_refresh_by_one_worker_is_the_others_too(host: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [1_800_000_000.0]
+    monkeypatch.setattr("openrouter_pipe.catalog_store.time.time", lambda: clock[0])
+    async with Sandbox() as sandbox:
+        first, second = worker(sandbox), worker(sandbox)
+        assert await first.pipes() == await second.pipes()
+        sandbox.catalog[:] = [row for row in sandbox.catalog if row["id"] == "openai/gpt-4o"]
+        clock[0] += 4_000
+
+        async def lists_one(pipe: Pipe) -> bool:
+            return len(await pipe.pipes()) == 1
+
+        await until(lambda: lists_one(first))
+        await until(lambda: lists_one(second))
+        assert fetches(sandbox) == 2
+
+
+async def test_one_worker_is_let_in_at_a_time(host: Any) -> None:
+    inside = most = 0
+
+    async def work() -> None:
+        nonlocal inside, most
+        async with shared.shared_lock("x"):
+            inside += 1
+            most = max(most, inside)
+            await asyncio.sleep(0)
+            inside -= 1
+
+    await asyncio.gather(*(work() for _ in range(5)))
+    assert most == 1
+
+
+async def test_a_worker_that_died_keeps_nobody_out_for_ever(redis_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    import redis.asyncio
+
+    monkeypatch.setattr(shared, "_LOCK_SECONDS", 1)
+    client = redis.asyncio.Redis(port=redis_port)
+    await client.set("openrouter_pipe:x", "another worker", ex=1)
+    monkeypatch.setattr(shared, "redis_client", lambda: client)
+    async with asyncio.timeout(5), shared.shared_lock("x"):
+        pass
+    assert await client.get("openrouter_pipe:x") is None
+    await client.aclose()
+
+
+async def test_a_lock_that_ran_out_is_not_taken_from_the_next_one(
+    redis_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import redis.asyncio
+
+    client = redis.asyncio.Redis(port=redis_port)
+    monkeypatch.setattr(shared, "redis_client", lambda: client)
+    async with shared.shared_lock("x"):
+        await client.set("openrouter_pipe:x", "another worker")
+    assert await client.get("openrouter_pipe:x") == b"another worker"
+    await client.flushall()
+    await client.aclose()
+
+
+async def test_without_its_redis_the_disk_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import redis.asyncio
+
+    client = redis.asyncio.Redis(port=9)
+    monkeypatch.setattr(shared, "redis_client", lambda: client)
+    monkeypatch.setattr(shared, "data_directory", lambda: tmp_path / "data")
+    async with Sandbox() as sandbox:
+        before = await worker(sandbox).pipes()
+        assert before
+        await until(lambda: bool(list((tmp_path / "data").glob("*.json"))))
+        sandbox.rules.append(Rule(status=503))
+        assert await worker(sandbox).pipes() == before
+    await client.aclose()
+
+
+@pytest.mark.parametrize("odd", ["", "[]", "{", '{"rows": 5}', "\x00"])
+async def test_an_odd_copy_in_redis_is_no_copy(redis_port: int, odd: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    import redis.asyncio
+
+    client = redis.asyncio.Redis(port=redis_port, decode_responses=True)
+    monkeypatch.setattr(shared, "redis_client", lambda: client)
+    async with Sandbox() as sandbox:
+        before = await worker(sandbox).pipes()
+        await until(lambda: client.keys("openrouter_pipe:catalog-*"))
+        for key in await client.keys("openrouter_pipe:catalog-*"):
+            await client.set(key, odd)
+        assert await worker(sandbox).pipes() == before
+        assert fetches(sandbox) == 2
+    await client.flushall()
+    await client.aclose()
