@@ -32,7 +32,7 @@ import weakref
 from base64 import b64encode
 from collections import Counter, deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Iterable
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -3252,8 +3252,8 @@ _NOT_SENT = (
     "Not sent as a whole: {}. What you may read is sent: up to 25 MB of files, 400,000 characters of each text, and of "
     "knowledge what is set to “Using Entire Document”."
 )
-# What was read for the answer that this task makes: the next tool round needs it again.
-_READ_FILES: ContextVar[tuple[object, dict[str, Any]]] = ContextVar("files", default=(None, {}))
+# By the id of the answer. Open WebUI makes an answer in one task, and hands over a new copy of its metadata in each tool round.
+_ROUNDS: ContextVar[dict[str, dict[str, Any]]] = ContextVar("openrouter_pipe_rounds")
 _EVERYBODY = {"principal_type": "user", "principal_id": "*", "permission": "read"}
 
 
@@ -3266,6 +3266,15 @@ def data_directory() -> Path | None:
 def host_secret() -> str:
     """Open WebUI's own secret, which keys pseudonyms; empty outside of Open WebUI."""
     return str(getattr(sys.modules.get("open_webui.env"), "WEBUI_SECRET_KEY", None) or "")
+
+
+def shared_by_rounds(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """What the tool rounds of one answer keep for each other, by name; `metadata` is Open WebUI's."""
+    answers = _ROUNDS.get(None)
+    if answers is None:
+        _ROUNDS.set(answers := {})
+    message_id = str(metadata.get("message_id") or "")
+    return answers.setdefault(message_id, {}) if message_id else {}
 
 
 def redis_client() -> Any:
@@ -3324,22 +3333,23 @@ class ModelTable:
         return str((user or await users.Users.get_super_admin_user()).id)
 
 
-async def read_chat_files(kinds: Kinds, metadata: Mapping[str, Any], user_id: str) -> tuple[dict[str, Any], str]:
+async def read_chat_files(
+    kinds: Kinds, metadata: Mapping[str, Any], user_id: str, rounds: dict[str, Any]
+) -> tuple[dict[str, Any], str]:
     """Those of the chat's files that are not left to Open WebUI: their parts by id, and a line about what is not sent.
 
-    `metadata` is Open WebUI's. Never raises.
+    `metadata` is Open WebUI's; `rounds` keeps what was read for the answer's next tool round. Never raises.
     """
+    if "files" in rounds:
+        return rounds["files"], ""
     row: object = metadata
     for key in ("model", "info", "meta", "capabilities"):
         row = mapping(row).get(key)
     # By the same switch Open WebUI has put the texts of the files into the messages, or has not.
     is_retrieved = bool(mapping(row).get("file_context", True))
-    asked = (metadata.get("files"), kinds, is_retrieved, user_id)
-    known, parts = _READ_FILES.get()
-    if known == asked:
-        return parts, ""
-    parts, missing, room = {}, [], MAX_FILE_BYTES
-    for number, item in enumerate(dicts(asked[0])):
+    parts: dict[str, Any] = {}
+    missing, room = [], MAX_FILE_BYTES
+    for number, item in enumerate(dicts(metadata.get("files"))):
         # What the web page calls the address of an upload is its id.
         file_id, is_upload = str(item.get("id") or item.get("url") or number), item.get("type", "file") == "file"
         if file_id in parts or is_in_messages(item) or (is_retrieved and not is_upload):
@@ -3357,7 +3367,7 @@ async def read_chat_files(kinds: Kinds, metadata: Mapping[str, Any], user_id: st
         if file_id not in parts and not is_retrieved:
             parts[file_id], is_whole = text_part(name, text)
             missing += [] if is_whole else [name]
-    _READ_FILES.set((asked, parts))
+    rounds["files"] = parts
     return parts, _NOT_SENT.format(", ".join(missing)[:300]) if missing else ""
 
 
@@ -3625,8 +3635,6 @@ _EMPTY = {
     "content_filter": "The provider's content filter withheld the answer of {model}. Rephrase the message.",
 }
 SURPRISE = "The OpenRouter pipe met something it does not know. Open WebUI's log has the details. Try again."
-# Where in Open WebUI's metadata of an answer, which all its tool rounds share, what they have used is kept.
-_SPENT = "openrouter_pipe_spent"
 # Stands in for reasoning that is not shown, where its details have to be kept.
 _HIDDEN = {"reasoning_content": "The reasoning is hidden."}
 _EMPTY_OTHERWISE = "{model} sent an empty answer. Try again, or choose another model."
@@ -3636,7 +3644,7 @@ Emitter = Callable[[dict[str, Any]], Awaitable[object]]
 class Answer:
     """The answer to one request. Use `events` or `completion`, once. `model_id` is Open WebUI's name of the model.
 
-    `emit` shows status lines in the chat (None: nobody looks), `shared` is the same for all tool rounds of the answer,
+    `emit` shows status lines in the chat (None: nobody looks), `rounds` is the same for all tool rounds of the answer,
     `note` takes what a person was told went wrong, and `rebuild` gives the request for the other endpoint (None: there is
     no choice).
     """
@@ -3648,7 +3656,7 @@ class Answer:
         request: UpstreamRequest,
         model_id: str,
         emit: Emitter | None,
-        shared: MutableMapping[str, Any],
+        rounds: dict[str, Any],
         note: Callable[[str], None],
         rebuild: Callable[[], UpstreamRequest] | None,
     ) -> None:
@@ -3657,7 +3665,7 @@ class Answer:
         self._request = request
         self._api_id = str(request.body["model"])
         self._emit = emit
-        self._shared = shared
+        self._rounds = rounds
         self._note = note
         self._rebuild = rebuild
         # Server tools whose status line still says that they work, by place.
@@ -3790,10 +3798,9 @@ class Answer:
 
     def _count_usage(self) -> Spent:
         """Add what the attempt has used to what the answer has used so far; returns the sum."""
-        spent = self._shared.get(_SPENT)
-        spent = spent if isinstance(spent, Spent) else Spent()
+        spent: Spent = self._rounds.get("spent", Spent())
         if self._attempt.reader.usage:
-            self._shared[_SPENT] = spent = spent.plus(self._attempt.reader.usage, self._attempt.seconds)
+            self._rounds["spent"] = spent = spent.plus(self._attempt.reader.usage, self._attempt.seconds)
         return spent
 
     async def _tell_cost(self) -> None:
@@ -4288,7 +4295,7 @@ class Pipe:
         __chat_id__: str | None = None,
         __task__: str | None = None,
         __event_emitter__: Emitter | None = None,
-        __metadata__: MutableMapping[str, Any] | None = None,
+        __metadata__: Mapping[str, Any] | None = None,
     ) -> StreamingResponse | dict[str, Any]:
         """Answer one chat: a stream of `chat.completion.chunk` events, or one `chat.completion` object."""
         user, task, streaming = __user__ or {}, str(__task__ or ""), bool(body.get("stream"))
@@ -4305,7 +4312,7 @@ class Pipe:
                 user,
                 ChatContext(__chat_id__ or "", str(user.get("id") or ""), host_secret() or self.valves.API_KEY, task),
                 __event_emitter__,
-                {} if __metadata__ is None else __metadata__,
+                __metadata__ or {},
             )
         except PipeError as error:
             self._note(str(error))
@@ -4325,7 +4332,7 @@ class Pipe:
         user: Mapping[str, Any],
         context: ChatContext,
         emit: Emitter | None,
-        metadata: MutableMapping[str, Any],
+        metadata: Mapping[str, Any],
     ) -> Answer:
         # The list and what may be called of it are the admin's, whoever asks.
         own, listing = user.get("valves"), self.valves
@@ -4334,8 +4341,9 @@ class Pipe:
         if not settings.api_key:
             raise SettingsError("No usable OpenRouter key is set. An admin can set the valve API_KEY of this function.")
         ref, model = await self._resolve(webui_id, listing, own.PREFERRED_VARIANT)
+        rounds = shared_by_rounds(metadata)
         kinds = None if context.task else taken_kinds(model, settings)
-        files, line = ({}, "") if kinds is None else await read_chat_files(kinds, metadata, context.user_id)
+        files, line = ({}, "") if kinds is None else await read_chat_files(kinds, metadata, context.user_id, rounds)
         body = {**body, "messages": with_files(body.get("messages"), files)} if files else body
         build = partial(build_request, body, ref, model, settings, context)
         request = build(self._served_on(ref.api_id))
@@ -4352,7 +4360,7 @@ class Pipe:
             return build(other)
 
         switch = rebuild if settings.ENDPOINT == "auto" else None
-        answer = Answer(self._transport, settings, request, str(body["model"]), emit, metadata, self._note, switch)
+        answer = Answer(self._transport, settings, request, str(body["model"]), emit, rounds, self._note, switch)
         await answer.show(line)
         return answer
 

@@ -6,7 +6,7 @@ import asyncio
 import math
 import random
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from typing import Any
 
@@ -27,8 +27,6 @@ _EMPTY = {
     "content_filter": "The provider's content filter withheld the answer of {model}. Rephrase the message.",
 }
 SURPRISE = "The OpenRouter pipe met something it does not know. Open WebUI's log has the details. Try again."
-# Where in Open WebUI's metadata of an answer, which all its tool rounds share, what they have used is kept.
-_SPENT = "openrouter_pipe_spent"
 # Stands in for reasoning that is not shown, where its details have to be kept.
 _HIDDEN = {"reasoning_content": "The reasoning is hidden."}
 _EMPTY_OTHERWISE = "{model} sent an empty answer. Try again, or choose another model."
@@ -38,7 +36,7 @@ Emitter = Callable[[dict[str, Any]], Awaitable[object]]
 class Answer:
     """The answer to one request. Use `events` or `completion`, once. `model_id` is Open WebUI's name of the model.
 
-    `emit` shows status lines in the chat (None: nobody looks), `shared` is the same for all tool rounds of the answer,
+    `emit` shows status lines in the chat (None: nobody looks), `rounds` is the same for all tool rounds of the answer,
     `note` takes what a person was told went wrong, and `rebuild` gives the request for the other endpoint (None: there is
     no choice).
     """
@@ -50,7 +48,7 @@ class Answer:
         request: UpstreamRequest,
         model_id: str,
         emit: Emitter | None,
-        shared: MutableMapping[str, Any],
+        rounds: dict[str, Any],
         note: Callable[[str], None],
         rebuild: Callable[[], UpstreamRequest] | None,
     ) -> None:
@@ -59,7 +57,7 @@ class Answer:
         self._request = request
         self._api_id = str(request.body["model"])
         self._emit = emit
-        self._shared = shared
+        self._rounds = rounds
         self._note = note
         self._rebuild = rebuild
         # Server tools whose status line still says that they work, by place.
@@ -192,10 +190,9 @@ class Answer:
 
     def _count_usage(self) -> Spent:
         """Add what the attempt has used to what the answer has used so far; returns the sum."""
-        spent = self._shared.get(_SPENT)
-        spent = spent if isinstance(spent, Spent) else Spent()
+        spent: Spent = self._rounds.get("spent", Spent())
         if self._attempt.reader.usage:
-            self._shared[_SPENT] = spent = spent.plus(self._attempt.reader.usage, self._attempt.seconds)
+            self._rounds["spent"] = spent = spent.plus(self._attempt.reader.usage, self._attempt.seconds)
         return spent
 
     async def _tell_cost(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -28,7 +28,7 @@ from .settings import Settings, UserValves
 from .status_report import PipeState, status_report
 from .transport import Transport
 from .virtual_models import Published, publish
-from .webui import host_secret, read_chat_files
+from .webui import host_secret, read_chat_files, shared_by_rounds
 
 _MAX_LOGGED_PROBLEMS = 50
 _REMEMBERED_ERRORS = 20
@@ -79,7 +79,7 @@ class Pipe:
         __chat_id__: str | None = None,
         __task__: str | None = None,
         __event_emitter__: Emitter | None = None,
-        __metadata__: MutableMapping[str, Any] | None = None,
+        __metadata__: Mapping[str, Any] | None = None,
     ) -> StreamingResponse | dict[str, Any]:
         """Answer one chat: a stream of `chat.completion.chunk` events, or one `chat.completion` object."""
         user, task, streaming = __user__ or {}, str(__task__ or ""), bool(body.get("stream"))
@@ -96,7 +96,7 @@ class Pipe:
                 user,
                 ChatContext(__chat_id__ or "", str(user.get("id") or ""), host_secret() or self.valves.API_KEY, task),
                 __event_emitter__,
-                {} if __metadata__ is None else __metadata__,
+                __metadata__ or {},
             )
         except PipeError as error:
             self._note(str(error))
@@ -116,7 +116,7 @@ class Pipe:
         user: Mapping[str, Any],
         context: ChatContext,
         emit: Emitter | None,
-        metadata: MutableMapping[str, Any],
+        metadata: Mapping[str, Any],
     ) -> Answer:
         # The list and what may be called of it are the admin's, whoever asks.
         own, listing = user.get("valves"), self.valves
@@ -125,8 +125,9 @@ class Pipe:
         if not settings.api_key:
             raise SettingsError("No usable OpenRouter key is set. An admin can set the valve API_KEY of this function.")
         ref, model = await self._resolve(webui_id, listing, own.PREFERRED_VARIANT)
+        rounds = shared_by_rounds(metadata)
         kinds = None if context.task else taken_kinds(model, settings)
-        files, line = ({}, "") if kinds is None else await read_chat_files(kinds, metadata, context.user_id)
+        files, line = ({}, "") if kinds is None else await read_chat_files(kinds, metadata, context.user_id, rounds)
         body = {**body, "messages": with_files(body.get("messages"), files)} if files else body
         build = partial(build_request, body, ref, model, settings, context)
         request = build(self._served_on(ref.api_id))
@@ -143,7 +144,7 @@ class Pipe:
             return build(other)
 
         switch = rebuild if settings.ENDPOINT == "auto" else None
-        answer = Answer(self._transport, settings, request, str(body["model"]), emit, metadata, self._note, switch)
+        answer = Answer(self._transport, settings, request, str(body["model"]), emit, rounds, self._note, switch)
         await answer.show(line)
         return answer
 

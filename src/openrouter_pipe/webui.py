@@ -22,8 +22,8 @@ _NOT_SENT = (
     "Not sent as a whole: {}. What you may read is sent: up to 25 MB of files, 400,000 characters of each text, and of "
     "knowledge what is set to “Using Entire Document”."
 )
-# What was read for the answer that this task makes: the next tool round needs it again.
-_READ_FILES: ContextVar[tuple[object, dict[str, Any]]] = ContextVar("files", default=(None, {}))
+# By the id of the answer. Open WebUI makes an answer in one task, and hands over a new copy of its metadata in each tool round.
+_ROUNDS: ContextVar[dict[str, dict[str, Any]]] = ContextVar("openrouter_pipe_rounds")
 _EVERYBODY = {"principal_type": "user", "principal_id": "*", "permission": "read"}
 
 
@@ -36,6 +36,15 @@ def data_directory() -> Path | None:
 def host_secret() -> str:
     """Open WebUI's own secret, which keys pseudonyms; empty outside of Open WebUI."""
     return str(getattr(sys.modules.get("open_webui.env"), "WEBUI_SECRET_KEY", None) or "")
+
+
+def shared_by_rounds(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """What the tool rounds of one answer keep for each other, by name; `metadata` is Open WebUI's."""
+    answers = _ROUNDS.get(None)
+    if answers is None:
+        _ROUNDS.set(answers := {})
+    message_id = str(metadata.get("message_id") or "")
+    return answers.setdefault(message_id, {}) if message_id else {}
 
 
 def redis_client() -> Any:
@@ -94,22 +103,23 @@ class ModelTable:
         return str((user or await users.Users.get_super_admin_user()).id)
 
 
-async def read_chat_files(kinds: Kinds, metadata: Mapping[str, Any], user_id: str) -> tuple[dict[str, Any], str]:
+async def read_chat_files(
+    kinds: Kinds, metadata: Mapping[str, Any], user_id: str, rounds: dict[str, Any]
+) -> tuple[dict[str, Any], str]:
     """Those of the chat's files that are not left to Open WebUI: their parts by id, and a line about what is not sent.
 
-    `metadata` is Open WebUI's. Never raises.
+    `metadata` is Open WebUI's; `rounds` keeps what was read for the answer's next tool round. Never raises.
     """
+    if "files" in rounds:
+        return rounds["files"], ""
     row: object = metadata
     for key in ("model", "info", "meta", "capabilities"):
         row = mapping(row).get(key)
     # By the same switch Open WebUI has put the texts of the files into the messages, or has not.
     is_retrieved = bool(mapping(row).get("file_context", True))
-    asked = (metadata.get("files"), kinds, is_retrieved, user_id)
-    known, parts = _READ_FILES.get()
-    if known == asked:
-        return parts, ""
-    parts, missing, room = {}, [], MAX_FILE_BYTES
-    for number, item in enumerate(dicts(asked[0])):
+    parts: dict[str, Any] = {}
+    missing, room = [], MAX_FILE_BYTES
+    for number, item in enumerate(dicts(metadata.get("files"))):
         # What the web page calls the address of an upload is its id.
         file_id, is_upload = str(item.get("id") or item.get("url") or number), item.get("type", "file") == "file"
         if file_id in parts or is_in_messages(item) or (is_retrieved and not is_upload):
@@ -127,7 +137,7 @@ async def read_chat_files(kinds: Kinds, metadata: Mapping[str, Any], user_id: st
         if file_id not in parts and not is_retrieved:
             parts[file_id], is_whole = text_part(name, text)
             missing += [] if is_whole else [name]
-    _READ_FILES.set((asked, parts))
+    rounds["files"] = parts
     return parts, _NOT_SENT.format(", ".join(missing)[:300]) if missing else ""
 
 

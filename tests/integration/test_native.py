@@ -24,7 +24,7 @@ class Chat:
         self.pipe.valves = Settings(**{"API_KEY": ADMIN_KEY, "BASE_URL": sandbox.base_url, **valves})
         self.user = {"id": "u1", "role": role, "valves": UserValves(**(own or {}))}
         self.statuses: list[str] = []
-        self.metadata: dict[str, Any] = {}
+        self.metadata = {"message_id": str(id(self))}
 
     async def emit(self, event: dict[str, Any]) -> None:
         assert event["type"] == "status"
@@ -36,7 +36,7 @@ class Chat:
         task = more.pop("task", None)
         body = {"model": f"x.{model}", "stream": streaming, "messages": [{"role": "user", "content": "Hi"}], **more}
         answer = await self.pipe.pipe(
-            body, self.user, "chat", task, __event_emitter__=self.emit, __metadata__=self.metadata
+            body, self.user, "chat", task, __event_emitter__=self.emit, __metadata__=dict(self.metadata)
         )
         if isinstance(answer, dict):
             return str(answer["error"]["message"] if "error" in answer else answer["choices"][0]["message"]["content"])
@@ -83,7 +83,7 @@ async def test_the_tool_rounds_of_one_answer_are_one_sum(sandbox: Sandbox, endpo
     assert chat.statuses == [], "the answer goes on after the tool"
     await chat.ask(tools=tools)
     (both,) = chat.statuses
-    chat.metadata.clear()
+    chat.metadata["message_id"] = "another"
     await chat.ask(tools=tools)
     assert tokens_in(both) > tokens_in(chat.statuses[1])
 

@@ -35,7 +35,7 @@ class Chat:
         self.pipe.valves = Settings(**{**defaults, "ENDPOINT": endpoint, **valves})
         self.sandbox = sandbox
         self.statuses: list[tuple[bool, str]] = []
-        self.metadata: dict[str, Any] = {}
+        self.metadata = {"message_id": str(id(self))}
 
     async def emit(self, event: dict[str, Any]) -> None:
         self.statuses.append((event["data"]["done"], event["data"]["description"]))
@@ -43,7 +43,7 @@ class Chat:
     async def ask(self, streaming: bool = True, model: str = "openai.gpt-4o", **more: Any) -> tuple[str, str]:
         """Text and error."""
         body = {"model": f"x.{model}", "stream": streaming, "messages": [{"role": "user", "content": "Hi"}], **more}
-        answer = await self.pipe.pipe(body, __event_emitter__=self.emit, __metadata__=self.metadata)
+        answer = await self.pipe.pipe(body, __event_emitter__=self.emit, __metadata__=dict(self.metadata))
         if isinstance(answer, dict):
             return (
                 ("", answer["error"]["message"])
@@ -161,7 +161,7 @@ async def test_what_an_empty_attempt_cost_is_in_the_sum(sandbox: Sandbox, endpoi
     chat = Chat(sandbox, endpoint, COST_DISPLAY="status")
     await chat.ask()
     twice = chat.statuses[-1][1]
-    chat.metadata.clear()
+    chat.metadata["message_id"] = "another"
     await chat.ask()
     assert tokens_in(twice) == 2 * tokens_in(chat.statuses[-1][1])
 

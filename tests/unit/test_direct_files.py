@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import copy
 import sys
 from pathlib import Path
@@ -10,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from openrouter_pipe import webui
 from openrouter_pipe.catalog import parse_model
 from openrouter_pipe.direct_files import (
     MAX_FILE_BYTES,
@@ -26,7 +26,7 @@ from openrouter_pipe.direct_files import (
 from openrouter_pipe.model_ref import ModelRef
 from openrouter_pipe.requests import ChatContext, build_request
 from openrouter_pipe.settings import Settings
-from openrouter_pipe.webui import read_chat_files
+from openrouter_pipe.webui import read_chat_files, shared_by_rounds
 
 DIRECT: dict[str, Any] = {"model": {"info": {"meta": {"capabilities": {"file_context": False}}}}}
 
@@ -106,7 +106,7 @@ def test_a_long_text_is_cut() -> None:
 @pytest.mark.parametrize("odd", [None, "files", 7, [None, 7, "x"], {"id": 1}])
 async def test_what_is_no_list_has_none(odd: object) -> None:
     assert with_files(odd, {"1": {}}) == []
-    assert await read_chat_files({}, {**DIRECT, "files": odd}, "ann") == ({}, "")
+    assert await read_chat_files({}, {**DIRECT, "files": odd}, "ann", {}) == ({}, "")
 
 
 def test_pictures_are_left_to_open_webui() -> None:
@@ -158,7 +158,6 @@ class Host:
 
 @pytest.fixture
 def host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Host:
-    webui._READ_FILES.set((None, {}))
     return Host(monkeypatch, tmp_path)
 
 
@@ -166,30 +165,43 @@ async def test_a_model_that_is_not_known_yet_gets_the_text_where_nobody_else_sen
     files = [host.add("a.pdf", b"%PDF", "Extracted."), {"type": "note", "content": "Noted."}]
     unknown = taken_kinds(None, Settings(DIRECT_FILES="supported"))
     assert unknown == {}
-    parts, line = await read_chat_files(unknown, {**DIRECT, "files": files}, "ann")
+    parts, line = await read_chat_files(unknown, {**DIRECT, "files": files}, "ann", {})
     assert [part["type"] for part in parts.values()] == ["text", "text"]
     assert "Extracted." in str(parts)
     assert "Noted." in str(parts)
     assert not line
-    assert await read_chat_files({}, {"files": files}, "ann") == ({}, ""), "its retrieval has"
+    assert await read_chat_files({}, {"files": files}, "ann", {}) == ({}, ""), "its retrieval has"
 
 
 @pytest.mark.parametrize("meta", [None, {"capabilities": None}, {"capabilities": {}}])
 async def test_without_the_switch_only_what_open_webui_has_no_text_of_is_sent(host: Host, meta: object) -> None:
     files = [host.add("a.pdf", b"%PDF", "Extracted."), host.add("scan.pdf", b"%PDF"), {"type": "note", "content": "N"}]
     metadata = {"model": {"info": {"meta": meta}}, "files": files}
-    parts, line = await read_chat_files(taken("file"), metadata, "ann")
+    parts, line = await read_chat_files(taken("file"), metadata, "ann", {})
     assert (list(parts), line) == (["scan.pdf"], "")
 
 
 async def test_the_next_tool_round_has_what_was_read(host: Host) -> None:
     metadata = {**DIRECT, "files": [host.add("a.pdf", b"%PDF"), host.add("empty.txt", b"")]}
-    first, line = await read_chat_files(taken("file"), metadata, "ann")
+    rounds: dict[str, Any] = {}
+    first, line = await read_chat_files(taken("file"), metadata, "ann", rounds)
     assert "empty.txt" in line
     host.records.clear()
-    assert await read_chat_files(taken("file"), dict(metadata), "ann") == (first, ""), "and it is not told twice"
-    others, _ = await read_chat_files(taken("file"), metadata, "ben")
-    assert "base64" not in str(others), "not for somebody else"
+    assert await read_chat_files(taken("file"), dict(metadata), "ann", rounds) == (first, ""), (
+        "and it is not told twice"
+    )
+
+
+async def test_what_the_rounds_of_an_answer_share_is_that_answers_own() -> None:
+    shared = shared_by_rounds({"message_id": "a"})
+    shared["files"] = {}
+    assert shared_by_rounds({"message_id": "a", "new": "copy"}) is shared
+    assert shared_by_rounds({"message_id": "b"}) == {}, "of another answer, such as a subagent's"
+    assert shared_by_rounds({"message_id": "a"}) is shared
+    shared_by_rounds({})["files"] = {}
+    assert shared_by_rounds({}) == {}, "API callers have no id"
+    elsewhere = contextvars.Context().run(shared_by_rounds, {"message_id": "a"})
+    assert elsewhere == {}, "another task's"
 
 
 async def test_too_much_goes_as_text_and_each_failure_costs_one_file(host: Host) -> None:
@@ -200,7 +212,7 @@ async def test_too_much_goes_as_text_and_each_failure_costs_one_file(host: Host)
         host.add("c.pdf", b"%PDF", size=10),
         {"type": "collection", "id": "handbook", "name": "Handbook", "content": "secret"},
     ]
-    parts, line = await read_chat_files(taken("file"), {**DIRECT, "files": [*files, files[1]]}, "ann")
+    parts, line = await read_chat_files(taken("file"), {**DIRECT, "files": [*files, files[1]]}, "ann", {})
     assert [part["type"] for part in parts.values()] == ["text", "file", "text", "file", "text"]
     assert "Extracted." in parts["b.pdf"]["text"]
     assert "secret" not in str(parts)
@@ -210,10 +222,10 @@ async def test_too_much_goes_as_text_and_each_failure_costs_one_file(host: Host)
 
 async def test_what_the_page_says_is_in_a_file_is_not_believed_and_nobody_reads_nothing(host: Host) -> None:
     claimed = {**host.add("a.txt", b"", "Text."), "file": {"data": {"content": "Claimed."}}, "collection_name": "x"}
-    parts, _ = await read_chat_files(taken("file"), {**DIRECT, "files": [claimed]}, "ann")
+    parts, _ = await read_chat_files(taken("file"), {**DIRECT, "files": [claimed]}, "ann", {})
     assert "Text." in str(parts)
     assert host.asked == [{"type": "file", "id": "a.txt", "context": "full"}]
     page = {"type": "text", "id": "p", "content": "secret"}
-    parts, line = await read_chat_files(taken("file"), {**DIRECT, "files": [page]}, "gone")
+    parts, line = await read_chat_files(taken("file"), {**DIRECT, "files": [page]}, "gone", {})
     assert "secret" not in str(parts)
     assert line

@@ -120,6 +120,9 @@ def test_a_tool_is_called_and_its_result_goes_back(webui: OpenWebUI, sandbox: Sa
     assert result.get("call_id", result.get("tool_call_id")) == "call_abc"
     assert "timestamp" in str(result)
     assert message["usage"]["cost"] > 0
+    (line,) = [status["description"] for status in message["statusHistory"]]
+    assert f" · {message['usage']['input_tokens']:,} in · " in line, "the sum of both rounds"
+    assert message["usage"]["input_tokens"] > message["usage"]["prompt_tokens"]
 
 
 def test_reasoning_comes_back_in_tool_rounds_and_in_later_turns(
