@@ -27,6 +27,7 @@ import random
 import re
 import sys
 import time
+import traceback
 import uuid
 import weakref
 from base64 import b64encode
@@ -962,6 +963,11 @@ MAX_HINTS = 50
 _NOT_MEANT = re.compile(r"#[^\r\n]*|[^\S\r\n]+")
 
 
+def log_surprise(what: str) -> None:
+    """Log the exception that is being handled, as text: Open WebUI may show the values of an exception's variables."""
+    log.error("%s\n%s", what, traceback.format_exc())
+
+
 class Problem(NamedTuple):
     """One thing an admin should know: the valve, the entry as written, the reason, and what to do about it."""
 
@@ -1497,8 +1503,8 @@ class AnswerReader:
         return bool(self._calls)
 
     def feed(self, payload: bytes) -> None:
-        """Read one event. What is not JSON, or not of a known shape, adds nothing."""
-        if payload.strip() == b"[DONE]":
+        """Read one event. What is not JSON, or not of a known shape, adds nothing, nor what comes after the end."""
+        if self.done or payload.strip() == b"[DONE]":
             self.done = True
             return
         try:
@@ -2949,6 +2955,9 @@ _KEEPALIVE_SECONDS = 60
 _MAX_JSON_BYTES = 64 * 1024 * 1024
 # Seconds; more is as good as never.
 _LONGEST_WAIT = 1e7
+_SHORTEST_KEY = 12
+# What reading an answer raises when it breaks off; the second is what aiohttp does where it runs without its C extension.
+BROKEN = (aiohttp.ClientError, aiohttp.http.HttpProcessingError, OSError)
 _NO_ADDRESS = "The valve BASE_URL does not hold the address of an API. An admin can correct it."
 
 
@@ -3008,13 +3017,20 @@ class Transport:
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         if not settings.base_url:
             raise SettingsError(_NO_ADDRESS)
-        url = settings.base_url + path
+        url, failed = settings.base_url + path, None
         try:
-            response = await self._open_session().request(
-                method, url, data=data, headers=_headers(settings), timeout=limits, allow_redirects=False
-            )
+            # Looking up a name, a proxy, and headers that come byte by byte: aiohttp limits none of these as a whole.
+            async with asyncio.timeout(
+                limits.total or settings.CONNECT_TIMEOUT_SECONDS + settings.READ_TIMEOUT_SECONDS
+            ):
+                response = await self._open_session().request(
+                    method, url, data=data, headers=_headers(settings), timeout=limits, allow_redirects=False
+                )
         except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
-            raise connection_failed(error, settings, limits.total or settings.READ_TIMEOUT_SECONDS) from None
+            failed = connection_failed(error, settings, limits.total or settings.READ_TIMEOUT_SECONDS)
+        if failed:
+            # Not inside: aiohttp's errors hold the request with its key, and would go along as the context of this one.
+            raise failed
         try:
             yield response
         finally:
@@ -3028,6 +3044,8 @@ class Transport:
             # trust_env: companies reach the internet through a proxy, as Open WebUI's own connections do.
             session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_SECONDS, ttl_dns_cache=300),
+                # What upstream wants remembered of one user's request must not go along with another's.
+                cookie_jar=aiohttp.DummyCookieJar(),
                 trust_env=True,
             )
             weakref.finalize(self, _close_session, session, loop)
@@ -3046,7 +3064,7 @@ def _retry_after(header: str) -> float | None:
 
 def connection_failed(error: BaseException, settings: Settings, seconds: float) -> PipeError:
     """The error for a connection that could not be made or fell silent, `seconds` being the limit for that."""
-    host = settings.base_url.partition("://")[2].partition("/")[0].rpartition("@")[2]
+    host = _host(settings)
     if isinstance(error, aiohttp.ConnectionTimeoutError):
         return ConnectionFailedError(f"{host} did not answer within {settings.CONNECT_TIMEOUT_SECONDS} s. Try again.")
     if isinstance(error, asyncio.TimeoutError):
@@ -3055,7 +3073,18 @@ def connection_failed(error: BaseException, settings: Settings, seconds: float) 
         return SettingsError(_NO_ADDRESS)
     inner = getattr(error, "os_error", None) or error
     cause = getattr(inner, "strerror", None) or str(inner) or type(error).__name__
+    # The texts of these quote what came, whatever that was.
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        cause = f"the proxy answered {error.status}"
+    elif isinstance(error, aiohttp.ClientResponseError):
+        cause = "what came back is not HTTP"
+    elif isinstance(error, aiohttp.ServerDisconnectedError):
+        cause = "it closed the connection"
     return ConnectionFailedError(f"{host} cannot be reached ({cause}). Check the network and the valve BASE_URL.")
+
+
+def _host(settings: Settings) -> str:
+    return settings.base_url.partition("://")[2].partition("/")[0]
 
 
 def _not_an_api(settings: Settings) -> SettingsError:
@@ -3064,19 +3093,38 @@ def _not_an_api(settings: Settings) -> SettingsError:
     )
 
 
+async def next_bytes(response: aiohttp.ClientResponse, seconds: float) -> bytes:
+    """What of the body has come, or comes within so many seconds; nothing at its end. Raises `TimeoutError`, or `BROKEN`."""
+    # aiohttp's own limit is none: after garbage between two chunks it waits for ever.
+    async with asyncio.timeout(seconds):
+        return await response.content.readany()
+
+
 async def read_body(response: aiohttp.ClientResponse, settings: Settings, seconds: float) -> bytes:
-    """The whole body, unless it is absurdly long or breaks off."""
-    body = bytearray()
+    """The whole body, unless it is absurdly long or breaks off. Of a refusal, what came in `seconds`."""
+    body, failed = bytearray(), None
     try:
-        async for chunk in response.content.iter_any():
-            body += chunk
-            if len(body) > _MAX_JSON_BYTES:
-                raise _not_an_api(settings)
-    except (TimeoutError, aiohttp.ClientError, OSError) as error:
-        if response.status < 400:
-            raise connection_failed(error, settings, seconds) from None
-    # Some gateways quote the key that they refuse; not every key looks like one.
-    return bytes(body.replace(settings.api_key.encode(), b"\xe2\x80\xa6") if settings.api_key else body)
+        async with asyncio.timeout(seconds if response.status >= 400 else None):
+            while chunk := await next_bytes(response, seconds):
+                body += chunk
+                if len(body) > _MAX_JSON_BYTES:
+                    raise _not_an_api(settings)
+    except TimeoutError as error:
+        failed = connection_failed(error, settings, seconds)
+    except BROKEN:
+        failed = ConnectionFailedError(f"The answer of {_host(settings)} broke off before its end. Try again.")
+    if failed and response.status < 400:
+        raise failed
+    return without_key(bytes(body), settings)
+
+
+def without_key(data: bytes, settings: Settings) -> bytes:
+    """What upstream sent, without the key: some gateways quote the one they refuse, and not every key looks like one."""
+    key = settings.api_key.encode()
+    # What is so short is no secret (`none`, `openrouter`), but a part of much else.
+    for form in (key, key.replace(b"/", b"\\/")) if len(key) >= _SHORTEST_KEY else ():
+        data = data.replace(form, b"\xe2\x80\xa6")
+    return data
 
 
 def _headers(settings: Settings) -> dict[str, str]:
@@ -3123,6 +3171,9 @@ class ChatContext(NamedTuple):
     user_id: str = ""
     secret: str = ""
     task: str = ""
+
+    def __repr__(self) -> str:
+        return f"ChatContext({self.chat_id!r}, {self.user_id!r}, task={self.task!r})"
 
 
 class UpstreamRequest(NamedTuple):
@@ -3363,7 +3414,7 @@ async def read_chat_files(
                 parts[file_id] = await asyncio.to_thread(_stored_part, kind, record)
                 room -= size
         except Exception:  # noqa: BLE001 - Open WebUI's database and storage raise errors of many libraries
-            log.exception("A file of a chat could not be read")
+            log_surprise("A file of a chat could not be read")
         if file_id not in parts and not is_retrieved:
             parts[file_id], is_whole = text_part(name, text)
             missing += [] if is_whole else [name]
@@ -3451,7 +3502,7 @@ class Attempt:
         try:
             while not self.reader.done and (chunk := await self._next_bytes(response)):
                 for payload in decoder.feed(chunk):
-                    self.reader.feed(payload)
+                    self.reader.feed(without_key(payload, self._settings))
                 deltas = self.reader.take()
                 if deltas or self.reader.statuses:
                     began = clock()
@@ -3460,16 +3511,15 @@ class Attempt:
                     if interval and not self.reader.ended:
                         await asyncio.sleep(max(0.0, interval - (clock() - began)))
             for payload in decoder.flush():
-                self.reader.feed(payload)
+                self.reader.feed(without_key(payload, self._settings))
         except EventTooLongError:
-            raise BrokenAnswerError(
-                f"The answer of {self._model_id} holds a piece that is too large to show."
-            ) from None
+            said = f"The answer of {self._model_id} holds a piece that is too large to show. Choose another model."
+            raise BrokenAnswerError(said) from None
         except TimeoutError as error:
             if self.reader.ended:
                 return
             raise connection_failed(error, self._settings, self._settings.READ_TIMEOUT_SECONDS) from None
-        except (aiohttp.ClientError, OSError):
+        except BROKEN:
             # The reader knows whether the end had come already; if not, that is the error.
             return
         if deltas := self.reader.take():
@@ -3477,10 +3527,9 @@ class Attempt:
         await _drain(response)
 
     async def _next_bytes(self, response: aiohttp.ClientResponse) -> bytes:
-        if not self.reader.ended:
-            return await response.content.readany()
-        async with asyncio.timeout(_AFTER_END_SECONDS):
-            return await response.content.readany()
+        return await next_bytes(
+            response, _AFTER_END_SECONDS if self.reader.ended else self._settings.READ_TIMEOUT_SECONDS
+        )
 
     async def _whole(self, response: aiohttp.ClientResponse) -> Mapping[str, Any]:
         """The body of an answer that is not a stream."""
@@ -3497,7 +3546,7 @@ class Attempt:
 
 
 async def _drain(response: aiohttp.ClientResponse) -> None:
-    with contextlib.suppress(asyncio.TimeoutError, aiohttp.ClientError, OSError):
+    with contextlib.suppress(*BROKEN):
         async with asyncio.timeout(_DRAIN_SECONDS):
             while not response.content.at_eof():
                 await response.content.readany()
@@ -3685,7 +3734,7 @@ class Answer:
             self._note(str(error))
             yield error_event(str(error))
         except Exception:  # noqa: BLE001 - Open WebUI would lose what was already shown
-            log.exception("An answer could not be read")
+            log_surprise("An answer could not be read")
             yield error_event(SURPRISE)
         finally:
             await self._end_tools()
@@ -3705,7 +3754,7 @@ class Answer:
             self._note(str(error))
             return error_body(str(error))
         except Exception:  # noqa: BLE001 - nothing may raise into Open WebUI
-            log.exception("An answer could not be read")
+            log_surprise("An answer could not be read")
             return error_body(SURPRISE)
         finally:
             await self._end_tools()
@@ -3943,7 +3992,7 @@ class _Account:
         except PipeError as error:
             problem = str(error)
         except Exception as error:  # noqa: BLE001 - nobody awaits this task: a surprise has to be told all the same
-            log.exception("Refreshing the catalog failed")
+            log_surprise("Refreshing the catalog failed")
             problem = f"refreshing the catalog failed ({type(error).__name__})"
         self.problem = problem
         self._pause = min(2 * self._pause or _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS) if problem else 0.0
@@ -4285,7 +4334,7 @@ class Pipe:
             return self._entries(published, settings)
         except Exception:  # noqa: BLE001
             # Open WebUI awaits every pipe's list in turn: whatever happens here must not cost the others theirs.
-            log.exception("The list of models could not be made")
+            log_surprise("The list of models could not be made")
             return []
 
     async def pipe(
@@ -4319,7 +4368,7 @@ class Pipe:
             return _error_answer(str(error), streaming)
         except Exception:  # noqa: BLE001
             # Nothing may raise into Open WebUI: it would show the bare exception, or lose the message.
-            log.exception("A chat could not be started")
+            log_surprise("A chat could not be started")
             return _error_answer(SURPRISE, streaming)
         if streaming:
             return StreamingResponse(answer.events(), media_type="text/event-stream")
@@ -4431,7 +4480,7 @@ class Pipe:
 
     def _log_new(self, problems: tuple[Problem, ...]) -> None:
         """Log the problems that were not there at the last list."""
-        texts = [str(problem) for problem in problems[:_MAX_LOGGED_PROBLEMS]]
+        texts = [plain(str(problem)) for problem in problems[:_MAX_LOGGED_PROBLEMS]]
         if len(problems) > len(texts):
             texts.append(f"… and {len(problems) - len(texts)} more problems")
         for text in texts:

@@ -16,7 +16,7 @@ from .cost_line import Spent, cost_line
 from .deltas import Delta, has_answer, merge_deltas
 from .errors import BrokenAnswerError, PipeError, UpstreamError, retry_wait
 from .model_ref import ModelRef
-from .problems import log
+from .problems import log, log_surprise
 from .requests import UpstreamRequest
 from .responses_stream import tool_status
 from .settings import Settings
@@ -77,7 +77,7 @@ class Answer:
             self._note(str(error))
             yield error_event(str(error))
         except Exception:  # noqa: BLE001 - Open WebUI would lose what was already shown
-            log.exception("An answer could not be read")
+            log_surprise("An answer could not be read")
             yield error_event(SURPRISE)
         finally:
             await self._end_tools()
@@ -97,7 +97,7 @@ class Answer:
             self._note(str(error))
             return error_body(str(error))
         except Exception:  # noqa: BLE001 - nothing may raise into Open WebUI
-            log.exception("An answer could not be read")
+            log_surprise("An answer could not be read")
             return error_body(SURPRISE)
         finally:
             await self._end_tools()

@@ -20,7 +20,7 @@ from .requests import ENDPOINT_PATHS, UpstreamRequest
 from .responses_stream import ResponsesReader
 from .settings import Settings
 from .sse import EventTooLongError, SseDecoder
-from .transport import Transport, connection_failed, read_body
+from .transport import BROKEN, Transport, connection_failed, next_bytes, read_body, without_key
 
 _READERS: dict[Endpoint, type[AnswerReader]] = {"responses": ResponsesReader, "chat_completions": ChatReader}
 # After the end was announced, the connection can be used again once the last bytes are read; they are not waited for longer.
@@ -79,7 +79,7 @@ class Attempt:
         try:
             while not self.reader.done and (chunk := await self._next_bytes(response)):
                 for payload in decoder.feed(chunk):
-                    self.reader.feed(payload)
+                    self.reader.feed(without_key(payload, self._settings))
                 deltas = self.reader.take()
                 if deltas or self.reader.statuses:
                     began = clock()
@@ -88,16 +88,15 @@ class Attempt:
                     if interval and not self.reader.ended:
                         await asyncio.sleep(max(0.0, interval - (clock() - began)))
             for payload in decoder.flush():
-                self.reader.feed(payload)
+                self.reader.feed(without_key(payload, self._settings))
         except EventTooLongError:
-            raise BrokenAnswerError(
-                f"The answer of {self._model_id} holds a piece that is too large to show."
-            ) from None
+            said = f"The answer of {self._model_id} holds a piece that is too large to show. Choose another model."
+            raise BrokenAnswerError(said) from None
         except TimeoutError as error:
             if self.reader.ended:
                 return
             raise connection_failed(error, self._settings, self._settings.READ_TIMEOUT_SECONDS) from None
-        except (aiohttp.ClientError, OSError):
+        except BROKEN:
             # The reader knows whether the end had come already; if not, that is the error.
             return
         if deltas := self.reader.take():
@@ -105,10 +104,9 @@ class Attempt:
         await _drain(response)
 
     async def _next_bytes(self, response: aiohttp.ClientResponse) -> bytes:
-        if not self.reader.ended:
-            return await response.content.readany()
-        async with asyncio.timeout(_AFTER_END_SECONDS):
-            return await response.content.readany()
+        return await next_bytes(
+            response, _AFTER_END_SECONDS if self.reader.ended else self._settings.READ_TIMEOUT_SECONDS
+        )
 
     async def _whole(self, response: aiohttp.ClientResponse) -> Mapping[str, Any]:
         """The body of an answer that is not a stream."""
@@ -125,7 +123,7 @@ class Attempt:
 
 
 async def _drain(response: aiohttp.ClientResponse) -> None:
-    with contextlib.suppress(asyncio.TimeoutError, aiohttp.ClientError, OSError):
+    with contextlib.suppress(*BROKEN):
         async with asyncio.timeout(_DRAIN_SECONDS):
             while not response.content.at_eof():
                 await response.content.readany()

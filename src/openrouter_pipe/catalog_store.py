@@ -15,7 +15,7 @@ from typing import Any
 from .catalog import Catalog, Preset, parse_preset
 from .codec import dicts, mapping
 from .errors import PipeError, SettingsError, UpstreamError
-from .problems import Problem, log
+from .problems import Problem, log_surprise
 from .settings import Settings
 from .shared import read_shared, shared_lock, write_shared
 from .transport import Transport
@@ -136,7 +136,7 @@ class _Account:
         except PipeError as error:
             problem = str(error)
         except Exception as error:  # noqa: BLE001 - nobody awaits this task: a surprise has to be told all the same
-            log.exception("Refreshing the catalog failed")
+            log_surprise("Refreshing the catalog failed")
             problem = f"refreshing the catalog failed ({type(error).__name__})"
         self.problem = problem
         self._pause = min(2 * self._pause or _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS) if problem else 0.0

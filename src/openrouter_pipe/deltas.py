@@ -63,8 +63,8 @@ class AnswerReader:
         return bool(self._calls)
 
     def feed(self, payload: bytes) -> None:
-        """Read one event. What is not JSON, or not of a known shape, adds nothing."""
-        if payload.strip() == b"[DONE]":
+        """Read one event. What is not JSON, or not of a known shape, adds nothing, nor what comes after the end."""
+        if self.done or payload.strip() == b"[DONE]":
             self.done = True
             return
         try:

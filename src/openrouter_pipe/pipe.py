@@ -18,10 +18,10 @@ from .catalog_store import CatalogStore
 from .chunks import DONE, ChunkWriter, error_body, error_event
 from .codec import mapping
 from .direct_files import taken_kinds, with_files
-from .errors import PipeError, SettingsError
+from .errors import PipeError, SettingsError, plain
 from .model_ref import ROUTING_TAGS, ModelRef
 from .parameters import Endpoint
-from .problems import Problem, log
+from .problems import Problem, log, log_surprise
 from .requests import ChatContext, UpstreamRequest, build_request
 from .row_keeper import RowKeeper
 from .settings import Settings, UserValves
@@ -69,7 +69,7 @@ class Pipe:
             return self._entries(published, settings)
         except Exception:  # noqa: BLE001
             # Open WebUI awaits every pipe's list in turn: whatever happens here must not cost the others theirs.
-            log.exception("The list of models could not be made")
+            log_surprise("The list of models could not be made")
             return []
 
     async def pipe(
@@ -103,7 +103,7 @@ class Pipe:
             return _error_answer(str(error), streaming)
         except Exception:  # noqa: BLE001
             # Nothing may raise into Open WebUI: it would show the bare exception, or lose the message.
-            log.exception("A chat could not be started")
+            log_surprise("A chat could not be started")
             return _error_answer(SURPRISE, streaming)
         if streaming:
             return StreamingResponse(answer.events(), media_type="text/event-stream")
@@ -215,7 +215,7 @@ class Pipe:
 
     def _log_new(self, problems: tuple[Problem, ...]) -> None:
         """Log the problems that were not there at the last list."""
-        texts = [str(problem) for problem in problems[:_MAX_LOGGED_PROBLEMS]]
+        texts = [plain(str(problem)) for problem in problems[:_MAX_LOGGED_PROBLEMS]]
         if len(problems) > len(texts):
             texts.append(f"… and {len(problems) - len(texts)} more problems")
         for text in texts:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import logging
 import re
+import traceback
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -18,6 +19,11 @@ MAX_ENTRY_LENGTH = 256
 MAX_HINTS = 50
 # What of a list valve is not meant: comments, and spaces within a line.
 _NOT_MEANT = re.compile(r"#[^\r\n]*|[^\S\r\n]+")
+
+
+def log_surprise(what: str) -> None:
+    """Log the exception that is being handled, as text: Open WebUI may show the values of an exception's variables."""
+    log.error("%s\n%s", what, traceback.format_exc())
 
 
 class Problem(NamedTuple):

@@ -36,6 +36,9 @@ class ChatContext(NamedTuple):
     secret: str = ""
     task: str = ""
 
+    def __repr__(self) -> str:
+        return f"ChatContext({self.chat_id!r}, {self.user_id!r}, task={self.task!r})"
+
 
 class UpstreamRequest(NamedTuple):
     """A request ready to be sent, the names of what was left out, the row of its model, and what becomes of the answer."""

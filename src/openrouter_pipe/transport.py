@@ -21,6 +21,9 @@ _KEEPALIVE_SECONDS = 60
 _MAX_JSON_BYTES = 64 * 1024 * 1024
 # Seconds; more is as good as never.
 _LONGEST_WAIT = 1e7
+_SHORTEST_KEY = 12
+# What reading an answer raises when it breaks off; the second is what aiohttp does where it runs without its C extension.
+BROKEN = (aiohttp.ClientError, aiohttp.http.HttpProcessingError, OSError)
 _NO_ADDRESS = "The valve BASE_URL does not hold the address of an API. An admin can correct it."
 
 
@@ -80,13 +83,20 @@ class Transport:
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         if not settings.base_url:
             raise SettingsError(_NO_ADDRESS)
-        url = settings.base_url + path
+        url, failed = settings.base_url + path, None
         try:
-            response = await self._open_session().request(
-                method, url, data=data, headers=_headers(settings), timeout=limits, allow_redirects=False
-            )
+            # Looking up a name, a proxy, and headers that come byte by byte: aiohttp limits none of these as a whole.
+            async with asyncio.timeout(
+                limits.total or settings.CONNECT_TIMEOUT_SECONDS + settings.READ_TIMEOUT_SECONDS
+            ):
+                response = await self._open_session().request(
+                    method, url, data=data, headers=_headers(settings), timeout=limits, allow_redirects=False
+                )
         except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
-            raise connection_failed(error, settings, limits.total or settings.READ_TIMEOUT_SECONDS) from None
+            failed = connection_failed(error, settings, limits.total or settings.READ_TIMEOUT_SECONDS)
+        if failed:
+            # Not inside: aiohttp's errors hold the request with its key, and would go along as the context of this one.
+            raise failed
         try:
             yield response
         finally:
@@ -100,6 +110,8 @@ class Transport:
             # trust_env: companies reach the internet through a proxy, as Open WebUI's own connections do.
             session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_SECONDS, ttl_dns_cache=300),
+                # What upstream wants remembered of one user's request must not go along with another's.
+                cookie_jar=aiohttp.DummyCookieJar(),
                 trust_env=True,
             )
             weakref.finalize(self, _close_session, session, loop)
@@ -118,7 +130,7 @@ def _retry_after(header: str) -> float | None:
 
 def connection_failed(error: BaseException, settings: Settings, seconds: float) -> PipeError:
     """The error for a connection that could not be made or fell silent, `seconds` being the limit for that."""
-    host = settings.base_url.partition("://")[2].partition("/")[0].rpartition("@")[2]
+    host = _host(settings)
     if isinstance(error, aiohttp.ConnectionTimeoutError):
         return ConnectionFailedError(f"{host} did not answer within {settings.CONNECT_TIMEOUT_SECONDS} s. Try again.")
     if isinstance(error, asyncio.TimeoutError):
@@ -127,7 +139,18 @@ def connection_failed(error: BaseException, settings: Settings, seconds: float) 
         return SettingsError(_NO_ADDRESS)
     inner = getattr(error, "os_error", None) or error
     cause = getattr(inner, "strerror", None) or str(inner) or type(error).__name__
+    # The texts of these quote what came, whatever that was.
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        cause = f"the proxy answered {error.status}"
+    elif isinstance(error, aiohttp.ClientResponseError):
+        cause = "what came back is not HTTP"
+    elif isinstance(error, aiohttp.ServerDisconnectedError):
+        cause = "it closed the connection"
     return ConnectionFailedError(f"{host} cannot be reached ({cause}). Check the network and the valve BASE_URL.")
+
+
+def _host(settings: Settings) -> str:
+    return settings.base_url.partition("://")[2].partition("/")[0]
 
 
 def _not_an_api(settings: Settings) -> SettingsError:
@@ -136,19 +159,38 @@ def _not_an_api(settings: Settings) -> SettingsError:
     )
 
 
+async def next_bytes(response: aiohttp.ClientResponse, seconds: float) -> bytes:
+    """What of the body has come, or comes within so many seconds; nothing at its end. Raises `TimeoutError`, or `BROKEN`."""
+    # aiohttp's own limit is none: after garbage between two chunks it waits for ever.
+    async with asyncio.timeout(seconds):
+        return await response.content.readany()
+
+
 async def read_body(response: aiohttp.ClientResponse, settings: Settings, seconds: float) -> bytes:
-    """The whole body, unless it is absurdly long or breaks off."""
-    body = bytearray()
+    """The whole body, unless it is absurdly long or breaks off. Of a refusal, what came in `seconds`."""
+    body, failed = bytearray(), None
     try:
-        async for chunk in response.content.iter_any():
-            body += chunk
-            if len(body) > _MAX_JSON_BYTES:
-                raise _not_an_api(settings)
-    except (TimeoutError, aiohttp.ClientError, OSError) as error:
-        if response.status < 400:
-            raise connection_failed(error, settings, seconds) from None
-    # Some gateways quote the key that they refuse; not every key looks like one.
-    return bytes(body.replace(settings.api_key.encode(), b"\xe2\x80\xa6") if settings.api_key else body)
+        async with asyncio.timeout(seconds if response.status >= 400 else None):
+            while chunk := await next_bytes(response, seconds):
+                body += chunk
+                if len(body) > _MAX_JSON_BYTES:
+                    raise _not_an_api(settings)
+    except TimeoutError as error:
+        failed = connection_failed(error, settings, seconds)
+    except BROKEN:
+        failed = ConnectionFailedError(f"The answer of {_host(settings)} broke off before its end. Try again.")
+    if failed and response.status < 400:
+        raise failed
+    return without_key(bytes(body), settings)
+
+
+def without_key(data: bytes, settings: Settings) -> bytes:
+    """What upstream sent, without the key: some gateways quote the one they refuse, and not every key looks like one."""
+    key = settings.api_key.encode()
+    # What is so short is no secret (`none`, `openrouter`), but a part of much else.
+    for form in (key, key.replace(b"/", b"\\/")) if len(key) >= _SHORTEST_KEY else ():
+        data = data.replace(form, b"\xe2\x80\xa6")
+    return data
 
 
 def _headers(settings: Settings) -> dict[str, str]:

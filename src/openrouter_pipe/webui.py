@@ -15,7 +15,7 @@ from typing import Any
 
 from .codec import dicts, mapping
 from .direct_files import MAX_FILE_BYTES, Kinds, file_kind, file_part, is_in_messages, text_part
-from .problems import log
+from .problems import log_surprise
 
 _FILE_MODULES = ("models.users", "models.files", "retrieval.utils")
 _NOT_SENT = (
@@ -133,7 +133,7 @@ async def read_chat_files(
                 parts[file_id] = await asyncio.to_thread(_stored_part, kind, record)
                 room -= size
         except Exception:  # noqa: BLE001 - Open WebUI's database and storage raise errors of many libraries
-            log.exception("A file of a chat could not be read")
+            log_surprise("A file of a chat could not be read")
         if file_id not in parts and not is_retrieved:
             parts[file_id], is_whole = text_part(name, text)
             missing += [] if is_whole else [name]

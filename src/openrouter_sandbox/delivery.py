@@ -17,8 +17,10 @@ COMMENT_EVERY = 40
 BLOCK_BYTES = 65_536
 
 
-def replaced(rule: Rule) -> web.Response:
-    """The plain HTTP answer of a rule with a status or a body."""
+async def replaced(request: web.Request, rule: Rule) -> web.Response:
+    """The plain HTTP answer of a rule with a status or a body; what is no HTTP is written here, and ends the handler."""
+    if rule.raw is not None:
+        raise await send_raw(request, rule)
     status = rule.status or 200
     body = status_body(status) if rule.body is None else rule.body
     if isinstance(body, dict):
@@ -34,6 +36,21 @@ def break_connection(request: web.Request) -> ConnectionResetError:
     if request.transport is not None:
         request.transport.abort()
     return ConnectionResetError("cut by a rule")
+
+
+async def send_raw(request: web.Request, rule: Rule) -> ConnectionResetError:
+    """Write a rule's raw bytes and close, or cut, or hang; what is returned is to be raised, which ends the handler."""
+    assert request.transport is not None
+    for number, piece in enumerate(rule.raw or ()):
+        await asyncio.sleep(rule.pace_seconds if number else 0)
+        request.transport.write(piece.encode() if isinstance(piece, str) else piece)
+    if rule.hang:
+        await asyncio.Event().wait()
+    if rule.cut_after_events is None:
+        request.transport.close()
+        return ConnectionResetError("closed by a rule")
+    await flushed(request)
+    return break_connection(request)
 
 
 async def send_json(request: web.Request, body: object, headers: dict[str, str], rule: Rule) -> web.StreamResponse:

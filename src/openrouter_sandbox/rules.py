@@ -23,8 +23,10 @@ class Rule:
     - `pace_seconds`: between events. `keepalive_seconds`: a comment this often during that waiting.
     - `chunk_bytes`: bytes per network write, so that events break anywhere.
     - `cut_after_events`: the connection breaks after so many events; without a stream, before the answer.
+    - `raw`: written to the socket with no HTTP around it, `pace_seconds` apart; then the connection is closed, or cut if
+      `cut_after_events` is given.
     - `events`: a stream's bytes, written as they are instead of the answer.
-    - `hang`: after the last event nothing happens, for ever.
+    - `hang`: after the last event, or the last of `raw`, nothing happens, for ever.
     - `answer`: what is said. `usage_form`: `choices` of chat's usage chunk: no_choices, empty_delta, repeat_finish.
     """
 
@@ -41,6 +43,7 @@ class Rule:
     chunk_bytes: int | None = None
     cut_after_events: int | None = None
     events: Sequence[bytes | str] | None = None
+    raw: Sequence[bytes | str] | None = None
     hang: bool = False
     answer: Answer | None = None
     usage_form: str = "no_choices"
@@ -63,8 +66,8 @@ class Rule:
 
     @property
     def replaces(self) -> bool:
-        """Whether the answer is a plain HTTP one instead of the usual."""
-        return self.status is not None or self.body is not None
+        """Whether something else than the usual is answered."""
+        return self.status is not None or self.body is not None or self.raw is not None
 
     def matches(self, path: str, model: str | None) -> bool:
         if self.times is not None and self.used >= self.times:

@@ -63,12 +63,24 @@ def model_id(request: web.Request) -> str:
     return f"{request.match_info['author']}/{request.match_info['slug']}"
 
 
+class _Greeter(asyncio.Protocol):
+    """Says something to whoever connects, and closes."""
+
+    def __init__(self, greeting: bytes) -> None:
+        self._greeting = greeting
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.WriteTransport)
+        transport.write(self._greeting)
+        transport.close()
+
+
 class Sandbox:
     """The server, for use in a test or a benchmark: `async with Sandbox() as sandbox: … sandbox.base_url`.
 
     `catalog` and `presets` (lists of rows as the API answers them; None: the packaged ones), `icons` (name -> file)
     and `rules` may be changed at any time. `open_streams`: inference requests being answered now. `connections`: TCP
-    connections accepted so far.
+    connections accepted so far. `greeting`: what each new connection gets before it is closed, instead of being listened to.
     """
 
     def __init__(
@@ -86,6 +98,7 @@ class Sandbox:
         self.icons = icons.files()
         self.open_streams = 0
         self.connections = 0
+        self.greeting: bytes | None = None
         self.host = host
         self.port = port
         self._generations = 0
@@ -124,8 +137,16 @@ class Sandbox:
             self._server.close()
         await self._runner.cleanup()
 
+    def hang_up(self) -> None:
+        """Close all connections, those that are kept for the next request among them."""
+        assert self._runner.server is not None
+        for connection in self._runner.server.connections:
+            connection.force_close()
+
     def _accept(self) -> asyncio.BaseProtocol:
         self.connections += 1
+        if self.greeting is not None:
+            return _Greeter(self.greeting)
         server = self._runner.server
         assert server is not None
         return server()
@@ -173,7 +194,9 @@ class Sandbox:
                 account.check_key(request.headers.get("Authorization"))
             rule = take_rule(self.rules, request.path, None)
             await asyncio.sleep(rule.delay_seconds)
-            return replaced(rule) if rule.replaces else await send_json(request, answer(self, request), {}, rule)
+            if rule.replaces:
+                return await replaced(request, rule)
+            return await send_json(request, answer(self, request), {}, rule)
 
         return handle
 
@@ -181,7 +204,9 @@ class Sandbox:
         await self._record(request)
         rule = take_rule(self.rules, request.path, None)
         await asyncio.sleep(rule.delay_seconds)
-        return replaced(rule) if rule.replaces else await icons.serve(request, request.match_info["name"], self.icons)
+        if rule.replaces:
+            return await replaced(request, rule)
+        return await icons.serve(request, request.match_info["name"], self.icons)
 
     # Inference
 
@@ -201,7 +226,7 @@ class Sandbox:
     async def _answer(self, request: web.Request, call: Call, rule: Rule) -> web.StreamResponse:
         await asyncio.sleep(rule.delay_seconds)
         if rule.replaces:
-            return replaced(rule)
+            return await replaced(request, rule)
         self._generations += 1
         created = int(time.time())
         envelope = Envelope(

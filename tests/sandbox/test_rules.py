@@ -146,10 +146,45 @@ async def test_events_as_they_are(session, sandbox):
         assert await read(response) == (": hello\n\ndata: {broken\n\ndata: \xe4\n".encode(), True)
 
 
+RAW = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 9\r\n\r\nfirst"
+
+
+@pytest.mark.parametrize("more", [{}, {"cut_after_events": 0}], ids=["closed", "cut"])
+@pytest.mark.parametrize("path", ["/responses", "/key"])
+async def test_bytes_without_http_around_them(session, sandbox, path, more, caplog):
+    sandbox.rules.append(Rule(raw=[RAW, "last"], pace_seconds=0.1, times=1, **more))
+    sandbox.rules.append(Rule(raw=[RAW], **more))
+    method = "GET" if path == "/key" else "POST"
+    for expected in ((b"firstlast", True), (b"first", False)):
+        async with session.request(method, sandbox.base_url + path, json=STREAM, headers=KEY) as response:
+            assert await read(response) == expected
+    assert await closed(sandbox)
+    assert caplog.records == []
+
+
+async def test_a_server_that_speaks_first(sandbox):
+    sandbox.greeting = b"SSH-2.0-x\r\n"
+    reader, writer = await asyncio.open_connection(sandbox.host, sandbox.port)
+    assert await reader.read() == b"SSH-2.0-x\r\n"
+    writer.close()
+
+
+async def test_hanging_up(session, sandbox):
+    idle, writer = await asyncio.open_connection(sandbox.host, sandbox.port)
+    sandbox.rules.append(Rule(hang=True))
+    async with post(session, sandbox) as response:
+        sandbox.hang_up()
+        assert (await read(response))[1] is False
+    assert await idle.read() == b""
+    assert await closed(sandbox)
+    writer.close()
+
+
 @pytest.mark.parametrize(
     "rule",
     [
         Rule(delay_seconds=60),
+        Rule(raw=[RAW + b"\n"], hang=True),
         Rule(first_event_delay_seconds=60),
         Rule(pace_seconds=60),
         Rule(hang=True),
