@@ -19,6 +19,7 @@ VALVES = {
     "API_KEY": "sk-or-v1-test",
     "VARIANT_MODELS": "openai/gpt-4o:nitro, openai/gpt-4o@preset/email-copywriter, @preset/support",
     "STREAM_INTERVAL_MS": 0,
+    "MODEL_ICONS": "monogram",
 }
 QUESTION = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Which model is this?"}]
 

@@ -78,8 +78,8 @@ class StoredChat:
 def endpoint(request: pytest.FixtureRequest, webui: OpenWebUI, sandbox: SandboxControl) -> str:
     """The pipe installed and set to one endpoint."""
     webui.install_function(FUNCTION, "Talk", BUILT.read_text(encoding="utf-8"))
-    valves = {"API_KEY": "sk-or-v1-test", "BASE_URL": sandbox.base_url, "ENDPOINT": request.param}
-    webui.set_valves(FUNCTION, valves)
+    valves = {"API_KEY": "sk-or-v1-test", "BASE_URL": sandbox.base_url, "MODEL_ICONS": "monogram"}
+    webui.set_valves(FUNCTION, {**valves, "ENDPOINT": request.param})
     webui.models()
     sandbox.reset()
     return str(request.param)

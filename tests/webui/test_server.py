@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import pytest
 from polling import eventually
 from webui.conftest import BUILT, SandboxControl
-from webui_server import OpenWebUI, answer_text
+from webui_server import COPY, OpenWebUI, answer_text
 
 FUNCTION = "my_router"
 PREFIX = f"{FUNCTION}."
@@ -20,7 +23,8 @@ def pipe(webui: OpenWebUI, sandbox: SandboxControl) -> Callable[..., list[str]]:
     webui.install_function(FUNCTION, "Router", BUILT.read_text(encoding="utf-8"))
 
     def configure(**valves: Any) -> list[str]:
-        webui.set_valves(FUNCTION, {"API_KEY": "sk-or-v1-test", "BASE_URL": sandbox.base_url, **valves})
+        connection = {"API_KEY": "sk-or-v1-test", "BASE_URL": sandbox.base_url, "MODEL_ICONS": "monogram"}
+        webui.set_valves(FUNCTION, {**connection, **valves})
         return listed(webui)
 
     configure()
@@ -30,6 +34,11 @@ def pipe(webui: OpenWebUI, sandbox: SandboxControl) -> Callable[..., list[str]]:
 def listed(webui: OpenWebUI) -> list[str]:
     ids = [str(model["id"]) for model in webui.models() if model["id"] != f"{PREFIX}status"]
     return [model_id.removeprefix(PREFIX) for model_id in ids if model_id.startswith(PREFIX)]
+
+
+def test_it_is_the_open_webui_that_was_chosen(webui: OpenWebUI) -> None:
+    wanted = Path(os.environ[COPY]).name if COPY in os.environ else version("open-webui")
+    assert webui.request("GET", "/api/version")["version"] == wanted
 
 
 def test_a_valve_change_shows_at_the_next_list(pipe: Callable[..., list[str]]) -> None:
