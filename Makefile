@@ -1,7 +1,7 @@
 # The commands of this project. Each sets up what it needs; `make` alone lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bundle bench setup pins clean
+.PHONY: help demo test compat lint format bundle bench setup pins clean
 
 # Extra words for a command: make test ARGS="-k bundle", make demo ARGS=--once
 ARGS ?=
@@ -18,6 +18,9 @@ demo: setup ## Chat through the pipe in a real Open WebUI (PORT=8080; OPENROUTER
 
 test: setup ## Run the tests (ARGS="-k bundle")
 	$(RUN) -m pytest $(ARGS)
+
+compat: setup ## Run the tests of the host on other versions of Open WebUI (ARGS="0.11.1 newest")
+	$(RUN) scripts/compat.py $(ARGS)
 
 lint: setup ## Check style and types, and that the built file is current
 	$(RUN) -m ruff check $(CODE)
