@@ -485,72 +485,6 @@ def _is_number(price: object) -> bool:
         return False
 
 
-# ===== tools.py =====
-# Tool definitions and the choice among them, for each endpoint. OpenRouter's own server tools are passed through.
-
-# OpenRouter's server tools that exist on /responses only; all others, also future ones, are passed through.
-# Source: OpenRouter's OpenAPI document, ChatFunctionTool and ResponsesRequest.tools.
-_RESPONSES_ONLY = ("openrouter:apply_patch", "openrouter:shell", "openrouter:tool_search")
-_SHORTHANDS = ("web_search", "web_search_2025_08_26", "web_search_preview", "web_search_preview_2025_03_11")
-_CHOICES = ("auto", "none", "required")
-# Source: OpenRouter's OpenAPI document, OpenAIResponsesToolChoice.
-_RESPONSES_CHOICES = ("allowed_tools", "apply_patch", "shell", "web_search_preview", "web_search_preview_2025_03_11")
-
-
-def chat_tools(tools: object) -> list[dict[str, Any]]:
-    """The definitions for /chat/completions, without those that have no place there."""
-    kept = []
-    for tool in dicts(tools):
-        if function := _function_of(tool):
-            more = _given(tool, "cache_control", "eager_input_streaming")
-            kept.append({"type": "function", "function": function, **more})
-        elif _is_chat_server_tool(tool.get("type")):
-            kept.append(tool)
-    return kept
-
-
-def responses_tools(tools: object) -> list[dict[str, Any]]:
-    """The definitions for /responses, where a function is flat, without those that make no sense."""
-    kept = []
-    for tool in dicts(tools):
-        if function := _function_of(tool):
-            # `parameters` is required here, even where a function has none.
-            kept.append({"type": "function", "parameters": None, **function, **_given(tool, "defer_loading")})
-        elif tool.get("type") not in (None, "", "function"):
-            kept.append(tool)
-    return kept
-
-
-def chat_tool_choice(choice: object) -> object:
-    """`tool_choice` as /chat/completions takes it; None when it makes no sense there."""
-    if function := _function_of(mapping(choice)):
-        return {"type": "function", "function": {"name": function["name"]}}
-    return choice if choice in _CHOICES or _is_chat_server_tool(mapping(choice).get("type")) else None
-
-
-def responses_tool_choice(choice: object) -> object:
-    """`tool_choice` as /responses takes it; None when it makes no sense there."""
-    if function := _function_of(mapping(choice)):
-        return {"type": "function", "name": function["name"]}
-    return choice if choice in _CHOICES or mapping(choice).get("type") in _RESPONSES_CHOICES else None
-
-
-def _is_chat_server_tool(kind: object) -> bool:
-    kind = str(kind)
-    return kind in _SHORTHANDS or (kind.startswith("openrouter:") and kind not in _RESPONSES_ONLY)
-
-
-def _given(source: Mapping[str, Any], *keys: str) -> dict[str, Any]:
-    return {key: source[key] for key in keys if source.get(key) is not None}
-
-
-def _function_of(tool: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The function that a definition or a choice names, nested (as Open WebUI sends it) or flat; None when there is none."""
-    function = mapping(tool.get("function", tool))
-    named = tool.get("type") == "function" and isinstance(function.get("name"), str) and function["name"]
-    return _given(function, "name", "description", "parameters", "strict") if named else None
-
-
 # ===== cost_line.py =====
 # The line under an answer: what it cost, how much was read and written, how fast, and who served it.
 
@@ -950,6 +884,186 @@ def _status_of(code: object) -> int:
     return status if 400 <= status < 1000 else 0
 
 
+# ===== parameters.py =====
+# The parameters of a request: one table that says what each is called, where it goes, and which models take it.
+
+Endpoint = Literal["responses", "chat_completions"]
+
+
+class Parameter(NamedTuple):
+    """Where one request field goes. Empty: that endpoint has no such field. `a.b` is field `b` of object `a`."""
+
+    name: str
+    chat: str
+    responses: str
+    # The entries of a row's `supported_parameters`, one of which says that the model takes it; none: all models do.
+    needs: tuple[str, ...] = ()
+
+    def place(self, endpoint: Endpoint) -> str:
+        """Its field on this endpoint."""
+        return self.responses if endpoint == "responses" else self.chat
+
+
+def _rows(names: str, chat: str = "{}", responses: str = "{}", needs: str = "") -> list[Parameter]:
+    """One row for each name, which `{}` stands for."""
+    return [
+        Parameter(name, chat.format(name), responses.format(name), tuple(needs.format(name).split()))
+        for name in names.split()
+    ]
+
+
+# Source: OpenRouter's OpenAPI document, ChatRequest and ResponsesRequest; what is not listed here is Open WebUI's or Ollama's
+# own and is not sent.
+PARAMETERS = (
+    *_rows("temperature top_p top_k frequency_penalty presence_penalty top_logprobs", needs="{}"),
+    *_rows("min_p top_a repetition_penalty seed logit_bias logprobs prediction stop", responses="", needs="{}"),
+    *_rows("web_search_options include_reasoning", responses="", needs="{}"),
+    *_rows("max_tokens max_completion_tokens", responses="max_output_tokens", needs="{}"),
+    *_rows("response_format", responses="text.format", needs="response_format structured_outputs"),
+    *_rows("verbosity", responses="text.verbosity", needs="{}"),
+    *_rows("tools tool_choice parallel_tool_calls", needs="tools"),
+    *_rows("max_tool_calls stop_server_tools_when provider models route plugins service_tier trace cache_control"),
+    *_rows("metadata session_id user modalities image_config prompt_cache_key prompt_cache_options reasoning"),
+    *_rows("preset transforms audio usage", responses=""),
+    *_rows("safety_identifier truncation", chat=""),
+)
+# Two names of one thing; which one a model takes its row says.
+LENGTHS = ("max_tokens", "max_completion_tokens")
+# What sends a request to /chat/completions; an answer is as good without the two.
+_CHAT_ONLY = {parameter.name for parameter in PARAMETERS if not parameter.responses} - {"include_reasoning", "usage"}
+
+
+def read_parameters(body: Mapping[str, Any], model: Model | None) -> dict[str, Any]:
+    """The parameters of the request that make sense and that the model takes."""
+    supported = model.supported_parameters if model else frozenset()
+    asked: dict[str, Any] = {}
+    if given := [name for name in LENGTHS if body.get(name) is not None]:
+        name = next((name for name in (given[-1], *LENGTHS) if name in supported), given[-1])
+        body = {**body, **dict.fromkeys(LENGTHS), name: body[given[-1]]}
+    for parameter in PARAMETERS:
+        value = body.get(parameter.name)
+        if value is not None and (convert := _CONVERTERS.get(parameter.name)):
+            value = convert(value)
+        refused = supported and parameter.needs and supported.isdisjoint(parameter.needs)
+        if value is not None and not refused:
+            asked[parameter.name] = value
+    return asked
+
+
+def needs_chat(asked: Mapping[str, Any]) -> bool:
+    """Whether the parameters need what only /chat/completions has."""
+    return "audio" in asked.get("modalities", ()) or not _CHAT_ONLY.isdisjoint(asked)
+
+
+def place_parameters(asked: Mapping[str, Any], endpoint: Endpoint) -> dict[str, Any]:
+    """The fields of the body, as far as the endpoint has a place for the parameters."""
+    fields: dict[str, Any] = {}
+    for parameter in PARAMETERS:
+        place, value = parameter.place(endpoint), asked.get(parameter.name)
+        if place and value is not None and (adapt := _ADAPTED[endpoint].get(parameter.name)):
+            # What is then empty would be refused.
+            value = adapt(value) or None
+        if place and value is not None:
+            outer, dot, inner = place.partition(".")
+            fields[outer] = {**fields.get(outer, {}), inner: value} if dot else value
+    if "tools" not in fields:
+        # There is nothing to choose from.
+        fields = {name: fields[name] for name in fields if name not in ("tool_choice", "parallel_tool_calls")}
+    return fields
+
+
+def left_out(body: Mapping[str, Any], fields: Mapping[str, Any], endpoint: Endpoint) -> tuple[str, ...]:
+    """The names of the parameters in `body` that have not become one of the fields."""
+    places = {parameter.name: parameter.place(endpoint) for parameter in PARAMETERS}
+    places["reasoning_effort"] = places["reasoning"]
+    if not fields.keys().isdisjoint(LENGTHS):
+        places = {name: place for name, place in places.items() if name not in LENGTHS}
+    return tuple(
+        [name for name in places if body.get(name) is not None and places[name].partition(".")[0] not in fields]
+    )
+
+
+def _logit_bias(value: object) -> dict[str, float] | None:
+    """Open WebUI hands it over as text, `50256:-100, 198:5`."""
+    if isinstance(value, dict):
+        return value or None
+    try:
+        pairs = (pair.split(":") for pair in str(value).split(",") if pair.strip())
+        bias = {str(int(token)): float(weight) for token, weight in pairs}
+    except ValueError:
+        return None
+    return {token: max(-100.0, min(100.0, weight)) for token, weight in bias.items()} or None
+
+
+def _preset(value: object) -> str | None:
+    """`slug` or `@preset/slug`."""
+    slug = value.strip().removeprefix("@preset/") if isinstance(value, str) else ""
+    return f"@preset/{slug}" if is_preset_slug(slug) else None
+
+
+def _text_format(value: Mapping[str, Any]) -> Mapping[str, Any]:
+    """`response_format` as `text.format`: the same without the nesting of the schema."""
+    schema = value.get("json_schema")
+    return {"type": value.get("type"), **schema} if isinstance(schema, dict) else value
+
+
+def _function_of(tool: Mapping[str, Any]) -> dict[str, Any]:
+    """The function that a definition or a choice names, nested (as Open WebUI sends it) or flat; empty when there is none."""
+    function = mapping(tool.get("function", tool)) if tool.get("type") == "function" else {}
+    known = ("name", "description", "parameters", "strict")
+    return {key: function[key] for key in known if function.get(key) is not None}
+
+
+def _nested(tool: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A definition or a choice as /chat/completions takes it; server tools stay as they are."""
+    function = _function_of(tool)
+    return {"type": "function", "function": function} if function else tool
+
+
+def _flat(tool: Mapping[str, Any], **required: object) -> Mapping[str, Any]:
+    """The same for /responses."""
+    function = _function_of(tool)
+    return {"type": "function", **required, **function} if function else tool
+
+
+def _is_for_chat(kind: str) -> bool:
+    """Whether /chat/completions takes tools of this type. Source: OpenRouter's OpenAPI document, ChatFunctionTool."""
+    only_responses = ("openrouter:apply_patch", "openrouter:shell", "openrouter:tool_search")
+    return kind.startswith(("function", "openrouter:", "web_search")) and kind not in only_responses
+
+
+def _without(*keys: str) -> Callable[[Any], Any]:
+    return lambda value: {key: value[key] for key in value if key not in keys}
+
+
+# What a parameter has to be.
+_CONVERTERS: dict[str, Callable[[Any], object]] = {
+    "logit_bias": _logit_bias,
+    "preset": _preset,
+    "stop": lambda value: value or None,
+    "modalities": lambda value: list(texts(value)) or None,
+    "provider": lambda value: mapping(value) or None,
+    "response_format": lambda value: mapping(value) or None,
+}
+# What an endpoint has in another shape, or only in part.
+_ADAPTED: dict[Endpoint, dict[str, Callable[[Any], Any]]] = {
+    "responses": {
+        "response_format": _text_format,
+        "modalities": lambda value: [kind for kind in value if kind != "audio"],
+        # `parameters` is required here, even where a function has none.
+        "tools": lambda value: [_flat(tool, parameters=None) for tool in dicts(value)],
+        "tool_choice": lambda value: _flat(value) if isinstance(value, dict) else value,
+        # Here it is sent, and then not shown.
+        "reasoning": _without("exclude"),
+    },
+    "chat_completions": {
+        "tools": lambda value: [_nested(tool) for tool in dicts(value) if _is_for_chat(str(tool.get("type")))],
+        "tool_choice": lambda value: _nested(value) if isinstance(value, dict) else value,
+        "reasoning": _without("context", "mode"),
+    },
+}
+
+
 # ===== problems.py =====
 # What is wrong with a setting or an entry of one: collected as data, logged once, shown to the admin.
 
@@ -1209,159 +1323,6 @@ def _continues(item: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     if "id" in item and "id" in new:
         return bool(item["id"] == new["id"]) and proofs.isdisjoint(new)
     return not proofs
-
-
-# ===== parameters.py =====
-# The parameters of a request: one table that says what each is called, where it goes, and which models take it.
-
-Endpoint = Literal["responses", "chat_completions"]
-
-
-class Parameter(NamedTuple):
-    """Where one request field goes. Empty: that endpoint has no such field. `a.b` is field `b` of object `a`."""
-
-    name: str
-    chat: str
-    responses: str
-    # The entries of a row's `supported_parameters`, one of which says that the model takes it; none: all models do.
-    needs: tuple[str, ...] = ()
-
-
-def _rows(names: str, chat: str = "{}", responses: str = "{}", needs: str = "") -> list[Parameter]:
-    """One row for each name, which `{}` stands for."""
-    return [
-        Parameter(name, chat.format(name), responses.format(name), tuple(needs.format(name).split()))
-        for name in names.split()
-    ]
-
-
-# Source: OpenRouter's OpenAPI document, ChatRequest and ResponsesRequest; what is not listed here is Open WebUI's or Ollama's
-# own and is not sent.
-PARAMETERS = (
-    *_rows("temperature top_p top_k frequency_penalty presence_penalty top_logprobs", needs="{}"),
-    *_rows("min_p top_a repetition_penalty seed logit_bias logprobs prediction stop", responses="", needs="{}"),
-    *_rows("web_search_options include_reasoning", responses="", needs="{}"),
-    *_rows("max_tokens max_completion_tokens", responses="max_output_tokens", needs="{}"),
-    *_rows("response_format", responses="text.format", needs="response_format structured_outputs"),
-    *_rows("verbosity", responses="text.verbosity", needs="{}"),
-    *_rows("tools tool_choice parallel_tool_calls", needs="tools"),
-    *_rows("max_tool_calls stop_server_tools_when provider models route plugins service_tier trace cache_control"),
-    *_rows("metadata session_id user modalities image_config prompt_cache_key prompt_cache_options reasoning"),
-    *_rows("preset transforms audio usage", responses=""),
-    *_rows("safety_identifier truncation", chat=""),
-)
-# Two names of one thing; which one a model takes its row says.
-LENGTHS = ("max_tokens", "max_completion_tokens")
-# What sends a request to /chat/completions; an answer is as good without the two.
-_CHAT_ONLY = {parameter.name for parameter in PARAMETERS if not parameter.responses} - {"include_reasoning", "usage"}
-
-
-def read_parameters(body: Mapping[str, Any], model: Model | None) -> tuple[dict[str, Any], list[str]]:
-    """The parameters of the request that the model takes, and the names of those that are left out."""
-    supported = model.supported_parameters if model else frozenset()
-    asked: dict[str, Any] = {}
-    left_out: list[str] = []
-    if given := [name for name in LENGTHS if body.get(name) is not None]:
-        name = next((name for name in (given[-1], *LENGTHS) if name in supported), given[-1])
-        body = {**body, **dict.fromkeys(LENGTHS), name: body[given[-1]]}
-    for parameter in PARAMETERS:
-        value = body.get(parameter.name)
-        if value is None:
-            continue
-        if convert := _CONVERTERS.get(parameter.name):
-            value = convert(value)
-        refused = supported and parameter.needs and supported.isdisjoint(parameter.needs)
-        if value is None or refused:
-            left_out.append(parameter.name)
-        else:
-            asked[parameter.name] = value
-    return asked, left_out
-
-
-def needs_chat(asked: Mapping[str, Any]) -> bool:
-    """Whether the parameters need what only /chat/completions has."""
-    return "audio" in asked.get("modalities", ()) or not _CHAT_ONLY.isdisjoint(asked)
-
-
-def place_parameters(asked: Mapping[str, Any], endpoint: Endpoint) -> tuple[dict[str, Any], list[str]]:
-    """The fields of the body, and the names of parameters that the endpoint has no place for, or not for all of them."""
-    fields: dict[str, Any] = {}
-    left_out: list[str] = []
-    for parameter in PARAMETERS:
-        if parameter.name not in asked:
-            continue
-        place = parameter.responses if endpoint == "responses" else parameter.chat
-        value = asked[parameter.name]
-        if not place:
-            left_out.append(parameter.name)
-            continue
-        if adapt := _ADAPTED[endpoint].get(parameter.name):
-            given, value = value, adapt(value)
-            if not value or len(value) < len(given):
-                left_out.append(parameter.name)
-            if not value:
-                continue
-        outer, dot, inner = place.partition(".")
-        fields[outer] = {**fields.get(outer, {}), inner: value} if dot else value
-    if "tools" not in fields:
-        # There is nothing to choose from.
-        fields = {name: fields[name] for name in fields if name not in ("tool_choice", "parallel_tool_calls")}
-    return fields, left_out
-
-
-def _logit_bias(value: object) -> dict[str, float] | None:
-    """Open WebUI hands it over as text, `50256:-100, 198:5`."""
-    if isinstance(value, dict):
-        return value or None
-    try:
-        pairs = (pair.split(":") for pair in str(value).split(",") if pair.strip())
-        bias = {str(int(token)): float(weight) for token, weight in pairs}
-    except ValueError:
-        return None
-    return {token: max(-100.0, min(100.0, weight)) for token, weight in bias.items()} or None
-
-
-def _preset(value: object) -> str | None:
-    """`slug` or `@preset/slug`."""
-    slug = value.strip().removeprefix("@preset/") if isinstance(value, str) else ""
-    return f"@preset/{slug}" if is_preset_slug(slug) else None
-
-
-def _text_format(value: Mapping[str, Any]) -> Mapping[str, Any]:
-    """`response_format` as `text.format`: the same without the nesting of the schema."""
-    schema = value.get("json_schema")
-    return {"type": value.get("type"), **schema} if isinstance(schema, dict) else value
-
-
-def _without(*keys: str) -> Callable[[Any], Any]:
-    return lambda value: {key: value[key] for key in value if key not in keys}
-
-
-# What a parameter has to be; an empty list or text would be refused.
-_CONVERTERS: dict[str, Callable[[Any], object]] = {
-    "logit_bias": _logit_bias,
-    "preset": _preset,
-    "stop": lambda value: value or None,
-    "modalities": lambda value: list(texts(value)) or None,
-    "provider": lambda value: mapping(value) or None,
-    "response_format": lambda value: mapping(value) or None,
-}
-# What an endpoint has in another shape, or only in part.
-_ADAPTED: dict[Endpoint, dict[str, Callable[[Any], Any]]] = {
-    "responses": {
-        "response_format": _text_format,
-        "modalities": lambda value: [kind for kind in value if kind != "audio"],
-        "tools": responses_tools,
-        "tool_choice": responses_tool_choice,
-        # Here it is sent, and then not shown.
-        "reasoning": _without("exclude"),
-    },
-    "chat_completions": {
-        "tools": chat_tools,
-        "tool_choice": chat_tool_choice,
-        "reasoning": _without("context", "mode"),
-    },
-}
 
 
 # ===== selection.py =====
@@ -3155,10 +3116,7 @@ def _close_session(session: aiohttp.ClientSession, loop: asyncio.AbstractEventLo
 
 ENDPOINT_PATHS: dict[Endpoint, str] = {"responses": "/responses", "chat_completions": "/chat/completions"}
 # What a title or a list of tags does not need, and what would cost money or time.
-_NOT_FOR_TASKS = (
-    *("tools", "tool_choice", "parallel_tool_calls", "max_tool_calls", "stop_server_tools_when"),
-    *("plugins", "web_search_options", "modalities", "image_config", "audio", "include_reasoning"),
-)
+_NOT_FOR_TASKS = ("tools", "plugins", "web_search_options", "modalities", "audio")
 _COMPRESSION = "context-compression"
 # Open WebUI gives its tasks few tokens (an emoji: 4); reasoning that cannot be switched off would use them up.
 _TASK_REASONING_TOKENS = 2_000
@@ -3204,31 +3162,30 @@ def build_request(
         body = {key: value for key, value in body.items() if key not in _NOT_FOR_TASKS}
         # `:online` is a plugin in the form of a variant.
         ref = ref._replace(variants=tuple([tag for tag in ref.variants if tag != "online"]))
-    asked, left_out = read_parameters(body, model)
+    asked = read_parameters(body, model)
     has_breakpoints = has_cache_control(messages)
     wants_chat = needs_chat(asked) or has_breakpoints or has_chat_audio(messages)
     fixed = served_on if settings.ENDPOINT == "auto" else settings.ENDPOINT
     endpoint: Endpoint = fixed or ("chat_completions" if wants_chat else "responses")
-    if has_breakpoints and endpoint == "responses":
-        left_out.append("cache_control in messages")
-        has_breakpoints = False
     with_preset = ref.preset is not None or "preset" in asked
-    if ref.preset is not None and asked.pop("preset", None):
-        left_out.append("preset")
+    if ref.preset is not None:
+        asked.pop("preset", None)
     elif "preset" in asked and endpoint == "responses":
         ref = ModelRef.from_api(ref.api_id + asked.pop("preset"))
     if not with_preset:
-        _add_by_valves(asked, ref, model, settings, has_breakpoints, is_task)
+        _add_by_valves(asked, ref, model, settings, has_breakpoints and endpoint == "chat_completions", is_task)
     _add_privacy_and_identity(asked, settings, context)
     enabled, effort = (True, "default") if with_preset else (settings.ENABLE_REASONING, settings.REASONING_EFFORT)
     reasoning = choose_reasoning(body, model, enabled, effort, least=is_task)
-    left_out += _place_reasoning(asked, body, reasoning)
+    asked["reasoning"] = reasoning.parameters
+    if not reasoning.shown and asked.get("include_reasoning"):
+        del asked["include_reasoning"]
     if is_task and reasoning.expected:
         asked |= {name: asked[name] + _TASK_REASONING_TOKENS for name in LENGTHS if isinstance(asked.get(name), int)}
-    fields, nowhere = place_parameters(asked, endpoint)
+    fields = place_parameters(asked, endpoint)
     start = {"model": ref.api_id, "stream": bool(body.get("stream"))}
     whole = {**start, **fields, **_conversation(messages, endpoint, reasoning.expected)}
-    return UpstreamRequest(endpoint, whole, (*left_out, *nowhere), model, reasoning.shown, is_task)
+    return UpstreamRequest(endpoint, whole, left_out(body, fields, endpoint), model, reasoning.shown, is_task)
 
 
 def pseudonym(secret: str, text: str) -> str:
@@ -3244,17 +3201,6 @@ def _conversation(messages: object, endpoint: Endpoint, thinks: bool) -> dict[st
     include = ["reasoning.encrypted_content"] if thinks else None
     fields = {"instructions": instructions, "input": items, "include": include}
     return {key: value for key, value in fields.items() if value or key == "input"}
-
-
-def _place_reasoning(asked: dict[str, Any], body: Mapping[str, Any], reasoning: ReasoningRequest) -> list[str]:
-    """Put the reasoning to be asked for into `asked`; returns the names of what is left out."""
-    asked.pop("reasoning", None)
-    if not reasoning.shown and asked.get("include_reasoning"):
-        del asked["include_reasoning"]
-    if reasoning.parameters:
-        asked["reasoning"] = reasoning.parameters
-        return []
-    return [key for key in ("reasoning", "reasoning_effort") if body.get(key) is not None]
 
 
 def _add_privacy_and_identity(asked: dict[str, Any], settings: Settings, context: ChatContext) -> None:

@@ -6,9 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
 
 from .catalog import Model
-from .codec import mapping, texts
+from .codec import dicts, mapping, texts
 from .model_ref import is_preset_slug
-from .tools import chat_tool_choice, chat_tools, responses_tool_choice, responses_tools
 
 Endpoint = Literal["responses", "chat_completions"]
 
@@ -21,6 +20,10 @@ class Parameter(NamedTuple):
     responses: str
     # The entries of a row's `supported_parameters`, one of which says that the model takes it; none: all models do.
     needs: tuple[str, ...] = ()
+
+    def place(self, endpoint: Endpoint) -> str:
+        """Its field on this endpoint."""
+        return self.responses if endpoint == "responses" else self.chat
 
 
 def _rows(names: str, chat: str = "{}", responses: str = "{}", needs: str = "") -> list[Parameter]:
@@ -52,26 +55,21 @@ LENGTHS = ("max_tokens", "max_completion_tokens")
 _CHAT_ONLY = {parameter.name for parameter in PARAMETERS if not parameter.responses} - {"include_reasoning", "usage"}
 
 
-def read_parameters(body: Mapping[str, Any], model: Model | None) -> tuple[dict[str, Any], list[str]]:
-    """The parameters of the request that the model takes, and the names of those that are left out."""
+def read_parameters(body: Mapping[str, Any], model: Model | None) -> dict[str, Any]:
+    """The parameters of the request that make sense and that the model takes."""
     supported = model.supported_parameters if model else frozenset()
     asked: dict[str, Any] = {}
-    left_out: list[str] = []
     if given := [name for name in LENGTHS if body.get(name) is not None]:
         name = next((name for name in (given[-1], *LENGTHS) if name in supported), given[-1])
         body = {**body, **dict.fromkeys(LENGTHS), name: body[given[-1]]}
     for parameter in PARAMETERS:
         value = body.get(parameter.name)
-        if value is None:
-            continue
-        if convert := _CONVERTERS.get(parameter.name):
+        if value is not None and (convert := _CONVERTERS.get(parameter.name)):
             value = convert(value)
         refused = supported and parameter.needs and supported.isdisjoint(parameter.needs)
-        if value is None or refused:
-            left_out.append(parameter.name)
-        else:
+        if value is not None and not refused:
             asked[parameter.name] = value
-    return asked, left_out
+    return asked
 
 
 def needs_chat(asked: Mapping[str, Any]) -> bool:
@@ -79,30 +77,32 @@ def needs_chat(asked: Mapping[str, Any]) -> bool:
     return "audio" in asked.get("modalities", ()) or not _CHAT_ONLY.isdisjoint(asked)
 
 
-def place_parameters(asked: Mapping[str, Any], endpoint: Endpoint) -> tuple[dict[str, Any], list[str]]:
-    """The fields of the body, and the names of parameters that the endpoint has no place for, or not for all of them."""
+def place_parameters(asked: Mapping[str, Any], endpoint: Endpoint) -> dict[str, Any]:
+    """The fields of the body, as far as the endpoint has a place for the parameters."""
     fields: dict[str, Any] = {}
-    left_out: list[str] = []
     for parameter in PARAMETERS:
-        if parameter.name not in asked:
-            continue
-        place = parameter.responses if endpoint == "responses" else parameter.chat
-        value = asked[parameter.name]
-        if not place:
-            left_out.append(parameter.name)
-            continue
-        if adapt := _ADAPTED[endpoint].get(parameter.name):
-            given, value = value, adapt(value)
-            if not value or len(value) < len(given):
-                left_out.append(parameter.name)
-            if not value:
-                continue
-        outer, dot, inner = place.partition(".")
-        fields[outer] = {**fields.get(outer, {}), inner: value} if dot else value
+        place, value = parameter.place(endpoint), asked.get(parameter.name)
+        if place and value is not None and (adapt := _ADAPTED[endpoint].get(parameter.name)):
+            # What is then empty would be refused.
+            value = adapt(value) or None
+        if place and value is not None:
+            outer, dot, inner = place.partition(".")
+            fields[outer] = {**fields.get(outer, {}), inner: value} if dot else value
     if "tools" not in fields:
         # There is nothing to choose from.
         fields = {name: fields[name] for name in fields if name not in ("tool_choice", "parallel_tool_calls")}
-    return fields, left_out
+    return fields
+
+
+def left_out(body: Mapping[str, Any], fields: Mapping[str, Any], endpoint: Endpoint) -> tuple[str, ...]:
+    """The names of the parameters in `body` that have not become one of the fields."""
+    places = {parameter.name: parameter.place(endpoint) for parameter in PARAMETERS}
+    places["reasoning_effort"] = places["reasoning"]
+    if not fields.keys().isdisjoint(LENGTHS):
+        places = {name: place for name, place in places.items() if name not in LENGTHS}
+    return tuple(
+        [name for name in places if body.get(name) is not None and places[name].partition(".")[0] not in fields]
+    )
 
 
 def _logit_bias(value: object) -> dict[str, float] | None:
@@ -129,11 +129,36 @@ def _text_format(value: Mapping[str, Any]) -> Mapping[str, Any]:
     return {"type": value.get("type"), **schema} if isinstance(schema, dict) else value
 
 
+def _function_of(tool: Mapping[str, Any]) -> dict[str, Any]:
+    """The function that a definition or a choice names, nested (as Open WebUI sends it) or flat; empty when there is none."""
+    function = mapping(tool.get("function", tool)) if tool.get("type") == "function" else {}
+    known = ("name", "description", "parameters", "strict")
+    return {key: function[key] for key in known if function.get(key) is not None}
+
+
+def _nested(tool: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A definition or a choice as /chat/completions takes it; server tools stay as they are."""
+    function = _function_of(tool)
+    return {"type": "function", "function": function} if function else tool
+
+
+def _flat(tool: Mapping[str, Any], **required: object) -> Mapping[str, Any]:
+    """The same for /responses."""
+    function = _function_of(tool)
+    return {"type": "function", **required, **function} if function else tool
+
+
+def _is_for_chat(kind: str) -> bool:
+    """Whether /chat/completions takes tools of this type. Source: OpenRouter's OpenAPI document, ChatFunctionTool."""
+    only_responses = ("openrouter:apply_patch", "openrouter:shell", "openrouter:tool_search")
+    return kind.startswith(("function", "openrouter:", "web_search")) and kind not in only_responses
+
+
 def _without(*keys: str) -> Callable[[Any], Any]:
     return lambda value: {key: value[key] for key in value if key not in keys}
 
 
-# What a parameter has to be; an empty list or text would be refused.
+# What a parameter has to be.
 _CONVERTERS: dict[str, Callable[[Any], object]] = {
     "logit_bias": _logit_bias,
     "preset": _preset,
@@ -147,14 +172,15 @@ _ADAPTED: dict[Endpoint, dict[str, Callable[[Any], Any]]] = {
     "responses": {
         "response_format": _text_format,
         "modalities": lambda value: [kind for kind in value if kind != "audio"],
-        "tools": responses_tools,
-        "tool_choice": responses_tool_choice,
+        # `parameters` is required here, even where a function has none.
+        "tools": lambda value: [_flat(tool, parameters=None) for tool in dicts(value)],
+        "tool_choice": lambda value: _flat(value) if isinstance(value, dict) else value,
         # Here it is sent, and then not shown.
         "reasoning": _without("exclude"),
     },
     "chat_completions": {
-        "tools": chat_tools,
-        "tool_choice": chat_tool_choice,
+        "tools": lambda value: [_nested(tool) for tool in dicts(value) if _is_for_chat(str(tool.get("type")))],
+        "tool_choice": lambda value: _nested(value) if isinstance(value, dict) else value,
         "reasoning": _without("context", "mode"),
     },
 }

@@ -12,17 +12,14 @@ from .codec import dicts, texts_in
 from .direct_files import has_chat_audio
 from .messages import chat_messages, has_cache_control, responses_input
 from .model_ref import ModelRef
-from .parameters import LENGTHS, Endpoint, needs_chat, place_parameters, read_parameters
+from .parameters import LENGTHS, Endpoint, left_out, needs_chat, place_parameters, read_parameters
 from .problems import split_entries
-from .reasoning import ReasoningRequest, choose_reasoning
+from .reasoning import choose_reasoning
 from .settings import Settings
 
 ENDPOINT_PATHS: dict[Endpoint, str] = {"responses": "/responses", "chat_completions": "/chat/completions"}
 # What a title or a list of tags does not need, and what would cost money or time.
-_NOT_FOR_TASKS = (
-    *("tools", "tool_choice", "parallel_tool_calls", "max_tool_calls", "stop_server_tools_when"),
-    *("plugins", "web_search_options", "modalities", "image_config", "audio", "include_reasoning"),
-)
+_NOT_FOR_TASKS = ("tools", "plugins", "web_search_options", "modalities", "audio")
 _COMPRESSION = "context-compression"
 # Open WebUI gives its tasks few tokens (an emoji: 4); reasoning that cannot be switched off would use them up.
 _TASK_REASONING_TOKENS = 2_000
@@ -68,31 +65,30 @@ def build_request(
         body = {key: value for key, value in body.items() if key not in _NOT_FOR_TASKS}
         # `:online` is a plugin in the form of a variant.
         ref = ref._replace(variants=tuple([tag for tag in ref.variants if tag != "online"]))
-    asked, left_out = read_parameters(body, model)
+    asked = read_parameters(body, model)
     has_breakpoints = has_cache_control(messages)
     wants_chat = needs_chat(asked) or has_breakpoints or has_chat_audio(messages)
     fixed = served_on if settings.ENDPOINT == "auto" else settings.ENDPOINT
     endpoint: Endpoint = fixed or ("chat_completions" if wants_chat else "responses")
-    if has_breakpoints and endpoint == "responses":
-        left_out.append("cache_control in messages")
-        has_breakpoints = False
     with_preset = ref.preset is not None or "preset" in asked
-    if ref.preset is not None and asked.pop("preset", None):
-        left_out.append("preset")
+    if ref.preset is not None:
+        asked.pop("preset", None)
     elif "preset" in asked and endpoint == "responses":
         ref = ModelRef.from_api(ref.api_id + asked.pop("preset"))
     if not with_preset:
-        _add_by_valves(asked, ref, model, settings, has_breakpoints, is_task)
+        _add_by_valves(asked, ref, model, settings, has_breakpoints and endpoint == "chat_completions", is_task)
     _add_privacy_and_identity(asked, settings, context)
     enabled, effort = (True, "default") if with_preset else (settings.ENABLE_REASONING, settings.REASONING_EFFORT)
     reasoning = choose_reasoning(body, model, enabled, effort, least=is_task)
-    left_out += _place_reasoning(asked, body, reasoning)
+    asked["reasoning"] = reasoning.parameters
+    if not reasoning.shown and asked.get("include_reasoning"):
+        del asked["include_reasoning"]
     if is_task and reasoning.expected:
         asked |= {name: asked[name] + _TASK_REASONING_TOKENS for name in LENGTHS if isinstance(asked.get(name), int)}
-    fields, nowhere = place_parameters(asked, endpoint)
+    fields = place_parameters(asked, endpoint)
     start = {"model": ref.api_id, "stream": bool(body.get("stream"))}
     whole = {**start, **fields, **_conversation(messages, endpoint, reasoning.expected)}
-    return UpstreamRequest(endpoint, whole, (*left_out, *nowhere), model, reasoning.shown, is_task)
+    return UpstreamRequest(endpoint, whole, left_out(body, fields, endpoint), model, reasoning.shown, is_task)
 
 
 def pseudonym(secret: str, text: str) -> str:
@@ -108,17 +104,6 @@ def _conversation(messages: object, endpoint: Endpoint, thinks: bool) -> dict[st
     include = ["reasoning.encrypted_content"] if thinks else None
     fields = {"instructions": instructions, "input": items, "include": include}
     return {key: value for key, value in fields.items() if value or key == "input"}
-
-
-def _place_reasoning(asked: dict[str, Any], body: Mapping[str, Any], reasoning: ReasoningRequest) -> list[str]:
-    """Put the reasoning to be asked for into `asked`; returns the names of what is left out."""
-    asked.pop("reasoning", None)
-    if not reasoning.shown and asked.get("include_reasoning"):
-        del asked["include_reasoning"]
-    if reasoning.parameters:
-        asked["reasoning"] = reasoning.parameters
-        return []
-    return [key for key in ("reasoning", "reasoning_effort") if body.get(key) is not None]
 
 
 def _add_privacy_and_identity(asked: dict[str, Any], settings: Settings, context: ChatContext) -> None:

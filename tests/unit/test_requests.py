@@ -93,8 +93,7 @@ def test_what_only_chat_completions_can_do(name: str, value: object) -> None:
     if name == "preset":
         assert fixed.body["model"] == "openai/gpt-4o@preset/email"
     else:
-        assert len(fixed.left_out) == 1
-        assert name in fixed.left_out[0]
+        assert fixed.left_out == (() if name in ("messages", "modalities") else (name,))
 
 
 @pytest.mark.parametrize(
@@ -496,14 +495,10 @@ def test_tasks_get_nothing_that_costs_without_need(endpoint: str) -> None:
         "tools": [{"type": "function", "function": {"name": "now"}}],
         "tool_choice": "auto",
         "parallel_tool_calls": True,
-        "max_tool_calls": 3,
-        "stop_server_tools_when": [{"type": "step_count_is", "step_count": 3}],
         "plugins": [{"id": "web"}],
         "web_search_options": {},
         "modalities": ["image", "text"],
-        "image_config": {"aspect_ratio": "1:1"},
         "audio": {"voice": "alloy", "format": "mp3"},
-        "include_reasoning": True,
     }
     valves = {"ENDPOINT": endpoint, "CONTEXT_COMPRESSION": "on"}
     paints = thinker(False, architecture={"output_modalities": ["text", "image"]})
