@@ -6,8 +6,8 @@ import asyncio
 import math
 import random
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 from .attempt import Attempt
@@ -60,6 +60,7 @@ class Answer:
         self._rounds = rounds
         self._note = note
         self._rebuild = rebuild
+        self._error = ""
         # Server tools whose status line still says that they work, by place.
         self._working: dict[object, Mapping[str, Any]] = {}
         self._writer = ChunkWriter(model_id)
@@ -67,46 +68,45 @@ class Answer:
 
     async def events(self) -> AsyncGenerator[bytes, None]:
         """The answer as server-sent events. An error is the last event before `[DONE]`; what was shown before stays."""
-        try:
-            async with aclosing(self._batches()) as batches:
-                async for deltas in batches:
-                    for delta in deltas:
-                        yield self._writer.delta(delta)
-            yield self._writer.finish(self._attempt.reader.finish_reason or "stop")
-        except PipeError as error:
-            self._note(str(error))
-            yield error_event(str(error))
-        except Exception:  # noqa: BLE001 - Open WebUI would lose what was already shown
-            log_surprise("An answer could not be read")
-            yield error_event(SURPRISE)
-        finally:
-            await self._end_tools()
-        await self._tell_cost()
-        if self._attempt.reader.usage:
-            yield self._writer.usage(self._attempt.reader.usage)
+        async with self._ending(), aclosing(self._batches()) as batches:
+            async for deltas in batches:
+                for delta in deltas:
+                    yield self._writer.delta(delta)
+        reader = self._attempt.reader
+        yield error_event(self._error) if self._error else self._writer.finish(reader.finish_reason or "stop")
+        if reader.usage:
+            yield self._writer.usage(reader.usage)
         yield DONE
 
     async def completion(self) -> dict[str, Any]:
         """The answer as one `chat.completion` object, or as an `error` object."""
         deltas: list[Delta] = []
-        try:
-            async with aclosing(self._batches()) as batches:
-                async for batch in batches:
-                    deltas += batch
-        except PipeError as error:
-            self._note(str(error))
-            return error_body(str(error))
-        except Exception:  # noqa: BLE001 - nothing may raise into Open WebUI
-            log_surprise("An answer could not be read")
-            return error_body(SURPRISE)
-        finally:
-            await self._end_tools()
-        await self._tell_cost()
+        async with self._ending(), aclosing(self._batches()) as batches:
+            async for batch in batches:
+                deltas += batch
+        if self._error:
+            return error_body(self._error)
         if self._request.is_task:
             # A task wants one text; a model that thought until its tokens were used up has at least said that.
             whole = merge_deltas(deltas)
             deltas = [{"content": whole.get("content") or whole.get("reasoning_content", "")}]
-        return self._writer.completion(deltas, self._attempt.reader.finish_reason or "stop", self._attempt.reader.usage)
+        reader = self._attempt.reader
+        return self._writer.completion(deltas, reader.finish_reason or "stop", reader.usage)
+
+    @asynccontextmanager
+    async def _ending(self) -> AsyncIterator[None]:
+        """Makes of what is raised inside the line that a person reads, and shows the last status lines."""
+        try:
+            yield
+        except PipeError as error:
+            self._error = str(error)
+            self._note(self._error)
+        except Exception:  # noqa: BLE001 - Open WebUI would lose what was already shown
+            log_surprise("An answer could not be read")
+            self._error = SURPRISE
+        finally:
+            await self._end_tools()
+        await self._tell_cost()
 
     async def _batches(self) -> AsyncGenerator[list[Delta], None]:
         """The deltas to show, of the first attempt that shows any. Raises `PipeError` when there is none, or it breaks off."""

@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Any
 
 import aiohttp
 
 from .chat_stream import ChatReader
-from .codec import parse_json
+from .codec import mapping, parse_json
 from .deltas import AnswerReader, Delta
 from .errors import ANY_NUMBER, BrokenAnswerError, UpstreamError, read_failure
 from .parameters import Endpoint
@@ -20,7 +19,7 @@ from .requests import ENDPOINT_PATHS, UpstreamRequest
 from .responses_stream import ResponsesReader
 from .settings import Settings
 from .sse import EventTooLongError, SseDecoder
-from .transport import BROKEN, Transport, connection_failed, next_bytes, read_body, without_key
+from .transport import BROKEN, Transport, connection_failed, key_forms, next_bytes, read_body, without_key
 
 _READERS: dict[Endpoint, type[AnswerReader]] = {"responses": ResponsesReader, "chat_completions": ChatReader}
 # After the end was announced, the connection can be used again once the last bytes are read; they are not waited for longer.
@@ -49,77 +48,64 @@ class Attempt:
     async def batches(self) -> AsyncGenerator[list[Delta], None]:
         """The deltas of each network read, of which there may be none. Raises `PipeError` when it fails or breaks off."""
         path = ENDPOINT_PATHS[self._request.endpoint]
-        async with (
-            self._transport.post(self._settings, path, self._request.body, self._model_id) as response,
-            aclosing(self._read(response)) as batches,
-        ):
-            async for deltas in batches:
-                self._latest = time.monotonic()
-                self._began = self._began or self._latest
-                yield deltas
+        async with self._transport.post(self._settings, path, self._request.body, self._model_id) as response:
+            is_stream = response.content_type == "text/event-stream"
+            async with aclosing(self._read_stream(response) if is_stream else self._read_whole(response)) as reads:
+                async for deltas in reads:
+                    self._latest = time.monotonic()
+                    self._began = self._began or self._latest
+                    yield deltas
         if self.reader.error is not None:
             raise UpstreamError(read_failure(0, {"error": self.reader.error}), self._model_id)
         if not self.reader.ended:
             raise BrokenAnswerError(f"The answer of {self._model_id} broke off before its end. Try again.", ANY_NUMBER)
 
-    async def _read(self, response: aiohttp.ClientResponse) -> AsyncGenerator[list[Delta], None]:
-        if response.content_type == "text/event-stream":
-            async with aclosing(self._read_stream(response)) as batches:
-                async for deltas in batches:
-                    yield deltas
-            return
-        self.reader.read(await self._whole(response))
-        if deltas := self.reader.take():
-            yield deltas
-
     async def _read_stream(self, response: aiohttp.ClientResponse) -> AsyncGenerator[list[Delta], None]:
-        decoder = SseDecoder()
-        clock = asyncio.get_running_loop().time
+        decoder, reader = SseDecoder(), self.reader
+        clock, forms = asyncio.get_running_loop().time, key_forms(self._settings)
         interval = self._settings.STREAM_INTERVAL_MS / 1000
         try:
-            while not self.reader.done and (chunk := await self._next_bytes(response)):
+            while not reader.done and (chunk := await self._next_bytes(response)):
                 for payload in decoder.feed(chunk):
-                    self.reader.feed(without_key(payload, self._settings))
-                deltas = self.reader.take()
-                if deltas or self.reader.statuses:
+                    reader.feed(without_key(payload, forms))
+                deltas = reader.take()
+                if deltas or reader.statuses:
                     began = clock()
                     yield deltas
                     # What arrives meanwhile waits in the buffer and leaves as one piece.
-                    if interval and not self.reader.ended:
+                    if interval and not reader.ended:
                         await asyncio.sleep(max(0.0, interval - (clock() - began)))
             for payload in decoder.flush():
-                self.reader.feed(without_key(payload, self._settings))
+                reader.feed(without_key(payload, forms))
         except EventTooLongError:
-            said = f"The answer of {self._model_id} holds a piece that is too large to show. Choose another model."
-            raise BrokenAnswerError(said) from None
+            text = f"The answer of {self._model_id} holds a piece that is too large to show. Choose another model."
+            raise BrokenAnswerError(text) from None
         except TimeoutError as error:
-            if self.reader.ended:
-                return
-            raise connection_failed(error, self._settings, self._settings.READ_TIMEOUT_SECONDS) from None
+            if not reader.ended:
+                raise connection_failed(error, self._settings, self._settings.READ_TIMEOUT_SECONDS) from None
         except BROKEN:
             # The reader knows whether the end had come already; if not, that is the error.
-            return
-        if deltas := self.reader.take():
-            yield deltas
-        await _drain(response)
+            pass
+        else:
+            yield reader.take()
+            await _drain(response)
 
     async def _next_bytes(self, response: aiohttp.ClientResponse) -> bytes:
         return await next_bytes(
             response, _AFTER_END_SECONDS if self.reader.ended else self._settings.READ_TIMEOUT_SECONDS
         )
 
-    async def _whole(self, response: aiohttp.ClientResponse) -> Mapping[str, Any]:
-        """The body of an answer that is not a stream."""
+    async def _read_whole(self, response: aiohttp.ClientResponse) -> AsyncGenerator[list[Delta], None]:
+        """An answer that is not a stream."""
         body = await read_body(response, self._settings, self._settings.READ_TIMEOUT_SECONDS)
         try:
-            answer = parse_json(body)
+            answer = mapping(parse_json(body))
         except ValueError:
-            answer = None
-        if not isinstance(answer, dict) or not {"choices", "output", "error"} & answer.keys():
+            answer = {}
+        if answer.get("error") or not answer.keys() & {"choices", "output"}:
             raise UpstreamError(read_failure(0, body), self._model_id)
-        if answer.get("error"):
-            raise UpstreamError(read_failure(0, answer), self._model_id)
-        return answer
+        self.reader.read(answer)
+        yield self.reader.take()
 
 
 async def _drain(response: aiohttp.ClientResponse) -> None:

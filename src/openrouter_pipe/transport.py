@@ -181,14 +181,18 @@ async def read_body(response: aiohttp.ClientResponse, settings: Settings, second
         failed = ConnectionFailedError(f"The answer of {_host(settings)} broke off before its end. Try again.")
     if failed and response.status < 400:
         raise failed
-    return without_key(bytes(body), settings)
+    return without_key(bytes(body), key_forms(settings))
 
 
-def without_key(data: bytes, settings: Settings) -> bytes:
-    """What upstream sent, without the key: some gateways quote the one they refuse, and not every key looks like one."""
+def key_forms(settings: Settings) -> tuple[bytes, ...]:
+    """The key as upstream may quote it; none where it is so short that it is no secret (`none`, `openrouter`)."""
     key = settings.api_key.encode()
-    # What is so short is no secret (`none`, `openrouter`), but a part of much else.
-    for form in (key, key.replace(b"/", b"\\/")) if len(key) >= _SHORTEST_KEY else ():
+    return tuple({key, key.replace(b"/", b"\\/")}) if len(key) >= _SHORTEST_KEY else ()
+
+
+def without_key(data: bytes, forms: tuple[bytes, ...]) -> bytes:
+    """What upstream sent, without the key: some gateways quote the one they refuse, and not every key looks like one."""
+    for form in forms:
         data = data.replace(form, b"\xe2\x80\xa6")
     return data
 
