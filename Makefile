@@ -22,11 +22,12 @@ test: setup ## Run the tests (ARGS="-k bundle")
 compat: setup ## Run the tests of the host on other versions of Open WebUI (ARGS="0.11.1 newest")
 	$(RUN) scripts/compat.py $(ARGS)
 
-lint: setup ## Check style and types, and that the built file is current
+lint: setup ## Check style and types, and that what is built is current
 	$(RUN) -m ruff check $(CODE)
 	$(RUN) -m ruff format --check $(CODE)
 	$(RUN) -m mypy
 	$(RUN) scripts/bundle.py --check
+	$(RUN) scripts/error_page.py --check
 
 format: setup ## Format the code, and fix what can be fixed by itself
 	$(RUN) -m ruff check --fix $(CODE)

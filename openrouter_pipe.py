@@ -3076,14 +3076,18 @@ async def read_body(response: aiohttp.ClientResponse, settings: Settings, second
         failed = ConnectionFailedError(f"The answer of {_host(settings)} broke off before its end. Try again.")
     if failed and response.status < 400:
         raise failed
-    return without_key(bytes(body), settings)
+    return without_key(bytes(body), key_forms(settings))
 
 
-def without_key(data: bytes, settings: Settings) -> bytes:
-    """What upstream sent, without the key: some gateways quote the one they refuse, and not every key looks like one."""
+def key_forms(settings: Settings) -> tuple[bytes, ...]:
+    """The key as upstream may quote it; none where it is so short that it is no secret (`none`, `openrouter`)."""
     key = settings.api_key.encode()
-    # What is so short is no secret (`none`, `openrouter`), but a part of much else.
-    for form in (key, key.replace(b"/", b"\\/")) if len(key) >= _SHORTEST_KEY else ():
+    return tuple({key, key.replace(b"/", b"\\/")}) if len(key) >= _SHORTEST_KEY else ()
+
+
+def without_key(data: bytes, forms: tuple[bytes, ...]) -> bytes:
+    """What upstream sent, without the key: some gateways quote the one they refuse, and not every key looks like one."""
+    for form in forms:
         data = data.replace(form, b"\xe2\x80\xa6")
     return data
 
@@ -3391,6 +3395,7 @@ def _stored_part(kind: tuple[str, str], record: Any) -> dict[str, Any]:
 # ===== attempt.py =====
 # One request sent upstream, and its answer read.
 
+BROKE_OFF = "The answer of {model} broke off before its end. Try again."
 _READERS: dict[Endpoint, type[AnswerReader]] = {"responses": ResponsesReader, "chat_completions": ChatReader}
 # After the end was announced, the connection can be used again once the last bytes are read; they are not waited for longer.
 _DRAIN_SECONDS = 0.1
@@ -3418,77 +3423,64 @@ class Attempt:
     async def batches(self) -> AsyncGenerator[list[Delta], None]:
         """The deltas of each network read, of which there may be none. Raises `PipeError` when it fails or breaks off."""
         path = ENDPOINT_PATHS[self._request.endpoint]
-        async with (
-            self._transport.post(self._settings, path, self._request.body, self._model_id) as response,
-            aclosing(self._read(response)) as batches,
-        ):
-            async for deltas in batches:
-                self._latest = time.monotonic()
-                self._began = self._began or self._latest
-                yield deltas
+        async with self._transport.post(self._settings, path, self._request.body, self._model_id) as response:
+            is_stream = response.content_type == "text/event-stream"
+            async with aclosing(self._read_stream(response) if is_stream else self._read_whole(response)) as reads:
+                async for deltas in reads:
+                    self._latest = time.monotonic()
+                    self._began = self._began or self._latest
+                    yield deltas
         if self.reader.error is not None:
             raise UpstreamError(read_failure(0, {"error": self.reader.error}), self._model_id)
         if not self.reader.ended:
-            raise BrokenAnswerError(f"The answer of {self._model_id} broke off before its end. Try again.", ANY_NUMBER)
-
-    async def _read(self, response: aiohttp.ClientResponse) -> AsyncGenerator[list[Delta], None]:
-        if response.content_type == "text/event-stream":
-            async with aclosing(self._read_stream(response)) as batches:
-                async for deltas in batches:
-                    yield deltas
-            return
-        self.reader.read(await self._whole(response))
-        if deltas := self.reader.take():
-            yield deltas
+            raise BrokenAnswerError(BROKE_OFF.format(model=self._model_id), ANY_NUMBER)
 
     async def _read_stream(self, response: aiohttp.ClientResponse) -> AsyncGenerator[list[Delta], None]:
-        decoder = SseDecoder()
-        clock = asyncio.get_running_loop().time
+        decoder, reader = SseDecoder(), self.reader
+        clock, forms = asyncio.get_running_loop().time, key_forms(self._settings)
         interval = self._settings.STREAM_INTERVAL_MS / 1000
         try:
-            while not self.reader.done and (chunk := await self._next_bytes(response)):
+            while not reader.done and (chunk := await self._next_bytes(response)):
                 for payload in decoder.feed(chunk):
-                    self.reader.feed(without_key(payload, self._settings))
-                deltas = self.reader.take()
-                if deltas or self.reader.statuses:
+                    reader.feed(without_key(payload, forms))
+                deltas = reader.take()
+                if deltas or reader.statuses:
                     began = clock()
                     yield deltas
                     # What arrives meanwhile waits in the buffer and leaves as one piece.
-                    if interval and not self.reader.ended:
+                    if interval and not reader.ended:
                         await asyncio.sleep(max(0.0, interval - (clock() - began)))
             for payload in decoder.flush():
-                self.reader.feed(without_key(payload, self._settings))
+                reader.feed(without_key(payload, forms))
         except EventTooLongError:
-            said = f"The answer of {self._model_id} holds a piece that is too large to show. Choose another model."
-            raise BrokenAnswerError(said) from None
+            text = f"The answer of {self._model_id} holds a piece that is too large to show. Choose another model."
+            raise BrokenAnswerError(text) from None
         except TimeoutError as error:
-            if self.reader.ended:
-                return
-            raise connection_failed(error, self._settings, self._settings.READ_TIMEOUT_SECONDS) from None
+            if not reader.ended:
+                raise connection_failed(error, self._settings, self._settings.READ_TIMEOUT_SECONDS) from None
         except BROKEN:
             # The reader knows whether the end had come already; if not, that is the error.
-            return
-        if deltas := self.reader.take():
-            yield deltas
-        await _drain(response)
+            pass
+        else:
+            yield reader.take()
+            await _drain(response)
 
     async def _next_bytes(self, response: aiohttp.ClientResponse) -> bytes:
         return await next_bytes(
             response, _AFTER_END_SECONDS if self.reader.ended else self._settings.READ_TIMEOUT_SECONDS
         )
 
-    async def _whole(self, response: aiohttp.ClientResponse) -> Mapping[str, Any]:
-        """The body of an answer that is not a stream."""
+    async def _read_whole(self, response: aiohttp.ClientResponse) -> AsyncGenerator[list[Delta], None]:
+        """An answer that is not a stream."""
         body = await read_body(response, self._settings, self._settings.READ_TIMEOUT_SECONDS)
         try:
-            answer = parse_json(body)
+            answer = mapping(parse_json(body))
         except ValueError:
-            answer = None
-        if not isinstance(answer, dict) or not {"choices", "output", "error"} & answer.keys():
+            answer = {}
+        if answer.get("error") or not answer.keys() & {"choices", "output"}:
             raise UpstreamError(read_failure(0, body), self._model_id)
-        if answer.get("error"):
-            raise UpstreamError(read_failure(0, answer), self._model_id)
-        return answer
+        self.reader.read(answer)
+        yield self.reader.take()
 
 
 async def _drain(response: aiohttp.ClientResponse) -> None:
@@ -3663,6 +3655,7 @@ class Answer:
         self._rounds = rounds
         self._note = note
         self._rebuild = rebuild
+        self._error = ""
         # Server tools whose status line still says that they work, by place.
         self._working: dict[object, Mapping[str, Any]] = {}
         self._writer = ChunkWriter(model_id)
@@ -3670,46 +3663,45 @@ class Answer:
 
     async def events(self) -> AsyncGenerator[bytes, None]:
         """The answer as server-sent events. An error is the last event before `[DONE]`; what was shown before stays."""
-        try:
-            async with aclosing(self._batches()) as batches:
-                async for deltas in batches:
-                    for delta in deltas:
-                        yield self._writer.delta(delta)
-            yield self._writer.finish(self._attempt.reader.finish_reason or "stop")
-        except PipeError as error:
-            self._note(str(error))
-            yield error_event(str(error))
-        except Exception:  # noqa: BLE001 - Open WebUI would lose what was already shown
-            log_surprise("An answer could not be read")
-            yield error_event(SURPRISE)
-        finally:
-            await self._end_tools()
-        await self._tell_cost()
-        if self._attempt.reader.usage:
-            yield self._writer.usage(self._attempt.reader.usage)
+        async with self._ending(), aclosing(self._batches()) as batches:
+            async for deltas in batches:
+                for delta in deltas:
+                    yield self._writer.delta(delta)
+        reader = self._attempt.reader
+        yield error_event(self._error) if self._error else self._writer.finish(reader.finish_reason or "stop")
+        if reader.usage:
+            yield self._writer.usage(reader.usage)
         yield DONE
 
     async def completion(self) -> dict[str, Any]:
         """The answer as one `chat.completion` object, or as an `error` object."""
         deltas: list[Delta] = []
-        try:
-            async with aclosing(self._batches()) as batches:
-                async for batch in batches:
-                    deltas += batch
-        except PipeError as error:
-            self._note(str(error))
-            return error_body(str(error))
-        except Exception:  # noqa: BLE001 - nothing may raise into Open WebUI
-            log_surprise("An answer could not be read")
-            return error_body(SURPRISE)
-        finally:
-            await self._end_tools()
-        await self._tell_cost()
+        async with self._ending(), aclosing(self._batches()) as batches:
+            async for batch in batches:
+                deltas += batch
+        if self._error:
+            return error_body(self._error)
         if self._request.is_task:
             # A task wants one text; a model that thought until its tokens were used up has at least said that.
             whole = merge_deltas(deltas)
             deltas = [{"content": whole.get("content") or whole.get("reasoning_content", "")}]
-        return self._writer.completion(deltas, self._attempt.reader.finish_reason or "stop", self._attempt.reader.usage)
+        reader = self._attempt.reader
+        return self._writer.completion(deltas, reader.finish_reason or "stop", reader.usage)
+
+    @asynccontextmanager
+    async def _ending(self) -> AsyncIterator[None]:
+        """Makes of what is raised inside the line that a person reads, and shows the last status lines."""
+        try:
+            yield
+        except PipeError as error:
+            self._error = str(error)
+            self._note(self._error)
+        except Exception:  # noqa: BLE001 - Open WebUI would lose what was already shown
+            log_surprise("An answer could not be read")
+            self._error = SURPRISE
+        finally:
+            await self._end_tools()
+        await self._tell_cost()
 
     async def _batches(self) -> AsyncGenerator[list[Delta], None]:
         """The deltas to show, of the first attempt that shows any. Raises `PipeError` when there is none, or it breaks off."""

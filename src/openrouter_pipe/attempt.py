@@ -21,6 +21,7 @@ from .settings import Settings
 from .sse import EventTooLongError, SseDecoder
 from .transport import BROKEN, Transport, connection_failed, key_forms, next_bytes, read_body, without_key
 
+BROKE_OFF = "The answer of {model} broke off before its end. Try again."
 _READERS: dict[Endpoint, type[AnswerReader]] = {"responses": ResponsesReader, "chat_completions": ChatReader}
 # After the end was announced, the connection can be used again once the last bytes are read; they are not waited for longer.
 _DRAIN_SECONDS = 0.1
@@ -58,7 +59,7 @@ class Attempt:
         if self.reader.error is not None:
             raise UpstreamError(read_failure(0, {"error": self.reader.error}), self._model_id)
         if not self.reader.ended:
-            raise BrokenAnswerError(f"The answer of {self._model_id} broke off before its end. Try again.", ANY_NUMBER)
+            raise BrokenAnswerError(BROKE_OFF.format(model=self._model_id), ANY_NUMBER)
 
     async def _read_stream(self, response: aiohttp.ClientResponse) -> AsyncGenerator[list[Delta], None]:
         decoder, reader = SseDecoder(), self.reader
