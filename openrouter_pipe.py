@@ -929,6 +929,9 @@ PARAMETERS = (
 )
 # Two names of one thing; which one a model takes its row says.
 LENGTHS = ("max_tokens", "max_completion_tokens")
+_CHOICES = ("auto", "none", "required")
+# Server tools that /chat/completions refuses. Source: OpenRouter's OpenAPI document, ChatFunctionTool.
+_RESPONSES_ONLY = ("openrouter:apply_patch", "openrouter:shell", "openrouter:tool_search")
 # What sends a request to /chat/completions; an answer is as good without the two.
 _CHAT_ONLY = {parameter.name for parameter in PARAMETERS if not parameter.responses} - {"include_reasoning", "usage"}
 
@@ -1011,25 +1014,29 @@ def _function_of(tool: Mapping[str, Any]) -> dict[str, Any]:
     """The function that a definition or a choice names, nested (as Open WebUI sends it) or flat; empty when there is none."""
     function = mapping(tool.get("function", tool)) if tool.get("type") == "function" else {}
     known = ("name", "description", "parameters", "strict")
-    return {key: function[key] for key in known if function.get(key) is not None}
+    return {key: function[key] for key in known if function.get(key) is not None} if function.get("name") else {}
 
 
-def _nested(tool: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A definition or a choice as /chat/completions takes it; server tools stay as they are."""
-    function = _function_of(tool)
-    return {"type": "function", "function": function} if function else tool
+def _for_chat(tool: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """A definition or a choice as /chat/completions takes it; None when it has no place there."""
+    if function := _function_of(tool):
+        return {"type": "function", "function": function}
+    kind = str(tool.get("type"))
+    return tool if kind.startswith(("openrouter:", "web_search")) and kind not in _RESPONSES_ONLY else None
 
 
-def _flat(tool: Mapping[str, Any], **required: object) -> Mapping[str, Any]:
-    """The same for /responses."""
-    function = _function_of(tool)
-    return {"type": "function", **required, **function} if function else tool
+def _for_responses(tool: Mapping[str, Any], **required: object) -> Mapping[str, Any] | None:
+    """The same for /responses, where a function is flat."""
+    if function := _function_of(tool):
+        return {"type": "function", **required, **function}
+    return None if tool.get("type") == "function" else tool
 
 
-def _is_for_chat(kind: str) -> bool:
-    """Whether /chat/completions takes tools of this type. Source: OpenRouter's OpenAPI document, ChatFunctionTool."""
-    only_responses = ("openrouter:apply_patch", "openrouter:shell", "openrouter:tool_search")
-    return kind.startswith(("function", "openrouter:", "web_search")) and kind not in only_responses
+def _choice_for_responses(choice: object) -> object:
+    """`tool_choice` as /responses takes it, where OpenRouter's own tools cannot be chosen; None for what makes no sense."""
+    tool = mapping(choice)
+    own = str(tool.get("type")).startswith("openrouter:")
+    return choice if choice in _CHOICES else None if own else _for_responses(tool)
 
 
 def _without(*keys: str) -> Callable[[Any], Any]:
@@ -1051,14 +1058,14 @@ _ADAPTED: dict[Endpoint, dict[str, Callable[[Any], Any]]] = {
         "response_format": _text_format,
         "modalities": lambda value: [kind for kind in value if kind != "audio"],
         # `parameters` is required here, even where a function has none.
-        "tools": lambda value: [_flat(tool, parameters=None) for tool in dicts(value)],
-        "tool_choice": lambda value: _flat(value) if isinstance(value, dict) else value,
+        "tools": lambda value: [kept for tool in dicts(value) if (kept := _for_responses(tool, parameters=None))],
+        "tool_choice": _choice_for_responses,
         # Here it is sent, and then not shown.
         "reasoning": _without("exclude"),
     },
     "chat_completions": {
-        "tools": lambda value: [_nested(tool) for tool in dicts(value) if _is_for_chat(str(tool.get("type")))],
-        "tool_choice": lambda value: _nested(value) if isinstance(value, dict) else value,
+        "tools": lambda value: list(filter(None, map(_for_chat, dicts(value)))),
+        "tool_choice": lambda value: value if value in _CHOICES else _for_chat(mapping(value)),
         "reasoning": _without("context", "mode"),
     },
 }
@@ -1640,29 +1647,23 @@ _HOLDS = {
 
 
 def chat_messages(messages: object) -> list[dict[str, Any]]:
-    """The messages for `/chat/completions`, made valid.
+    """The messages for `/chat/completions`, made valid: an odd role is the user's, and who says nothing is left out.
 
-    An odd role is the user's; an assistant's or system message without anything in it is left out; each tool call has an
-    id of its own. That each call has a result, and each result a call, is Open WebUI's work (`sanitize_tool_pairs`); a
-    result without a call is the user's text.
+    That each call has a result, and each result a call, is Open WebUI's work (`sanitize_tool_pairs`).
     """
-    kept: list[dict[str, Any]] = []
-    # The id that was given to calls → those in use, which wait for their results.
-    waiting: dict[str, list[str]] = {}
-    used = {""}
-    for given in dicts(messages):
-        message = _read_message(given)
-        if message["role"] == "tool":
-            calls = waiting.get(as_text(given.get("tool_call_id")))
-            message |= {"tool_call_id": calls.pop(0)} if calls else {"role": "user"}
+    read = list(map(_read_message, dicts(messages)))
+    # Some providers count their calls anew in each round, others refuse an id that comes twice.
+    ids: dict[str, str] = {}
+    for number, message in enumerate(read):
         for call in message.get("tool_calls", ()):
-            # Some providers count anew in each round, others refuse an id that comes twice.
-            own = call["id"] if call["id"] not in used else f"call_again_{len(used)}"
-            waiting.setdefault(call["id"], []).append(own)
-            used.add(own)
-            call["id"] = own
-        if message["role"] == "user" or message["content"] or message.keys() - {"role", "content"}:
-            kept.append(message)
+            ids[call["id"]] = call["id"] = f"{call['id']}_{number}" if call["id"] in ids else call["id"]
+        if message["role"] == "tool":
+            message["tool_call_id"] = ids.get(message["tool_call_id"], message["tool_call_id"])
+    kept = [
+        message
+        for message in read
+        if message["role"] == "user" or any(message[key] for key in message.keys() - {"role"})
+    ]
     # Without any message the request would be refused.
     return kept or [{"role": "user", "content": ""}]
 
@@ -1693,7 +1694,9 @@ def _read_message(message: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(content, str):
         parts = filter(None, map(_read_part, dicts(content)))
         content = [part for part in parts if part["type"] in _HOLDS[role]] or ""
-    read = {"role": role, "content": content}
+    read: dict[str, Any] = {"role": role, "content": content}
+    if role == "tool":
+        read["tool_call_id"] = as_text(message.get("tool_call_id"))
     if role == "assistant":
         calls = [call for call in map(_read_call, dicts(message.get("tool_calls"))) if call["function"]["name"]]
         details = replayed_details(message.get("reasoning_details"))
@@ -2179,14 +2182,14 @@ _INCOMPLETE_REASONS = {"max_output_tokens": "length", "content_filter": "content
 
 
 class ResponsesReader(AnswerReader):
-    """Reads `/responses` events. What of the `output` was not streamed is added when its item, or the answer, is done."""
+    """Reads `/responses` events. What of an item was not streamed is added when it is done."""
 
     def __init__(self) -> None:
         super().__init__()
         # The output items as far as they are known, by place: the index under which they were streamed.
         self._items: dict[object, Mapping[str, Any]] = {}
-        # What was shown of them, by place and whether the item was done; a text that was streamed counts as done.
-        self._shown: set[tuple[object, bool]] = set()
+        # Those of which text was streamed.
+        self._streamed: set[object] = set()
         # Where the latest text and reasoning came from (item and part).
         self._latest: dict[str, tuple[object, object]] = {}
         self._reasoning_type = ""
@@ -2222,7 +2225,7 @@ class ResponsesReader(AnswerReader):
             if kind in self._latest:
                 add("\n\n")
             self._latest[kind] = (place, part)
-            self._shown.add((place, True))
+            self._streamed.add(place)
             self._items.setdefault(place, {"type": kind})
         add(text)
 
@@ -2247,12 +2250,9 @@ class ResponsesReader(AnswerReader):
         for part in dicts(item.get("content")):
             for annotation in dicts(part.get("annotations")):
                 self._add_annotation(annotation)
-        if (place, done) in self._shown:
-            return
-        self._shown.add((place, done))
         if tool:
             self.statuses.append((place, item, done))
-        if not done:
+        if not done or place in self._streamed:
             return
         content = texts_in(item.get("content"), "text")
         if kind == "message":
@@ -2266,14 +2266,14 @@ class ResponsesReader(AnswerReader):
         if response.get("error") or response.get("status") == "failed":
             self._refuse(event)
             return
-        # Indices and item ids may be others here than in the stream: a call is the one with its call id; of what else there
-        # is of a type, the first is the first that was streamed, and so on.
-        streamed: dict[str, list[object]] = {}
-        for place, item in self._items.items():
-            streamed.setdefault(_known_by(item), []).append(place)
+        # Indices and items' ids may be others here than in the stream: what has come of a type is all of it, save for calls,
+        # which have ids that stay.
+        known = {str(item.get("type")) for item in self._items.values()}
         for number, item in enumerate(dicts(response.get("output"))):
-            places = streamed.get(_known_by(item)) or [f"end {number}"]
-            self._read_item(places.pop(0), item, done=True)
+            if str(item.get("type")) not in known:
+                self._read_item(f"end {number}", item, done=True)
+            elif item.get("type") == "function_call":
+                self._read_item(None, item, done=True)
         reason = mapping(response.get("incomplete_details")).get("reason")
         self.finish_reason = _INCOMPLETE_REASONS.get(str(reason), "stop")
         self.done = True
@@ -2341,11 +2341,6 @@ def _server_tool(item: Mapping[str, Any]) -> str:
     kind = str(item.get("type"))
     name = kind.removeprefix("openrouter:").removesuffix("_call")
     return name if name in _TOOL_WORDS or kind.startswith("openrouter:") else ""
-
-
-def _known_by(item: Mapping[str, Any]) -> str:
-    """What an item is known by in the closing list."""
-    return str(item.get("call_id") or item.get("type"))
 
 
 # ===== model_rows.py =====

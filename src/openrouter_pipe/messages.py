@@ -19,29 +19,23 @@ _HOLDS = {
 
 
 def chat_messages(messages: object) -> list[dict[str, Any]]:
-    """The messages for `/chat/completions`, made valid.
+    """The messages for `/chat/completions`, made valid: an odd role is the user's, and who says nothing is left out.
 
-    An odd role is the user's; an assistant's or system message without anything in it is left out; each tool call has an
-    id of its own. That each call has a result, and each result a call, is Open WebUI's work (`sanitize_tool_pairs`); a
-    result without a call is the user's text.
+    That each call has a result, and each result a call, is Open WebUI's work (`sanitize_tool_pairs`).
     """
-    kept: list[dict[str, Any]] = []
-    # The id that was given to calls → those in use, which wait for their results.
-    waiting: dict[str, list[str]] = {}
-    used = {""}
-    for given in dicts(messages):
-        message = _read_message(given)
-        if message["role"] == "tool":
-            calls = waiting.get(as_text(given.get("tool_call_id")))
-            message |= {"tool_call_id": calls.pop(0)} if calls else {"role": "user"}
+    read = list(map(_read_message, dicts(messages)))
+    # Some providers count their calls anew in each round, others refuse an id that comes twice.
+    ids: dict[str, str] = {}
+    for number, message in enumerate(read):
         for call in message.get("tool_calls", ()):
-            # Some providers count anew in each round, others refuse an id that comes twice.
-            own = call["id"] if call["id"] not in used else f"call_again_{len(used)}"
-            waiting.setdefault(call["id"], []).append(own)
-            used.add(own)
-            call["id"] = own
-        if message["role"] == "user" or message["content"] or message.keys() - {"role", "content"}:
-            kept.append(message)
+            ids[call["id"]] = call["id"] = f"{call['id']}_{number}" if call["id"] in ids else call["id"]
+        if message["role"] == "tool":
+            message["tool_call_id"] = ids.get(message["tool_call_id"], message["tool_call_id"])
+    kept = [
+        message
+        for message in read
+        if message["role"] == "user" or any(message[key] for key in message.keys() - {"role"})
+    ]
     # Without any message the request would be refused.
     return kept or [{"role": "user", "content": ""}]
 
@@ -72,7 +66,9 @@ def _read_message(message: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(content, str):
         parts = filter(None, map(_read_part, dicts(content)))
         content = [part for part in parts if part["type"] in _HOLDS[role]] or ""
-    read = {"role": role, "content": content}
+    read: dict[str, Any] = {"role": role, "content": content}
+    if role == "tool":
+        read["tool_call_id"] = as_text(message.get("tool_call_id"))
     if role == "assistant":
         calls = [call for call in map(_read_call, dicts(message.get("tool_calls"))) if call["function"]["name"]]
         details = replayed_details(message.get("reasoning_details"))

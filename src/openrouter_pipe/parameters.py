@@ -51,6 +51,9 @@ PARAMETERS = (
 )
 # Two names of one thing; which one a model takes its row says.
 LENGTHS = ("max_tokens", "max_completion_tokens")
+_CHOICES = ("auto", "none", "required")
+# Server tools that /chat/completions refuses. Source: OpenRouter's OpenAPI document, ChatFunctionTool.
+_RESPONSES_ONLY = ("openrouter:apply_patch", "openrouter:shell", "openrouter:tool_search")
 # What sends a request to /chat/completions; an answer is as good without the two.
 _CHAT_ONLY = {parameter.name for parameter in PARAMETERS if not parameter.responses} - {"include_reasoning", "usage"}
 
@@ -133,25 +136,29 @@ def _function_of(tool: Mapping[str, Any]) -> dict[str, Any]:
     """The function that a definition or a choice names, nested (as Open WebUI sends it) or flat; empty when there is none."""
     function = mapping(tool.get("function", tool)) if tool.get("type") == "function" else {}
     known = ("name", "description", "parameters", "strict")
-    return {key: function[key] for key in known if function.get(key) is not None}
+    return {key: function[key] for key in known if function.get(key) is not None} if function.get("name") else {}
 
 
-def _nested(tool: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A definition or a choice as /chat/completions takes it; server tools stay as they are."""
-    function = _function_of(tool)
-    return {"type": "function", "function": function} if function else tool
+def _for_chat(tool: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """A definition or a choice as /chat/completions takes it; None when it has no place there."""
+    if function := _function_of(tool):
+        return {"type": "function", "function": function}
+    kind = str(tool.get("type"))
+    return tool if kind.startswith(("openrouter:", "web_search")) and kind not in _RESPONSES_ONLY else None
 
 
-def _flat(tool: Mapping[str, Any], **required: object) -> Mapping[str, Any]:
-    """The same for /responses."""
-    function = _function_of(tool)
-    return {"type": "function", **required, **function} if function else tool
+def _for_responses(tool: Mapping[str, Any], **required: object) -> Mapping[str, Any] | None:
+    """The same for /responses, where a function is flat."""
+    if function := _function_of(tool):
+        return {"type": "function", **required, **function}
+    return None if tool.get("type") == "function" else tool
 
 
-def _is_for_chat(kind: str) -> bool:
-    """Whether /chat/completions takes tools of this type. Source: OpenRouter's OpenAPI document, ChatFunctionTool."""
-    only_responses = ("openrouter:apply_patch", "openrouter:shell", "openrouter:tool_search")
-    return kind.startswith(("function", "openrouter:", "web_search")) and kind not in only_responses
+def _choice_for_responses(choice: object) -> object:
+    """`tool_choice` as /responses takes it, where OpenRouter's own tools cannot be chosen; None for what makes no sense."""
+    tool = mapping(choice)
+    own = str(tool.get("type")).startswith("openrouter:")
+    return choice if choice in _CHOICES else None if own else _for_responses(tool)
 
 
 def _without(*keys: str) -> Callable[[Any], Any]:
@@ -173,14 +180,14 @@ _ADAPTED: dict[Endpoint, dict[str, Callable[[Any], Any]]] = {
         "response_format": _text_format,
         "modalities": lambda value: [kind for kind in value if kind != "audio"],
         # `parameters` is required here, even where a function has none.
-        "tools": lambda value: [_flat(tool, parameters=None) for tool in dicts(value)],
-        "tool_choice": lambda value: _flat(value) if isinstance(value, dict) else value,
+        "tools": lambda value: [kept for tool in dicts(value) if (kept := _for_responses(tool, parameters=None))],
+        "tool_choice": _choice_for_responses,
         # Here it is sent, and then not shown.
         "reasoning": _without("exclude"),
     },
     "chat_completions": {
-        "tools": lambda value: [_nested(tool) for tool in dicts(value) if _is_for_chat(str(tool.get("type")))],
-        "tool_choice": lambda value: _nested(value) if isinstance(value, dict) else value,
+        "tools": lambda value: list(filter(None, map(_for_chat, dicts(value)))),
+        "tool_choice": lambda value: value if value in _CHOICES else _for_chat(mapping(value)),
         "reasoning": _without("context", "mode"),
     },
 }

@@ -33,14 +33,14 @@ _INCOMPLETE_REASONS = {"max_output_tokens": "length", "content_filter": "content
 
 
 class ResponsesReader(AnswerReader):
-    """Reads `/responses` events. What of the `output` was not streamed is added when its item, or the answer, is done."""
+    """Reads `/responses` events. What of an item was not streamed is added when it is done."""
 
     def __init__(self) -> None:
         super().__init__()
         # The output items as far as they are known, by place: the index under which they were streamed.
         self._items: dict[object, Mapping[str, Any]] = {}
-        # What was shown of them, by place and whether the item was done; a text that was streamed counts as done.
-        self._shown: set[tuple[object, bool]] = set()
+        # Those of which text was streamed.
+        self._streamed: set[object] = set()
         # Where the latest text and reasoning came from (item and part).
         self._latest: dict[str, tuple[object, object]] = {}
         self._reasoning_type = ""
@@ -76,7 +76,7 @@ class ResponsesReader(AnswerReader):
             if kind in self._latest:
                 add("\n\n")
             self._latest[kind] = (place, part)
-            self._shown.add((place, True))
+            self._streamed.add(place)
             self._items.setdefault(place, {"type": kind})
         add(text)
 
@@ -101,12 +101,9 @@ class ResponsesReader(AnswerReader):
         for part in dicts(item.get("content")):
             for annotation in dicts(part.get("annotations")):
                 self._add_annotation(annotation)
-        if (place, done) in self._shown:
-            return
-        self._shown.add((place, done))
         if tool:
             self.statuses.append((place, item, done))
-        if not done:
+        if not done or place in self._streamed:
             return
         content = texts_in(item.get("content"), "text")
         if kind == "message":
@@ -120,14 +117,14 @@ class ResponsesReader(AnswerReader):
         if response.get("error") or response.get("status") == "failed":
             self._refuse(event)
             return
-        # Indices and item ids may be others here than in the stream: a call is the one with its call id; of what else there
-        # is of a type, the first is the first that was streamed, and so on.
-        streamed: dict[str, list[object]] = {}
-        for place, item in self._items.items():
-            streamed.setdefault(_known_by(item), []).append(place)
+        # Indices and items' ids may be others here than in the stream: what has come of a type is all of it, save for calls,
+        # which have ids that stay.
+        known = {str(item.get("type")) for item in self._items.values()}
         for number, item in enumerate(dicts(response.get("output"))):
-            places = streamed.get(_known_by(item)) or [f"end {number}"]
-            self._read_item(places.pop(0), item, done=True)
+            if str(item.get("type")) not in known:
+                self._read_item(f"end {number}", item, done=True)
+            elif item.get("type") == "function_call":
+                self._read_item(None, item, done=True)
         reason = mapping(response.get("incomplete_details")).get("reason")
         self.finish_reason = _INCOMPLETE_REASONS.get(str(reason), "stop")
         self.done = True
@@ -195,8 +192,3 @@ def _server_tool(item: Mapping[str, Any]) -> str:
     kind = str(item.get("type"))
     name = kind.removeprefix("openrouter:").removesuffix("_call")
     return name if name in _TOOL_WORDS or kind.startswith("openrouter:") else ""
-
-
-def _known_by(item: Mapping[str, Any]) -> str:
-    """What an item is known by in the closing list."""
-    return str(item.get("call_id") or item.get("type"))

@@ -183,14 +183,15 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
                 {"type": "web_search_preview"},
                 {"type": "function", "name": "flat", "parameters": {"type": "object"}},
                 {"type": "function", "function": {"name": "x", "strict": None, "parameters": None}},
+                {"type": "function"},
             ]
         ),
         max_size=3,
     ),
     "tool_choice": st.sampled_from(
         [
-            *("auto", "none", "required", {"type": "function", "function": {"name": "now"}}),
-            *({"type": "function", "name": "now"}, {"type": "web_search_preview"}),
+            *("auto", "none", "required", "any", {"type": "function", "function": {"name": "now"}}),
+            *({"type": "function", "name": "now"}, {"type": "openrouter:web_search"}, {"type": "web_search_preview"}),
         ]
     ),
     "parallel_tool_calls": st.booleans(),

