@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, get_args
 
 from browser.conftest import USER, VALVES
-from browser.pages import Chat, Functions, ValvesForm, grant, sign_in, title_of
+from browser.pages import Chat, Functions, ValvesForm, grant, sign_in
 from playwright.sync_api import Page, expect
 from webui.conftest import SandboxControl
 from webui_server import OpenWebUI
@@ -37,7 +37,7 @@ def test_the_pasted_file_is_a_pipe_with_its_name_and_version(admin: Page, webui:
 
 def test_the_form_has_every_valve_in_the_order_of_the_docs(admin: Page) -> None:
     # tests/unit/test_docs.py compares the class with the page
-    assert form_of(admin).labels() == [title_of(valve) for valve in Settings.model_fields]
+    assert form_of(admin).labels() == list(Settings.model_fields)
 
 
 def test_what_was_filled_in_is_kept_and_the_key_is_masked(

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from browser.conftest import VALVES
-from browser.pages import Chat, describe, open_valves, title_of
+from browser.pages import Chat, describe, open_valves
 from playwright.sync_api import Page, expect
 from polling import eventually
 from webui.conftest import SandboxControl
@@ -116,7 +116,7 @@ def test_the_status_model_tells_what_is_wrong(
 def test_a_user_has_valves_of_their_own(chat: Chat, sandbox: SandboxControl, pipe_id: str, own_valves: None) -> None:
     chat.open(f"{pipe_id}.openai.gpt-4o")
     form = open_valves(chat.page)
-    assert form.labels() == [title_of(valve) for valve in UserValves.model_fields]
+    assert form.labels() == list(UserValves.model_fields)
     expect(form.field("API_KEY")).to_have_css("-webkit-text-security", "disc")
     form.fill({"API_KEY": "sk-or-v1-my-own", "PREFERRED_VARIANT": "floor", "COST_DISPLAY": "off"})
     form.save()
