@@ -170,7 +170,7 @@ def _split_tags(text: str) -> tuple[str, tuple[str, ...]]:
 
 
 # ===== codec.py =====
-# JSON, by orjson where it is installed (Open WebUI ships it), else by the standard library; and reading what others sent.
+# JSON, by orjson where it is installed, else by the standard library; and reading what others sent.
 
 try:
     import orjson
@@ -181,8 +181,8 @@ except ImportError:  # pragma: no cover - Open WebUI ships orjson
 def parse_json(text: bytes | str) -> Any:
     """The value in `text`. Raises `ValueError`.
 
-    What orjson refuses the standard library may still read: NaN, a byte that is not UTF-8, half of a surrogate pair (a
-    provider cut an emoji in two). Such a half could not be stored: a question mark takes its place.
+    The standard library also reads NaN, bytes that are not UTF-8, and half of a surrogate pair (a provider cut an emoji in
+    two); that could not be stored: a question mark takes its place.
     """
     try:
         return (orjson or json).loads(text)
@@ -196,7 +196,7 @@ def parse_json(text: bytes | str) -> Any:
 
 
 def dump_json(value: Any) -> bytes:
-    """`value` as JSON. What orjson refuses (lone surrogates, huge integers, odd keys) the standard library writes."""
+    """`value` as JSON. Lone surrogates, huge integers and odd keys are the standard library's."""
     if orjson is not None:
         try:
             return orjson.dumps(value)
@@ -226,7 +226,7 @@ def texts_in(value: object, key: str) -> tuple[str, ...]:
 
 
 def as_text(value: object) -> str:
-    """`value` if it is text, an object or a list as JSON, else nothing: arguments are JSON text, some send the object."""
+    """`value` if it is text, an object or a list as JSON, else nothing: some send objects for JSON text."""
     return value if isinstance(value, str) else dump_json(value).decode() if isinstance(value, dict | list) else ""
 
 
@@ -885,18 +885,18 @@ def _status_of(code: object) -> int:
 
 
 # ===== parameters.py =====
-# The parameters of a request: one table that says what each is called, where it goes, and which models take it.
+# The parameters of a request: one table of where each goes, and which models take it.
 
 Endpoint = Literal["responses", "chat_completions"]
 
 
 class Parameter(NamedTuple):
-    """Where one request field goes. Empty: that endpoint has no such field. `a.b` is field `b` of object `a`."""
+    """Where one request field goes; empty: nowhere. `a.b` is field `b` of object `a`."""
 
     name: str
     chat: str
     responses: str
-    # The entries of a row's `supported_parameters`, one of which says that the model takes it; none: all models do.
+    # One of these in a row's `supported_parameters` says that the model takes it; none: all models do.
     needs: tuple[str, ...] = ()
 
     def place(self, endpoint: Endpoint) -> str:
@@ -912,8 +912,7 @@ def _rows(names: str, chat: str = "{}", responses: str = "{}", needs: str = "") 
     ]
 
 
-# Source: OpenRouter's OpenAPI document, ChatRequest and ResponsesRequest; what is not listed here is Open WebUI's or Ollama's
-# own and is not sent.
+# Source: OpenRouter's OpenAPI document, ChatRequest and ResponsesRequest. The rest is Open WebUI's or Ollama's, and not sent.
 PARAMETERS = (
     *_rows("temperature top_p top_k frequency_penalty presence_penalty top_logprobs", needs="{}"),
     *_rows("min_p top_a repetition_penalty seed logit_bias logprobs prediction stop", responses="", needs="{}"),
@@ -954,7 +953,7 @@ def read_parameters(body: Mapping[str, Any], model: Model | None) -> dict[str, A
 
 
 def needs_chat(asked: Mapping[str, Any]) -> bool:
-    """Whether the parameters need what only /chat/completions has."""
+    """Whether only /chat/completions has what they ask for."""
     return "audio" in asked.get("modalities", ()) or not _CHAT_ONLY.isdisjoint(asked)
 
 
@@ -977,13 +976,10 @@ def place_parameters(asked: Mapping[str, Any], endpoint: Endpoint) -> dict[str, 
 
 def left_out(body: Mapping[str, Any], fields: Mapping[str, Any], endpoint: Endpoint) -> tuple[str, ...]:
     """The names of the parameters in `body` that have not become one of the fields."""
-    places = {parameter.name: parameter.place(endpoint) for parameter in PARAMETERS}
-    places["reasoning_effort"] = places["reasoning"]
-    if not fields.keys().isdisjoint(LENGTHS):
-        places = {name: place for name, place in places.items() if name not in LENGTHS}
-    return tuple(
-        [name for name in places if body.get(name) is not None and places[name].partition(".")[0] not in fields]
-    )
+    places = {parameter.name: parameter.place(endpoint).partition(".")[0] for parameter in PARAMETERS}
+    places["reasoning_effort"] = "reasoning"
+    sent = {*fields, *(LENGTHS if not fields.keys().isdisjoint(LENGTHS) else ())}
+    return tuple([name for name, place in places.items() if body.get(name) is not None and place not in sent])
 
 
 def _logit_bias(value: object) -> dict[str, float] | None:
@@ -1005,13 +1001,13 @@ def _preset(value: object) -> str | None:
 
 
 def _text_format(value: Mapping[str, Any]) -> Mapping[str, Any]:
-    """`response_format` as `text.format`: the same without the nesting of the schema."""
+    """`response_format` without the nesting of the schema."""
     schema = value.get("json_schema")
     return {"type": value.get("type"), **schema} if isinstance(schema, dict) else value
 
 
 def _function_of(tool: Mapping[str, Any]) -> dict[str, Any]:
-    """The function that a definition or a choice names, nested (as Open WebUI sends it) or flat; empty when there is none."""
+    """The function in a definition or a choice, nested (as Open WebUI sends it) or flat; empty when there is none."""
     function = mapping(tool.get("function", tool)) if tool.get("type") == "function" else {}
     known = ("name", "description", "parameters", "strict")
     return {key: function[key] for key in known if function.get(key) is not None} if function.get("name") else {}
@@ -1033,7 +1029,7 @@ def _for_responses(tool: Mapping[str, Any], **required: object) -> Mapping[str, 
 
 
 def _choice_for_responses(choice: object) -> object:
-    """`tool_choice` as /responses takes it, where OpenRouter's own tools cannot be chosen; None for what makes no sense."""
+    # OpenRouter's own tools cannot be chosen there.
     tool = mapping(choice)
     own = str(tool.get("type")).startswith("openrouter:")
     return choice if choice in _CHOICES else None if own else _for_responses(tool)
@@ -1136,33 +1132,30 @@ def closest(entry: str, candidates: Iterable[str]) -> str:
 
 
 # ===== reasoning.py =====
-# Reasoning: how much of it is asked for, and carrying it unchanged from one round of a conversation to the next.
+# Reasoning: how much is asked for, and carrying it unchanged from one round of a conversation to the next.
 #
-# Open WebUI keeps `reasoning_details` (the form of /chat/completions) with each answer and hands them back. On /responses the
-# same information is in `reasoning` items: `details_of` and `reasoning_items` are each other's inverse.
+# Open WebUI keeps `reasoning_details` (of /chat/completions) with each answer and hands them back. /responses has `reasoning`
+# items instead: `details_of` and `reasoning_items` are each other's inverse.
 # Source: OpenRouter docs, guides/best-practices/reasoning-tokens.
 
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 # The keys of `reasoning` that say how much.
 _AMOUNTS = frozenset(("effort", "max_tokens", "enabled"))
-# Type of a detail that can be read → its field, and where a reasoning item of /responses has it: the list, the type there.
+# Type of a readable detail → its field; the list in a reasoning item of /responses, and the type there.
 _READABLE = {
     "reasoning.summary": ("summary", "summary", "summary_text"),
     "reasoning.text": ("text", "content", "reasoning_text"),
 }
-# Where a detail has what it is kept for, and what else in it is text.
+# What a detail is kept for, and what in it is text.
 _CONTENTS = ("text", "summary", "data", "signature", "result")
 _TEXT_FIELDS = ("text", "summary", "data", "id", "format", "signature")
-# Open WebUI drops details of this format that have no signature; where one is not to be expected, a stand-in keeps them.
+# Open WebUI drops details of this format without a signature; where none is to be expected, a stand-in keeps them.
 _SIGNED_FORMAT = "anthropic-claude-v1"
 _STAND_IN = "not signed"
 
 
 class ReasoningRequest(NamedTuple):
-    """What to send as `reasoning` (None: nothing), whether to show what comes back, and whether the model is to think.
-
-    Where it is not to be shown, `exclude` says so; only /chat/completions has that.
-    """
+    """What to send as `reasoning` (None: nothing), whether to show what comes back, and whether the model is to think."""
 
     parameters: dict[str, Any] | None
     shown: bool
@@ -1172,15 +1165,15 @@ class ReasoningRequest(NamedTuple):
 def choose_reasoning(
     asked: Mapping[str, Any], model: Model | None, enabled: bool, default_effort: str, least: bool
 ) -> ReasoningRequest:
-    """Decide from what was asked (`reasoning`, `reasoning_effort`), the row and the valves; `least` wants as little as can be.
+    """Decide from what was asked, the row and the valves; `least` wants as little as can be.
 
-    Not enabled (the admin's switch) means off: effort `none`, or where reasoning is mandatory the lowest effort, unseen.
+    Not `enabled` (the admin's switch): effort `none`, or where reasoning is mandatory the lowest effort, unseen.
     """
     reasons = model.reasons if model is not None else None
     if reasons is False:
         return ReasoningRequest(None, enabled, False)
     if not enabled or least:
-        # A model of which nothing is known might refuse it in a task, where nobody asked; the admin's switch is obeyed.
+        # An unknown model might refuse it in a task, where nobody asked; the admin's switch is obeyed.
         parameters: dict[str, Any] = {"effort": nearest_effort("none", model)} if reasons or not enabled else {}
         parameters |= {} if enabled else {"exclude": True}
     else:
@@ -1194,18 +1187,17 @@ def choose_reasoning(
 
 
 def nearest_effort(effort: str, model: Model | None) -> str:
-    """The listed effort closest to `effort`, the lower one of two; `none` stays allowed unless reasoning is mandatory."""
+    """The closest effort that the row lists, the lower one of two; `none` is allowed unless reasoning is mandatory."""
     mandatory = model is not None and model.reasoning_mandatory
     if effort == "none" and not mandatory:
         return "none"
     listed = model.efforts if model is not None else ()
     allowed = [known for known in EFFORTS if known in listed and not (mandatory and known == "none")]
-    # Of two that are as close, the first one is the lower.
     return min(allowed or EFFORTS[1:], key=lambda known: abs(EFFORTS.index(known) - EFFORTS.index(effort)))
 
 
 def _asked_reasoning(asked: Mapping[str, Any], model: Model | None) -> dict[str, Any]:
-    """`reasoning` and `reasoning_effort` (free text in Open WebUI) as one; of two statements the more exact one holds."""
+    """`reasoning` and `reasoning_effort` (free text in Open WebUI) as one; the more exact statement holds."""
     parameters = {key: value for key, value in mapping(asked.get("reasoning")).items() if value is not None}
     effort = _known_effort(parameters.pop("effort", None))
     if not effort and "max_tokens" not in parameters:
@@ -1224,14 +1216,14 @@ def _known_effort(value: object) -> str:
 
 
 class DetailsCollector:
-    """Puts the fragments of streamed `reasoning_details` together, by index and type; opaque ones come whole."""
+    """Puts streamed `reasoning_details` together, by index and type; opaque ones come whole."""
 
     def __init__(self) -> None:
         self.details: list[dict[str, Any]] = []
         self._streaming: dict[tuple[int | None, str], dict[str, Any]] = {}
 
     def add(self, details: object, whole: bool = False) -> str:
-        """Take the fragments of one event, or the details of a whole answer; returns the readable text that they add."""
+        """Take the fragments of one event, or the details of a `whole` answer; returns their readable text."""
         told: list[str] = []
         for detail in filter(_is_detail, dicts(details)):
             place, field = (detail.get("index"), detail["type"]), _READABLE.get(detail["type"], ("",))[0]
@@ -1248,15 +1240,17 @@ class DetailsCollector:
 
 
 def kept_details(details: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The details that say something, in order, as Open WebUI keeps them: each with an index of its own."""
+    """The details that say something, as Open WebUI keeps them: each with an index of its own."""
     told = (detail for detail in details if _is_detail(detail) and any(map(detail.get, _CONTENTS)))
-    # A text without its signature is half a text; it would be refused upstream, so Open WebUI may drop it.
-    kept = (detail if detail["type"] == "reasoning.text" else _with_stand_in(detail) for detail in told)
-    return [{**detail, "index": index} for index, detail in enumerate(kept)]
+    return [
+        # A text without its signature is half a text, and would be refused upstream: Open WebUI may drop it.
+        {**(detail if detail["type"] == "reasoning.text" else _with_stand_in(detail)), "index": index}
+        for index, detail in enumerate(told)
+    ]
 
 
 def replayed_details(details: object) -> list[dict[str, Any]]:
-    """The details of a message as they came from upstream: without what was added to keep them in Open WebUI."""
+    """The details of a message as they came from upstream."""
     return [
         {key: value for key, value in detail.items() if (key, value) != ("signature", _STAND_IN)}
         for detail in filter(_is_detail, dicts(details))
@@ -1284,10 +1278,7 @@ def details_of(item: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def reasoning_items(details: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The `reasoning` items of /responses that stand for the details of one message; those that share an id are one item.
-
-    An item of which no detail has an id has none either.
-    """
+    """The `reasoning` items of /responses for the details of one message; those that share an id are one item."""
     items: list[dict[str, Any]] = []
     for detail in details:
         kind = detail["type"]
@@ -1308,7 +1299,7 @@ def reasoning_items(details: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]
 
 
 def _is_detail(detail: Mapping[str, Any]) -> bool:
-    """Whether it is one of OpenRouter's details, and nothing in it is of another type than there."""
+    """Whether it is one of OpenRouter's details, with nothing of another type in it."""
     return (
         str(detail.get("type")).startswith("reasoning.")
         and isinstance(detail.get("index"), int | None)
@@ -1322,10 +1313,8 @@ def _with_stand_in(detail: dict[str, Any]) -> dict[str, Any]:
 
 
 def _continues(item: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
-    """Whether `new` belongs to the item before: the same id, and nothing there yet that exists only once.
-
-    /chat/completions leaves ids out, of all details of an item or of all but the last one: then an item ends with its proof.
-    """
+    """Whether `new` belongs to the item before: the same id, and no second proof."""
+    # /chat/completions leaves ids out, of all details of an item or of all but the last: then an item ends with its proof.
     proofs = item.keys() & {"signature", "encrypted_content"}
     if "id" in item and "id" in new:
         return bool(item["id"] == new["id"]) and proofs.isdisjoint(new)
@@ -1418,8 +1407,8 @@ def similar_models(catalog: Catalog, entry: str, problems: Collection[Problem] =
 # ===== deltas.py =====
 # What an answer is made of, whatever the endpoint: a stream of deltas, neighbours merged.
 
-# A piece of the answer, as the `delta` of a chat chunk has it. In one of them the reasoning comes before the text; tool calls
-# have deltas of their own, because Open WebUI reads the calls of a chunk first, and would show them above what led to them.
+# A piece of the answer, as in a chat chunk: the reasoning comes before the text. Tool calls have deltas of their own, since
+# Open WebUI reads the calls of a chunk first, and would show them above what led to them.
 Delta = dict[str, Any]
 _PRIVATE = "The provider keeps this reasoning private."
 # How the base64 of a picture begins, for those that come without saying what they are.
@@ -1430,7 +1419,7 @@ _SERVED = ("model", "provider", "service_tier", "openrouter_metadata")
 
 @dataclass(slots=True)
 class _Call:
-    """One tool call: its index in what leaves, and what of it has come."""
+    """What of a tool call has come; `index` is that in what leaves."""
 
     index: int
     name: str
@@ -1438,22 +1427,18 @@ class _Call:
 
 
 class AnswerReader:
-    """Collects what upstream events add to one answer. Endpoints differ in `read` only.
-
-    Fed with event payloads; `take()` gives what has come since the last call, so that everything that arrived in one
-    network read leaves as one piece.
-    """
+    """Collects what upstream events add to one answer, so that what arrived in one network read leaves as one piece."""
 
     def __init__(self) -> None:
         self.finish_reason: str | None = None
         self.usage: dict[str, Any] | None = None
         self.error: Mapping[str, Any] | None = None
         self.done = False
-        # What server tools do, in the order of events: the place of an output item, the item, and whether it is done.
+        # What server tools do: the place of an output item, the item, and whether it is done.
         self.statuses: list[tuple[object, Mapping[str, Any], bool]] = []
-        # Who answers: what of `_SERVED` upstream has told.
+        # What of `_SERVED` upstream has told.
         self.served: dict[str, Any] = {}
-        # The calls by the index and by the id that they are known by; the latest one also by neither.
+        # The calls by upstream's index and by id; the latest one also by neither.
         self._calls: dict[object, _Call] = {}
         self._deltas: list[Delta] = []
         self._reasoned = self._answered = False
@@ -1462,7 +1447,7 @@ class AnswerReader:
 
     @property
     def ended(self) -> bool:
-        """Whether upstream said that the answer is complete (or that it failed)."""
+        """Whether upstream said that the answer is complete, or failed."""
         return self.done or self.finish_reason is not None
 
     @property
@@ -1488,7 +1473,7 @@ class AnswerReader:
         return deltas
 
     def close(self) -> list[Delta]:
-        """What is left to say at the end: the reasoning details, once, for the next round to begin with."""
+        """What is left to say at the end: the reasoning details, once, for the next round."""
         self._explain_silence()
         if details := kept_details(self._details()):
             self._deltas.append({"reasoning_details": details})
@@ -1501,23 +1486,19 @@ class AnswerReader:
         raise NotImplementedError
 
     def _details(self) -> Iterable[dict[str, Any]]:
-        """The reasoning details, as far as they have come."""
         raise NotImplementedError
 
     def _fail(self, error: object) -> None:
-        """The upstream gave up. Nothing worth waiting for comes after that."""
+        """The upstream gave up: nothing worth waiting for comes after that."""
         self.error = error if isinstance(error, dict) else {"message": str(error)}
         self.done = True
 
     def _note_served(self, source: Mapping[str, Any]) -> None:
-        """Keep what a chunk, a response object or a whole answer tells about who answers; the latest word holds."""
+        """Keep what is told about who answers; the latest word holds."""
         self.served |= {key: source[key] for key in _SERVED if source.get(key)}
 
     def _explain_silence(self) -> None:
-        """Give details without a readable word something to stand beside, above the answer that they led to.
-
-        Open WebUI keeps details in a block of reasoning only; without a word in it, that would look broken.
-        """
+        """Give details without a readable word something to stand beside: Open WebUI keeps them in a block of reasoning."""
         self._answered = True
         if not self._reasoned and kept_details(self._details()):
             self._add_reasoning(_PRIVATE)
@@ -1538,10 +1519,9 @@ class AnswerReader:
     def _add_call(
         self, place: object, call_id: object, name: object, arguments: object, *, whole: bool = False
     ) -> None:
-        """Add a fragment of a tool call, or a whole call of which parts may have come.
+        """Add a fragment of a tool call, or a `whole` call of which parts may have come.
 
-        `place` is the index that upstream gives to the call. Where it gives none (None), the id tells which one it is,
-        and a fragment with neither id nor name belongs to the latest.
+        `place` is upstream's index of the call. Without one (None), the id tells which it is; without either, it is the latest.
         """
         call_id, name, arguments = as_text(call_id), as_text(name), as_text(arguments)
         key = call_id if place is None else place
@@ -1553,7 +1533,7 @@ class AnswerReader:
                 return
             if not self._answered:
                 self._explain_silence()
-            # Providers repeat ids; each call of the answer gets one that no other has.
+            # Providers repeat ids, or give none.
             unique = call_id if call_id and call_id not in self._calls else f"call_{uuid.uuid4().hex[:24]}"
             call = _Call(self._calls[""].index + 1 if self._calls else 0, name, arguments)
             self._calls |= dict.fromkeys((place, call_id, unique, ""), call)
@@ -1572,7 +1552,7 @@ class AnswerReader:
         add_fragment(self._room("content", "reasoning_content"), fragment)
 
     def _add_annotation(self, annotation: Mapping[str, Any]) -> None:
-        """A web page as a source, in the nested form of /chat/completions, each one once."""
+        """A web page as a source, once, in the nested form of /chat/completions."""
         citation = mapping(annotation.get("url_citation", annotation))
         url = citation.get("url")
         if annotation.get("type") == "url_citation" and isinstance(url, str) and url and url not in self._sources:
@@ -1583,7 +1563,7 @@ class AnswerReader:
             self._room().setdefault("annotations", []).append({"type": "url_citation", "url_citation": citation})
 
     def _add_image(self, image: object) -> None:
-        """A picture, each one once: an address, a data URL, or base64 without its head."""
+        """A picture, once: an address, a data URL, or base64 without its head."""
         if not isinstance(image, str) or not image:
             return
         if not image.startswith(("data:", "http://", "https://")):
@@ -1594,7 +1574,7 @@ class AnswerReader:
             self._images.add(image)
 
     def _room(self, *others: str) -> Delta:
-        """The latest delta; a new one if that has any of these fields, which what comes now must not stand before."""
+        """The latest delta; a new one if that has any of these fields, before which what comes now must not stand."""
         if not self._deltas or not self._deltas[-1].keys().isdisjoint(others):
             self._deltas.append({})
         return self._deltas[-1]
@@ -1618,7 +1598,7 @@ def merge_deltas(deltas: Iterable[Delta]) -> Delta:
 
 
 def add_fragment(delta: Delta, fragment: dict[str, Any]) -> None:
-    """Add a fragment of a tool call to what the delta has of that call: clients expect a call once in a chunk."""
+    """Add a fragment of a tool call to the delta: clients expect a call once in a chunk."""
     calls = delta.setdefault("tool_calls", [])
     for call in calls:
         if call["index"] == fragment["index"]:
@@ -1630,7 +1610,8 @@ def add_fragment(delta: Delta, fragment: dict[str, Any]) -> None:
 
 def index_of(source: Mapping[str, Any], key: str) -> int | None:
     """The index that upstream gives; None for what is none."""
-    return value if isinstance(value := source.get(key), int) else None
+    value = source.get(key)
+    return value if isinstance(value, int) else None
 
 
 # ===== messages.py =====
@@ -1669,7 +1650,7 @@ def chat_messages(messages: object) -> list[dict[str, Any]]:
 
 
 def responses_input(messages: object) -> tuple[str, list[dict[str, Any]]]:
-    """The messages for `/responses`: `instructions` (the system messages at the start) and the input items."""
+    """`instructions` (the system messages at the start) and the input items for `/responses`."""
     read = chat_messages(messages)
     # Without any input the request would be refused: the last message is input, whosever it is.
     leading = list(takewhile(lambda message: message["role"] in _SYSTEM_ROLES, read[:-1]))
@@ -1682,7 +1663,7 @@ def responses_input(messages: object) -> tuple[str, list[dict[str, Any]]]:
 
 
 def has_cache_control(messages: object) -> bool:
-    """Whether a message part carries its own `cache_control`, which only `/chat/completions` understands."""
+    """Whether a part has its own `cache_control`, which only `/chat/completions` understands."""
     parts = (part for message in dicts(messages) for part in dicts(message.get("content")))
     return any(isinstance(part.get("cache_control"), dict) for part in parts)
 
@@ -1712,7 +1693,7 @@ def _read_call(call: dict[str, Any]) -> dict[str, Any]:
 
 
 def _read_part(part: dict[str, Any]) -> dict[str, Any] | None:
-    """A part as /chat/completions has it, where its type is also the name of its field; of another kind the text is kept."""
+    """A part as /chat/completions has it, its type also the name of its field; of other kinds the text is kept."""
     match part:
         case {"type": "image_url" | "input_image", "image_url": str(url)}:
             # So Open WebUI hands over a tool's picture.
@@ -2048,7 +2029,7 @@ class _Expansion:
 # Answers of `/chat/completions`, streamed or whole, read into deltas.
 
 class ChatReader(AnswerReader):
-    """Reads `chat.completion.chunk` events; a whole `chat.completion` reads as one chunk with a `message`."""
+    """Reads `chat.completion.chunk` events; a whole `chat.completion` is one chunk with a `message`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -2097,7 +2078,7 @@ class ChatReader(AnswerReader):
 
 
 def _with_provider(error: object, provider: object) -> object:
-    """The error as `/responses` and HTTP bodies have it: the provider's name inside, not beside it."""
+    """The error as elsewhere: the provider's name inside, not beside it."""
     if not isinstance(error, dict) or not isinstance(provider, str):
         return error
     return {**error, "metadata": {"provider_name": provider, **mapping(error.get("metadata"))}}
@@ -2110,7 +2091,7 @@ DONE = b"data: [DONE]\n\n"
 
 
 class ChunkWriter:
-    """Writes one answer under one id. Each call gives exactly one complete event, as Open WebUI reads them one by one."""
+    """Writes one answer. Each call gives exactly one complete event, as Open WebUI reads them one by one."""
 
     def __init__(self, model_id: str) -> None:
         self._envelope = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": model_id}
@@ -2156,7 +2137,7 @@ def error_event(message: str) -> bytes:
 
 
 # ===== responses_stream.py =====
-# Answers of `/responses`, streamed or whole, read into deltas; and what server tools do, as status lines.
+# Answers of `/responses`, streamed or whole, read into deltas; the status lines of server tools.
 
 # `/responses` name → chat name. Source: OpenRouter's OpenAPI document, Usage and ChatUsage.
 _USAGE_NAMES = {
@@ -2175,7 +2156,7 @@ _TOOL_WORDS = {
     "code_interpreter": ("Running code", "Ran code"),
     "image_generation": ("Making an image", "Made an image"),
 }
-# Which output item an event belongs to. The index is reliable, the item's id is not: it may differ at the end.
+# Which output item an event belongs to. Its id may be another one at the end.
 _PLACE = "output_index"
 _LINKS = ("https://", "http://")
 _INCOMPLETE_REASONS = {"max_output_tokens": "length", "content_filter": "content_filter"}
@@ -2186,11 +2167,11 @@ class ResponsesReader(AnswerReader):
 
     def __init__(self) -> None:
         super().__init__()
-        # The output items as far as they are known, by place: the index under which they were streamed.
+        # What is known of the output items, by place: the index under which they were streamed.
         self._items: dict[object, Mapping[str, Any]] = {}
-        # Those of which text was streamed.
-        self._streamed: set[object] = set()
-        # Where the latest text and reasoning came from (item and part).
+        # The places of those that were streamed or are done.
+        self._told: set[object] = set()
+        # Where the latest text and reasoning came from: item and part.
         self._latest: dict[str, tuple[object, object]] = {}
         self._reasoning_type = ""
 
@@ -2200,7 +2181,7 @@ class ResponsesReader(AnswerReader):
         ]
 
     def read(self, event: Mapping[str, Any]) -> None:
-        """Read an event, or a whole response object, which says the same as the event that closes a stream."""
+        """Read an event, or a whole response object: it says the same as the event that closes a stream."""
         untyped = "response.completed" if "output" in event else "error" if event.get("error") else ""
         handler = self._handlers.get(str(event.get("type", untyped)))
         if handler is not None:
@@ -2217,7 +2198,7 @@ class ResponsesReader(AnswerReader):
             self._say("reasoning", index_of(event, _PLACE), part, event.get("delta"))
 
     def _say(self, kind: str, place: object, part: object, text: object) -> None:
-        """Add text of an item of this type; an empty line parts it from that of another item, or of another part."""
+        """Add text of an item of this type; an empty line parts it from that of another item or part."""
         if not isinstance(text, str) or not text:
             return
         add = self._add_text if kind == "message" else self._add_reasoning
@@ -2225,7 +2206,7 @@ class ResponsesReader(AnswerReader):
             if kind in self._latest:
                 add("\n\n")
             self._latest[kind] = (place, part)
-            self._streamed.add(place)
+            self._told.add(place)
             self._items.setdefault(place, {"type": kind})
         add(text)
 
@@ -2252,8 +2233,9 @@ class ResponsesReader(AnswerReader):
                 self._add_annotation(annotation)
         if tool:
             self.statuses.append((place, item, done))
-        if not done or place in self._streamed:
+        if not done or place in self._told:
             return
+        self._told.add(place)
         content = texts_in(item.get("content"), "text")
         if kind == "message":
             self._say(kind, place, None, "".join((*content, *texts_in(item.get("content"), "refusal"))))
@@ -2266,20 +2248,20 @@ class ResponsesReader(AnswerReader):
         if response.get("error") or response.get("status") == "failed":
             self._refuse(event)
             return
-        # Indices and items' ids may be others here than in the stream: what has come of a type is all of it, save for calls,
-        # which have ids that stay.
-        known = {str(item.get("type")) for item in self._items.values()}
+        # Indices and items' ids may be others here than in the stream: what was told of a type is all of it. Calls have ids
+        # that stay, by which the rest of one is found.
+        told, has_calls = {str(self._items[place].get("type")) for place in self._told}, self.has_calls
         for number, item in enumerate(dicts(response.get("output"))):
-            if str(item.get("type")) not in known:
-                self._read_item(f"end {number}", item, done=True)
-            elif item.get("type") == "function_call":
+            if has_calls and item.get("type") == "function_call":
                 self._read_item(None, item, done=True)
+            elif str(item.get("type")) not in told:
+                self._read_item(f"end {number}", item, done=True)
         reason = mapping(response.get("incomplete_details")).get("reason")
         self.finish_reason = _INCOMPLETE_REASONS.get(str(reason), "stop")
         self.done = True
 
     def _note(self, event: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Keep what the response in an event (or a failure without one) tells beside its output; returns it."""
+        """Keep what the response in an event (or beside an error) tells beside its output; returns it."""
         response = mapping(event.get("response")) or event
         self._note_served(response)
         if isinstance(usage := response.get("usage"), dict):
@@ -2312,7 +2294,7 @@ class ResponsesReader(AnswerReader):
 
 
 def chat_usage(usage: Mapping[str, Any]) -> dict[str, Any]:
-    """A `/responses` usage object under the names that `/chat/completions` uses."""
+    """A `/responses` usage object under the names of `/chat/completions`."""
     return {
         _USAGE_NAMES.get(key, key): chat_usage(value) if isinstance(value, dict) else value
         for key, value in usage.items()
@@ -2320,7 +2302,7 @@ def chat_usage(usage: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def tool_status(item: Mapping[str, Any], done: bool) -> dict[str, Any]:
-    """The status line of a server tool at work, or done, in the form that Open WebUI draws with its links."""
+    """The status line of a server tool at work, or done; Open WebUI draws it with its links."""
     tool = _server_tool(item)
     # A page that is fetched stands beside the action, or there is none.
     action = {**item, **mapping(item.get("action"))}
@@ -2447,7 +2429,7 @@ def _per_million(price: str) -> str:
 
 
 # ===== settings.py =====
-# The valves that an admin and each user set, and what lists and chats read from them.
+# The valves that an admin and each user set.
 
 _DEFAULT_BASE_URL = "https://openrouter.ai/api/v1"
 # No user name or password: they would be sent in the header that carries the key.
@@ -2455,8 +2437,8 @@ _URL = re.compile(r"https?://[^\s/?#@]+(/[^\s?#]*)?", re.IGNORECASE)
 _KEY = re.compile(r"[!-~]{1,1000}")
 _HEADER_TEXT = "^[ -~]{0,500}$"
 _PASSWORD: dict[str, Any] = {"input": {"type": "password"}}
-_DAY_SECONDS = 86_400
 
+Seconds = Annotated[int, Field(ge=1, le=86_400)]
 Filter = Literal["all", "only", "exclude"]
 Effort = Literal["default", "none", "minimal", "low", "medium", "high", "xhigh", "max"]
 Sort = Literal["default", "price", "throughput", "latency"]
@@ -2464,7 +2446,7 @@ Variant = Literal["none", "nitro", "floor", "exacto", "online", "free", "thinkin
 
 
 class _Tolerant(BaseModel):
-    """Settings of which a value that does not fit counts as the default and is reported: a chat must go on."""
+    """Settings of which a value that does not fit counts as the default and is reported."""
 
     # The form shows the names that the docs and the log have.
     model_config = ConfigDict(str_strip_whitespace=True, field_title_generator=lambda name, _: name)
@@ -2484,7 +2466,7 @@ class _Tolerant(BaseModel):
 
 
 class Settings(_Tolerant):
-    """The admin's settings. Open WebUI replaces them when they change; here they are only read."""
+    """The admin's settings."""
 
     # --- Connection
     API_KEY: str = Field(
@@ -2499,22 +2481,20 @@ class Settings(_Tolerant):
         description="Address of the API, e.g. `https://eu.openrouter.ai/api/v1`, or of a gateway like it. "
         f"Default: `OPENROUTER_API_BASE_URL`, else `{_DEFAULT_BASE_URL}`.",
     )
-    CONNECT_TIMEOUT_SECONDS: int = Field(
-        10, ge=1, le=_DAY_SECONDS, description="How long to wait for a connection, e.g. `10`."
-    )
-    READ_TIMEOUT_SECONDS: int = Field(
-        300, ge=1, le=_DAY_SECONDS, description="The longest silence before an answer counts as broken off, e.g. `300`."
+    CONNECT_TIMEOUT_SECONDS: Seconds = Field(10, description="How long to wait for a connection, e.g. `10`.")
+    READ_TIMEOUT_SECONDS: Seconds = Field(
+        300, description="The longest silence before an answer counts as broken off, e.g. `300`; at least `1`."
     )
     MAX_RETRIES: int = Field(
         2, ge=0, le=10, description="How often a request that failed before its first word is sent again; `0`: never."
     )
     RETRY_MAX_WAIT_SECONDS: int = Field(
-        30, ge=0, le=_DAY_SECONDS, description="The longest pause before that. Asked for more, the error comes at once."
+        30, ge=0, le=86_400, description="The longest pause before that. Asked for more, the error comes at once."
     )
     HTTP_REFERER: str = Field(
         "https://openwebui.com/",
         pattern=_HEADER_TEXT,
-        description="The site that OpenRouter's rankings credit, e.g. `https://chat.example.com/`.",
+        description="The site in OpenRouter's rankings, e.g. `https://chat.example.com/`.",
     )
     APP_TITLE: str = Field(
         "Open WebUI", pattern=_HEADER_TEXT, description="The name on OpenRouter's activity page, e.g. `Our chat`."
@@ -2537,7 +2517,7 @@ class Settings(_Tolerant):
         "off", description="Zero data retention. `filter`: list only models with it. `enforce`: also send nowhere else."
     )
     MODEL_CATALOG_REFRESH_SECONDS: int = Field(
-        3600, ge=60, le=_DAY_SECONDS, description="How old the list of models may grow, e.g. `3600`; at least `60`."
+        3600, ge=60, le=86_400, description="How old the list of models may grow, e.g. `3600`; at least `60`."
     )
     NEW_MODEL_ACCESS: Literal["admins", "public"] = Field(
         "admins", description="Who sees a new model: `admins`, until one grants it to others, or all (`public`)."
@@ -2552,20 +2532,20 @@ class Settings(_Tolerant):
     )
     UPDATE_MODEL_METADATA: bool = Field(
         True,
-        description="Keep the models' names, descriptions, icons, tags and abilities up to date; what an admin has "
-        "changed stays. Off: nothing is written, and only admins see the models.",
+        description="Keep the models' names, icons, abilities, … up to date; what an admin has changed stays. "
+        "Off: nothing is written, and only admins see the models.",
     )
     NAME_PREFIX: Annotated[str, StringConstraints(strip_whitespace=False)] = Field(
         "", pattern=r"^\PC{0,100}$", description="Text in front of every model's name, e.g. `OR: `."
     )
     STATUS_MODEL: bool = Field(
-        True, description="List `OpenRouter: Status` for admins: a model that tells how this pipe is doing."
+        True, description="List `OpenRouter: Status`, which tells admins how this pipe is doing."
     )
 
     # --- Requests
     ENDPOINT: Literal["auto", "responses", "chat_completions"] = Field(
         "auto",
-        description="OpenRouter's endpoint. `auto`: `/responses`, or `/chat/completions` where only that will do. "
+        description="`auto`: `/responses`, or `/chat/completions` where only that will do. "
         "A fixed one leaves out what it cannot carry.",
     )
     ENABLE_REASONING: bool = Field(
@@ -2594,8 +2574,7 @@ class Settings(_Tolerant):
     )
     DIRECT_FILES: Literal["off", "supported"] = Field(
         "off",
-        description="`supported`: PDFs, audio and video go straight to models that take them, "
-        "instead of through Open WebUI's retrieval.",
+        description="`supported`: PDFs, audio and video go to models that take them, not through retrieval.",
     )
     SEND_USER_ID: bool = Field(
         False, description="Let OpenRouter tell users apart, by a pseudonym (never the name or the id)."
@@ -2603,7 +2582,7 @@ class Settings(_Tolerant):
 
     # --- Display
     COST_DISPLAY: Literal["status", "off"] = Field(
-        "status", description="`status`: a line with cost, tokens, speed and provider above each answer. `off`: none."
+        "status", description="`status`: a line with cost, tokens and provider above each answer. `off`: none."
     )
     STREAM_INTERVAL_MS: int = Field(
         25, ge=0, le=10_000, description="The least time between two updates of an answer, e.g. `25`; `0`: none."
@@ -2611,12 +2590,12 @@ class Settings(_Tolerant):
 
     @property
     def api_key(self) -> str:
-        """The key; empty where none is set, or what is set can be none."""
+        """The key; empty where what is set can be none."""
         return self.API_KEY if _KEY.fullmatch(self.API_KEY) else ""
 
     @property
     def base_url(self) -> str:
-        """The address of the API, without a slash at its end; empty where what is set can be none."""
+        """The address, without a slash at its end; empty where what is set can be none."""
         url = self.BASE_URL or _DEFAULT_BASE_URL
         url = (url if "://" in url else f"https://{url}").rstrip("/")
         return url if _URL.fullmatch(url) else ""
@@ -2661,7 +2640,7 @@ class Settings(_Tolerant):
 
 
 class UserValves(_Tolerant):
-    """What each user may set for their own chats. Privacy can only be tightened."""
+    """What each user may set. Privacy can only be tightened."""
 
     API_KEY: str = Field(
         "",
@@ -2672,7 +2651,7 @@ class UserValves(_Tolerant):
     PREFERRED_VARIANT: Variant = Field(
         "none",
         description="A variant for models that have none, e.g. `nitro`: the fastest provider, `floor`: the cheapest. "
-        "`free` and those after it count only where the model has that variant.",
+        "From `free` on: only where the model has it.",
     )
     REASONING_EFFORT: Effort = Field("default", description="How much models think, e.g. `low`.")
     PROVIDER_SORT: Sort = Field("default", description="Which provider of a model comes first, e.g. `throughput`.")
@@ -3122,7 +3101,7 @@ _TASK_REASONING_TOKENS = 2_000
 
 
 class ChatContext(NamedTuple):
-    """Who asks, in which chat, and for which task of Open WebUI; empty when unknown. `secret` keys the pseudonyms."""
+    """Who asks, where, and for which task of Open WebUI; empty when unknown. `secret` keys the pseudonyms."""
 
     chat_id: str = ""
     user_id: str = ""
@@ -3134,7 +3113,7 @@ class ChatContext(NamedTuple):
 
 
 class UpstreamRequest(NamedTuple):
-    """A request ready to be sent, the names of what was left out, the row of its model, and what becomes of the answer."""
+    """A request ready to be sent, what was left out of it, and what becomes of the answer."""
 
     endpoint: Endpoint
     body: dict[str, Any]
@@ -3152,9 +3131,9 @@ def build_request(
     context: ChatContext,
     served_on: Endpoint | None = None,
 ) -> UpstreamRequest:
-    """The request for one chat. `body` is what Open WebUI hands over and stays as it is; `model` None means unknown.
+    """The request for what Open WebUI hands over (`body`, which stays as it is).
 
-    `served_on`: the only endpoint that is known to serve the model.
+    `model` None: unknown. `served_on`: the only endpoint that is known to serve it.
     """
     is_task, messages = bool(context.task), body.get("messages")
     if is_task:
@@ -3163,7 +3142,7 @@ def build_request(
         ref = ref._replace(variants=tuple([tag for tag in ref.variants if tag != "online"]))
     asked = read_parameters(body, model)
     has_breakpoints = has_cache_control(messages)
-    wants_chat = needs_chat(asked) or has_breakpoints or has_chat_audio(messages)
+    wants_chat = has_breakpoints or needs_chat(asked) or has_chat_audio(messages)
     fixed = served_on if settings.ENDPOINT == "auto" else settings.ENDPOINT
     endpoint: Endpoint = fixed or ("chat_completions" if wants_chat else "responses")
     with_preset = ref.preset is not None or "preset" in asked
@@ -3188,7 +3167,7 @@ def build_request(
 
 
 def pseudonym(secret: str, text: str) -> str:
-    """A stable stand-in for an id that cannot be traced back to it (HMAC-SHA256, 32 hex digits)."""
+    """A stable stand-in for an id, not to be traced back to it."""
     return hmac.new(secret.encode(), text.encode("utf-8", "replace"), hashlib.sha256).hexdigest()[:32]
 
 
@@ -3196,10 +3175,10 @@ def _conversation(messages: object, endpoint: Endpoint, thinks: bool) -> dict[st
     if endpoint == "chat_completions":
         return {"messages": chat_messages(messages)}
     instructions, items = responses_input(messages)
+    fields: dict[str, Any] = {"instructions": instructions} if instructions else {}
     # The endpoint is stateless: what the model needs to go on thinking comes back encrypted, and is handed in again.
-    include = ["reasoning.encrypted_content"] if thinks else None
-    fields = {"instructions": instructions, "input": items, "include": include}
-    return {key: value for key, value in fields.items() if value or key == "input"}
+    fields |= {"include": ["reasoning.encrypted_content"]} if thinks else {}
+    return {**fields, "input": items}
 
 
 def _add_privacy_and_identity(asked: dict[str, Any], settings: Settings, context: ChatContext) -> None:
@@ -3219,7 +3198,7 @@ def _add_by_valves(
     has_breakpoints: bool,
     is_task: bool,
 ) -> None:
-    """What is added where the request does not say otherwise; not with a preset, whose own settings it would override."""
+    """Add what the request does not say; not with a preset, whose own settings that would override."""
     if provider := {**settings.provider, **asked.get("provider", {})}:
         asked["provider"] = provider
     if fallbacks := split_entries("", settings.FALLBACK_MODELS)[0]:

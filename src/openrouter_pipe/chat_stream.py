@@ -11,7 +11,7 @@ from .reasoning import DetailsCollector
 
 
 class ChatReader(AnswerReader):
-    """Reads `chat.completion.chunk` events; a whole `chat.completion` reads as one chunk with a `message`."""
+    """Reads `chat.completion.chunk` events; a whole `chat.completion` is one chunk with a `message`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ class ChatReader(AnswerReader):
 
 
 def _with_provider(error: object, provider: object) -> object:
-    """The error as `/responses` and HTTP bodies have it: the provider's name inside, not beside it."""
+    """The error as elsewhere: the provider's name inside, not beside it."""
     if not isinstance(error, dict) or not isinstance(provider, str):
         return error
     return {**error, "metadata": {"provider_name": provider, **mapping(error.get("metadata"))}}

@@ -14,7 +14,7 @@ DONE = b"data: [DONE]\n\n"
 
 
 class ChunkWriter:
-    """Writes one answer under one id. Each call gives exactly one complete event, as Open WebUI reads them one by one."""
+    """Writes one answer. Each call gives exactly one complete event, as Open WebUI reads them one by one."""
 
     def __init__(self, model_id: str) -> None:
         self._envelope = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": model_id}

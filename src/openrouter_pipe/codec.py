@@ -1,4 +1,4 @@
-"""JSON, by orjson where it is installed (Open WebUI ships it), else by the standard library; and reading what others sent."""
+"""JSON, by orjson where it is installed, else by the standard library; and reading what others sent."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ except ImportError:  # pragma: no cover - Open WebUI ships orjson
 def parse_json(text: bytes | str) -> Any:
     """The value in `text`. Raises `ValueError`.
 
-    What orjson refuses the standard library may still read: NaN, a byte that is not UTF-8, half of a surrogate pair (a
-    provider cut an emoji in two). Such a half could not be stored: a question mark takes its place.
+    The standard library also reads NaN, bytes that are not UTF-8, and half of a surrogate pair (a provider cut an emoji in
+    two); that could not be stored: a question mark takes its place.
     """
     try:
         return (orjson or json).loads(text)
@@ -30,7 +30,7 @@ def parse_json(text: bytes | str) -> Any:
 
 
 def dump_json(value: Any) -> bytes:
-    """`value` as JSON. What orjson refuses (lone surrogates, huge integers, odd keys) the standard library writes."""
+    """`value` as JSON. Lone surrogates, huge integers and odd keys are the standard library's."""
     if orjson is not None:
         try:
             return orjson.dumps(value)
@@ -60,5 +60,5 @@ def texts_in(value: object, key: str) -> tuple[str, ...]:
 
 
 def as_text(value: object) -> str:
-    """`value` if it is text, an object or a list as JSON, else nothing: arguments are JSON text, some send the object."""
+    """`value` if it is text, an object or a list as JSON, else nothing: some send objects for JSON text."""
     return value if isinstance(value, str) else dump_json(value).decode() if isinstance(value, dict | list) else ""

@@ -10,8 +10,8 @@ from typing import Any
 from .codec import as_text, mapping, parse_json
 from .reasoning import kept_details
 
-# A piece of the answer, as the `delta` of a chat chunk has it. In one of them the reasoning comes before the text; tool calls
-# have deltas of their own, because Open WebUI reads the calls of a chunk first, and would show them above what led to them.
+# A piece of the answer, as in a chat chunk: the reasoning comes before the text. Tool calls have deltas of their own, since
+# Open WebUI reads the calls of a chunk first, and would show them above what led to them.
 Delta = dict[str, Any]
 _PRIVATE = "The provider keeps this reasoning private."
 # How the base64 of a picture begins, for those that come without saying what they are.
@@ -22,7 +22,7 @@ _SERVED = ("model", "provider", "service_tier", "openrouter_metadata")
 
 @dataclass(slots=True)
 class _Call:
-    """One tool call: its index in what leaves, and what of it has come."""
+    """What of a tool call has come; `index` is that in what leaves."""
 
     index: int
     name: str
@@ -30,22 +30,18 @@ class _Call:
 
 
 class AnswerReader:
-    """Collects what upstream events add to one answer. Endpoints differ in `read` only.
-
-    Fed with event payloads; `take()` gives what has come since the last call, so that everything that arrived in one
-    network read leaves as one piece.
-    """
+    """Collects what upstream events add to one answer, so that what arrived in one network read leaves as one piece."""
 
     def __init__(self) -> None:
         self.finish_reason: str | None = None
         self.usage: dict[str, Any] | None = None
         self.error: Mapping[str, Any] | None = None
         self.done = False
-        # What server tools do, in the order of events: the place of an output item, the item, and whether it is done.
+        # What server tools do: the place of an output item, the item, and whether it is done.
         self.statuses: list[tuple[object, Mapping[str, Any], bool]] = []
-        # Who answers: what of `_SERVED` upstream has told.
+        # What of `_SERVED` upstream has told.
         self.served: dict[str, Any] = {}
-        # The calls by the index and by the id that they are known by; the latest one also by neither.
+        # The calls by upstream's index and by id; the latest one also by neither.
         self._calls: dict[object, _Call] = {}
         self._deltas: list[Delta] = []
         self._reasoned = self._answered = False
@@ -54,7 +50,7 @@ class AnswerReader:
 
     @property
     def ended(self) -> bool:
-        """Whether upstream said that the answer is complete (or that it failed)."""
+        """Whether upstream said that the answer is complete, or failed."""
         return self.done or self.finish_reason is not None
 
     @property
@@ -80,7 +76,7 @@ class AnswerReader:
         return deltas
 
     def close(self) -> list[Delta]:
-        """What is left to say at the end: the reasoning details, once, for the next round to begin with."""
+        """What is left to say at the end: the reasoning details, once, for the next round."""
         self._explain_silence()
         if details := kept_details(self._details()):
             self._deltas.append({"reasoning_details": details})
@@ -93,23 +89,19 @@ class AnswerReader:
         raise NotImplementedError
 
     def _details(self) -> Iterable[dict[str, Any]]:
-        """The reasoning details, as far as they have come."""
         raise NotImplementedError
 
     def _fail(self, error: object) -> None:
-        """The upstream gave up. Nothing worth waiting for comes after that."""
+        """The upstream gave up: nothing worth waiting for comes after that."""
         self.error = error if isinstance(error, dict) else {"message": str(error)}
         self.done = True
 
     def _note_served(self, source: Mapping[str, Any]) -> None:
-        """Keep what a chunk, a response object or a whole answer tells about who answers; the latest word holds."""
+        """Keep what is told about who answers; the latest word holds."""
         self.served |= {key: source[key] for key in _SERVED if source.get(key)}
 
     def _explain_silence(self) -> None:
-        """Give details without a readable word something to stand beside, above the answer that they led to.
-
-        Open WebUI keeps details in a block of reasoning only; without a word in it, that would look broken.
-        """
+        """Give details without a readable word something to stand beside: Open WebUI keeps them in a block of reasoning."""
         self._answered = True
         if not self._reasoned and kept_details(self._details()):
             self._add_reasoning(_PRIVATE)
@@ -130,10 +122,9 @@ class AnswerReader:
     def _add_call(
         self, place: object, call_id: object, name: object, arguments: object, *, whole: bool = False
     ) -> None:
-        """Add a fragment of a tool call, or a whole call of which parts may have come.
+        """Add a fragment of a tool call, or a `whole` call of which parts may have come.
 
-        `place` is the index that upstream gives to the call. Where it gives none (None), the id tells which one it is,
-        and a fragment with neither id nor name belongs to the latest.
+        `place` is upstream's index of the call. Without one (None), the id tells which it is; without either, it is the latest.
         """
         call_id, name, arguments = as_text(call_id), as_text(name), as_text(arguments)
         key = call_id if place is None else place
@@ -145,7 +136,7 @@ class AnswerReader:
                 return
             if not self._answered:
                 self._explain_silence()
-            # Providers repeat ids; each call of the answer gets one that no other has.
+            # Providers repeat ids, or give none.
             unique = call_id if call_id and call_id not in self._calls else f"call_{uuid.uuid4().hex[:24]}"
             call = _Call(self._calls[""].index + 1 if self._calls else 0, name, arguments)
             self._calls |= dict.fromkeys((place, call_id, unique, ""), call)
@@ -164,7 +155,7 @@ class AnswerReader:
         add_fragment(self._room("content", "reasoning_content"), fragment)
 
     def _add_annotation(self, annotation: Mapping[str, Any]) -> None:
-        """A web page as a source, in the nested form of /chat/completions, each one once."""
+        """A web page as a source, once, in the nested form of /chat/completions."""
         citation = mapping(annotation.get("url_citation", annotation))
         url = citation.get("url")
         if annotation.get("type") == "url_citation" and isinstance(url, str) and url and url not in self._sources:
@@ -175,7 +166,7 @@ class AnswerReader:
             self._room().setdefault("annotations", []).append({"type": "url_citation", "url_citation": citation})
 
     def _add_image(self, image: object) -> None:
-        """A picture, each one once: an address, a data URL, or base64 without its head."""
+        """A picture, once: an address, a data URL, or base64 without its head."""
         if not isinstance(image, str) or not image:
             return
         if not image.startswith(("data:", "http://", "https://")):
@@ -186,7 +177,7 @@ class AnswerReader:
             self._images.add(image)
 
     def _room(self, *others: str) -> Delta:
-        """The latest delta; a new one if that has any of these fields, which what comes now must not stand before."""
+        """The latest delta; a new one if that has any of these fields, before which what comes now must not stand."""
         if not self._deltas or not self._deltas[-1].keys().isdisjoint(others):
             self._deltas.append({})
         return self._deltas[-1]
@@ -210,7 +201,7 @@ def merge_deltas(deltas: Iterable[Delta]) -> Delta:
 
 
 def add_fragment(delta: Delta, fragment: dict[str, Any]) -> None:
-    """Add a fragment of a tool call to what the delta has of that call: clients expect a call once in a chunk."""
+    """Add a fragment of a tool call to the delta: clients expect a call once in a chunk."""
     calls = delta.setdefault("tool_calls", [])
     for call in calls:
         if call["index"] == fragment["index"]:
@@ -222,4 +213,5 @@ def add_fragment(delta: Delta, fragment: dict[str, Any]) -> None:
 
 def index_of(source: Mapping[str, Any], key: str) -> int | None:
     """The index that upstream gives; None for what is none."""
-    return value if isinstance(value := source.get(key), int) else None
+    value = source.get(key)
+    return value if isinstance(value, int) else None

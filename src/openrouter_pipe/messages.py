@@ -41,7 +41,7 @@ def chat_messages(messages: object) -> list[dict[str, Any]]:
 
 
 def responses_input(messages: object) -> tuple[str, list[dict[str, Any]]]:
-    """The messages for `/responses`: `instructions` (the system messages at the start) and the input items."""
+    """`instructions` (the system messages at the start) and the input items for `/responses`."""
     read = chat_messages(messages)
     # Without any input the request would be refused: the last message is input, whosever it is.
     leading = list(takewhile(lambda message: message["role"] in _SYSTEM_ROLES, read[:-1]))
@@ -54,7 +54,7 @@ def responses_input(messages: object) -> tuple[str, list[dict[str, Any]]]:
 
 
 def has_cache_control(messages: object) -> bool:
-    """Whether a message part carries its own `cache_control`, which only `/chat/completions` understands."""
+    """Whether a part has its own `cache_control`, which only `/chat/completions` understands."""
     parts = (part for message in dicts(messages) for part in dicts(message.get("content")))
     return any(isinstance(part.get("cache_control"), dict) for part in parts)
 
@@ -84,7 +84,7 @@ def _read_call(call: dict[str, Any]) -> dict[str, Any]:
 
 
 def _read_part(part: dict[str, Any]) -> dict[str, Any] | None:
-    """A part as /chat/completions has it, where its type is also the name of its field; of another kind the text is kept."""
+    """A part as /chat/completions has it, its type also the name of its field; of other kinds the text is kept."""
     match part:
         case {"type": "image_url" | "input_image", "image_url": str(url)}:
             # So Open WebUI hands over a tool's picture.

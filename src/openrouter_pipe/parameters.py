@@ -1,4 +1,4 @@
-"""The parameters of a request: one table that says what each is called, where it goes, and which models take it."""
+"""The parameters of a request: one table of where each goes, and which models take it."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ Endpoint = Literal["responses", "chat_completions"]
 
 
 class Parameter(NamedTuple):
-    """Where one request field goes. Empty: that endpoint has no such field. `a.b` is field `b` of object `a`."""
+    """Where one request field goes; empty: nowhere. `a.b` is field `b` of object `a`."""
 
     name: str
     chat: str
     responses: str
-    # The entries of a row's `supported_parameters`, one of which says that the model takes it; none: all models do.
+    # One of these in a row's `supported_parameters` says that the model takes it; none: all models do.
     needs: tuple[str, ...] = ()
 
     def place(self, endpoint: Endpoint) -> str:
@@ -34,8 +34,7 @@ def _rows(names: str, chat: str = "{}", responses: str = "{}", needs: str = "") 
     ]
 
 
-# Source: OpenRouter's OpenAPI document, ChatRequest and ResponsesRequest; what is not listed here is Open WebUI's or Ollama's
-# own and is not sent.
+# Source: OpenRouter's OpenAPI document, ChatRequest and ResponsesRequest. The rest is Open WebUI's or Ollama's, and not sent.
 PARAMETERS = (
     *_rows("temperature top_p top_k frequency_penalty presence_penalty top_logprobs", needs="{}"),
     *_rows("min_p top_a repetition_penalty seed logit_bias logprobs prediction stop", responses="", needs="{}"),
@@ -76,7 +75,7 @@ def read_parameters(body: Mapping[str, Any], model: Model | None) -> dict[str, A
 
 
 def needs_chat(asked: Mapping[str, Any]) -> bool:
-    """Whether the parameters need what only /chat/completions has."""
+    """Whether only /chat/completions has what they ask for."""
     return "audio" in asked.get("modalities", ()) or not _CHAT_ONLY.isdisjoint(asked)
 
 
@@ -99,13 +98,10 @@ def place_parameters(asked: Mapping[str, Any], endpoint: Endpoint) -> dict[str, 
 
 def left_out(body: Mapping[str, Any], fields: Mapping[str, Any], endpoint: Endpoint) -> tuple[str, ...]:
     """The names of the parameters in `body` that have not become one of the fields."""
-    places = {parameter.name: parameter.place(endpoint) for parameter in PARAMETERS}
-    places["reasoning_effort"] = places["reasoning"]
-    if not fields.keys().isdisjoint(LENGTHS):
-        places = {name: place for name, place in places.items() if name not in LENGTHS}
-    return tuple(
-        [name for name in places if body.get(name) is not None and places[name].partition(".")[0] not in fields]
-    )
+    places = {parameter.name: parameter.place(endpoint).partition(".")[0] for parameter in PARAMETERS}
+    places["reasoning_effort"] = "reasoning"
+    sent = {*fields, *(LENGTHS if not fields.keys().isdisjoint(LENGTHS) else ())}
+    return tuple([name for name, place in places.items() if body.get(name) is not None and place not in sent])
 
 
 def _logit_bias(value: object) -> dict[str, float] | None:
@@ -127,13 +123,13 @@ def _preset(value: object) -> str | None:
 
 
 def _text_format(value: Mapping[str, Any]) -> Mapping[str, Any]:
-    """`response_format` as `text.format`: the same without the nesting of the schema."""
+    """`response_format` without the nesting of the schema."""
     schema = value.get("json_schema")
     return {"type": value.get("type"), **schema} if isinstance(schema, dict) else value
 
 
 def _function_of(tool: Mapping[str, Any]) -> dict[str, Any]:
-    """The function that a definition or a choice names, nested (as Open WebUI sends it) or flat; empty when there is none."""
+    """The function in a definition or a choice, nested (as Open WebUI sends it) or flat; empty when there is none."""
     function = mapping(tool.get("function", tool)) if tool.get("type") == "function" else {}
     known = ("name", "description", "parameters", "strict")
     return {key: function[key] for key in known if function.get(key) is not None} if function.get("name") else {}
@@ -155,7 +151,7 @@ def _for_responses(tool: Mapping[str, Any], **required: object) -> Mapping[str, 
 
 
 def _choice_for_responses(choice: object) -> object:
-    """`tool_choice` as /responses takes it, where OpenRouter's own tools cannot be chosen; None for what makes no sense."""
+    # OpenRouter's own tools cannot be chosen there.
     tool = mapping(choice)
     own = str(tool.get("type")).startswith("openrouter:")
     return choice if choice in _CHOICES else None if own else _for_responses(tool)

@@ -1,7 +1,7 @@
-"""Reasoning: how much of it is asked for, and carrying it unchanged from one round of a conversation to the next.
+"""Reasoning: how much is asked for, and carrying it unchanged from one round of a conversation to the next.
 
-Open WebUI keeps `reasoning_details` (the form of /chat/completions) with each answer and hands them back. On /responses the
-same information is in `reasoning` items: `details_of` and `reasoning_items` are each other's inverse.
+Open WebUI keeps `reasoning_details` (of /chat/completions) with each answer and hands them back. /responses has `reasoning`
+items instead: `details_of` and `reasoning_items` are each other's inverse.
 Source: OpenRouter docs, guides/best-practices/reasoning-tokens.
 """
 
@@ -16,24 +16,21 @@ from .codec import dicts, mapping
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 # The keys of `reasoning` that say how much.
 _AMOUNTS = frozenset(("effort", "max_tokens", "enabled"))
-# Type of a detail that can be read → its field, and where a reasoning item of /responses has it: the list, the type there.
+# Type of a readable detail → its field; the list in a reasoning item of /responses, and the type there.
 _READABLE = {
     "reasoning.summary": ("summary", "summary", "summary_text"),
     "reasoning.text": ("text", "content", "reasoning_text"),
 }
-# Where a detail has what it is kept for, and what else in it is text.
+# What a detail is kept for, and what in it is text.
 _CONTENTS = ("text", "summary", "data", "signature", "result")
 _TEXT_FIELDS = ("text", "summary", "data", "id", "format", "signature")
-# Open WebUI drops details of this format that have no signature; where one is not to be expected, a stand-in keeps them.
+# Open WebUI drops details of this format without a signature; where none is to be expected, a stand-in keeps them.
 _SIGNED_FORMAT = "anthropic-claude-v1"
 _STAND_IN = "not signed"
 
 
 class ReasoningRequest(NamedTuple):
-    """What to send as `reasoning` (None: nothing), whether to show what comes back, and whether the model is to think.
-
-    Where it is not to be shown, `exclude` says so; only /chat/completions has that.
-    """
+    """What to send as `reasoning` (None: nothing), whether to show what comes back, and whether the model is to think."""
 
     parameters: dict[str, Any] | None
     shown: bool
@@ -43,15 +40,15 @@ class ReasoningRequest(NamedTuple):
 def choose_reasoning(
     asked: Mapping[str, Any], model: Model | None, enabled: bool, default_effort: str, least: bool
 ) -> ReasoningRequest:
-    """Decide from what was asked (`reasoning`, `reasoning_effort`), the row and the valves; `least` wants as little as can be.
+    """Decide from what was asked, the row and the valves; `least` wants as little as can be.
 
-    Not enabled (the admin's switch) means off: effort `none`, or where reasoning is mandatory the lowest effort, unseen.
+    Not `enabled` (the admin's switch): effort `none`, or where reasoning is mandatory the lowest effort, unseen.
     """
     reasons = model.reasons if model is not None else None
     if reasons is False:
         return ReasoningRequest(None, enabled, False)
     if not enabled or least:
-        # A model of which nothing is known might refuse it in a task, where nobody asked; the admin's switch is obeyed.
+        # An unknown model might refuse it in a task, where nobody asked; the admin's switch is obeyed.
         parameters: dict[str, Any] = {"effort": nearest_effort("none", model)} if reasons or not enabled else {}
         parameters |= {} if enabled else {"exclude": True}
     else:
@@ -65,18 +62,17 @@ def choose_reasoning(
 
 
 def nearest_effort(effort: str, model: Model | None) -> str:
-    """The listed effort closest to `effort`, the lower one of two; `none` stays allowed unless reasoning is mandatory."""
+    """The closest effort that the row lists, the lower one of two; `none` is allowed unless reasoning is mandatory."""
     mandatory = model is not None and model.reasoning_mandatory
     if effort == "none" and not mandatory:
         return "none"
     listed = model.efforts if model is not None else ()
     allowed = [known for known in EFFORTS if known in listed and not (mandatory and known == "none")]
-    # Of two that are as close, the first one is the lower.
     return min(allowed or EFFORTS[1:], key=lambda known: abs(EFFORTS.index(known) - EFFORTS.index(effort)))
 
 
 def _asked_reasoning(asked: Mapping[str, Any], model: Model | None) -> dict[str, Any]:
-    """`reasoning` and `reasoning_effort` (free text in Open WebUI) as one; of two statements the more exact one holds."""
+    """`reasoning` and `reasoning_effort` (free text in Open WebUI) as one; the more exact statement holds."""
     parameters = {key: value for key, value in mapping(asked.get("reasoning")).items() if value is not None}
     effort = _known_effort(parameters.pop("effort", None))
     if not effort and "max_tokens" not in parameters:
@@ -95,14 +91,14 @@ def _known_effort(value: object) -> str:
 
 
 class DetailsCollector:
-    """Puts the fragments of streamed `reasoning_details` together, by index and type; opaque ones come whole."""
+    """Puts streamed `reasoning_details` together, by index and type; opaque ones come whole."""
 
     def __init__(self) -> None:
         self.details: list[dict[str, Any]] = []
         self._streaming: dict[tuple[int | None, str], dict[str, Any]] = {}
 
     def add(self, details: object, whole: bool = False) -> str:
-        """Take the fragments of one event, or the details of a whole answer; returns the readable text that they add."""
+        """Take the fragments of one event, or the details of a `whole` answer; returns their readable text."""
         told: list[str] = []
         for detail in filter(_is_detail, dicts(details)):
             place, field = (detail.get("index"), detail["type"]), _READABLE.get(detail["type"], ("",))[0]
@@ -119,15 +115,17 @@ class DetailsCollector:
 
 
 def kept_details(details: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The details that say something, in order, as Open WebUI keeps them: each with an index of its own."""
+    """The details that say something, as Open WebUI keeps them: each with an index of its own."""
     told = (detail for detail in details if _is_detail(detail) and any(map(detail.get, _CONTENTS)))
-    # A text without its signature is half a text; it would be refused upstream, so Open WebUI may drop it.
-    kept = (detail if detail["type"] == "reasoning.text" else _with_stand_in(detail) for detail in told)
-    return [{**detail, "index": index} for index, detail in enumerate(kept)]
+    return [
+        # A text without its signature is half a text, and would be refused upstream: Open WebUI may drop it.
+        {**(detail if detail["type"] == "reasoning.text" else _with_stand_in(detail)), "index": index}
+        for index, detail in enumerate(told)
+    ]
 
 
 def replayed_details(details: object) -> list[dict[str, Any]]:
-    """The details of a message as they came from upstream: without what was added to keep them in Open WebUI."""
+    """The details of a message as they came from upstream."""
     return [
         {key: value for key, value in detail.items() if (key, value) != ("signature", _STAND_IN)}
         for detail in filter(_is_detail, dicts(details))
@@ -155,10 +153,7 @@ def details_of(item: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def reasoning_items(details: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The `reasoning` items of /responses that stand for the details of one message; those that share an id are one item.
-
-    An item of which no detail has an id has none either.
-    """
+    """The `reasoning` items of /responses for the details of one message; those that share an id are one item."""
     items: list[dict[str, Any]] = []
     for detail in details:
         kind = detail["type"]
@@ -179,7 +174,7 @@ def reasoning_items(details: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]
 
 
 def _is_detail(detail: Mapping[str, Any]) -> bool:
-    """Whether it is one of OpenRouter's details, and nothing in it is of another type than there."""
+    """Whether it is one of OpenRouter's details, with nothing of another type in it."""
     return (
         str(detail.get("type")).startswith("reasoning.")
         and isinstance(detail.get("index"), int | None)
@@ -193,10 +188,8 @@ def _with_stand_in(detail: dict[str, Any]) -> dict[str, Any]:
 
 
 def _continues(item: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
-    """Whether `new` belongs to the item before: the same id, and nothing there yet that exists only once.
-
-    /chat/completions leaves ids out, of all details of an item or of all but the last one: then an item ends with its proof.
-    """
+    """Whether `new` belongs to the item before: the same id, and no second proof."""
+    # /chat/completions leaves ids out, of all details of an item or of all but the last: then an item ends with its proof.
     proofs = item.keys() & {"signature", "encrypted_content"}
     if "id" in item and "id" in new:
         return bool(item["id"] == new["id"]) and proofs.isdisjoint(new)

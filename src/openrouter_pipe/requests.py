@@ -26,7 +26,7 @@ _TASK_REASONING_TOKENS = 2_000
 
 
 class ChatContext(NamedTuple):
-    """Who asks, in which chat, and for which task of Open WebUI; empty when unknown. `secret` keys the pseudonyms."""
+    """Who asks, where, and for which task of Open WebUI; empty when unknown. `secret` keys the pseudonyms."""
 
     chat_id: str = ""
     user_id: str = ""
@@ -38,7 +38,7 @@ class ChatContext(NamedTuple):
 
 
 class UpstreamRequest(NamedTuple):
-    """A request ready to be sent, the names of what was left out, the row of its model, and what becomes of the answer."""
+    """A request ready to be sent, what was left out of it, and what becomes of the answer."""
 
     endpoint: Endpoint
     body: dict[str, Any]
@@ -56,9 +56,9 @@ def build_request(
     context: ChatContext,
     served_on: Endpoint | None = None,
 ) -> UpstreamRequest:
-    """The request for one chat. `body` is what Open WebUI hands over and stays as it is; `model` None means unknown.
+    """The request for what Open WebUI hands over (`body`, which stays as it is).
 
-    `served_on`: the only endpoint that is known to serve the model.
+    `model` None: unknown. `served_on`: the only endpoint that is known to serve it.
     """
     is_task, messages = bool(context.task), body.get("messages")
     if is_task:
@@ -67,7 +67,7 @@ def build_request(
         ref = ref._replace(variants=tuple([tag for tag in ref.variants if tag != "online"]))
     asked = read_parameters(body, model)
     has_breakpoints = has_cache_control(messages)
-    wants_chat = needs_chat(asked) or has_breakpoints or has_chat_audio(messages)
+    wants_chat = has_breakpoints or needs_chat(asked) or has_chat_audio(messages)
     fixed = served_on if settings.ENDPOINT == "auto" else settings.ENDPOINT
     endpoint: Endpoint = fixed or ("chat_completions" if wants_chat else "responses")
     with_preset = ref.preset is not None or "preset" in asked
@@ -92,7 +92,7 @@ def build_request(
 
 
 def pseudonym(secret: str, text: str) -> str:
-    """A stable stand-in for an id that cannot be traced back to it (HMAC-SHA256, 32 hex digits)."""
+    """A stable stand-in for an id, not to be traced back to it."""
     return hmac.new(secret.encode(), text.encode("utf-8", "replace"), hashlib.sha256).hexdigest()[:32]
 
 
@@ -100,10 +100,10 @@ def _conversation(messages: object, endpoint: Endpoint, thinks: bool) -> dict[st
     if endpoint == "chat_completions":
         return {"messages": chat_messages(messages)}
     instructions, items = responses_input(messages)
+    fields: dict[str, Any] = {"instructions": instructions} if instructions else {}
     # The endpoint is stateless: what the model needs to go on thinking comes back encrypted, and is handed in again.
-    include = ["reasoning.encrypted_content"] if thinks else None
-    fields = {"instructions": instructions, "input": items, "include": include}
-    return {key: value for key, value in fields.items() if value or key == "input"}
+    fields |= {"include": ["reasoning.encrypted_content"]} if thinks else {}
+    return {**fields, "input": items}
 
 
 def _add_privacy_and_identity(asked: dict[str, Any], settings: Settings, context: ChatContext) -> None:
@@ -123,7 +123,7 @@ def _add_by_valves(
     has_breakpoints: bool,
     is_task: bool,
 ) -> None:
-    """What is added where the request does not say otherwise; not with a preset, whose own settings it would override."""
+    """Add what the request does not say; not with a preset, whose own settings that would override."""
     if provider := {**settings.provider, **asked.get("provider", {})}:
         asked["provider"] = provider
     if fallbacks := split_entries("", settings.FALLBACK_MODELS)[0]:

@@ -1,4 +1,4 @@
-"""Answers of `/responses`, streamed or whole, read into deltas; and what server tools do, as status lines."""
+"""Answers of `/responses`, streamed or whole, read into deltas; the status lines of server tools."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _TOOL_WORDS = {
     "code_interpreter": ("Running code", "Ran code"),
     "image_generation": ("Making an image", "Made an image"),
 }
-# Which output item an event belongs to. The index is reliable, the item's id is not: it may differ at the end.
+# Which output item an event belongs to. Its id may be another one at the end.
 _PLACE = "output_index"
 _LINKS = ("https://", "http://")
 _INCOMPLETE_REASONS = {"max_output_tokens": "length", "content_filter": "content_filter"}
@@ -37,11 +37,11 @@ class ResponsesReader(AnswerReader):
 
     def __init__(self) -> None:
         super().__init__()
-        # The output items as far as they are known, by place: the index under which they were streamed.
+        # What is known of the output items, by place: the index under which they were streamed.
         self._items: dict[object, Mapping[str, Any]] = {}
-        # Those of which text was streamed.
-        self._streamed: set[object] = set()
-        # Where the latest text and reasoning came from (item and part).
+        # The places of those that were streamed or are done.
+        self._told: set[object] = set()
+        # Where the latest text and reasoning came from: item and part.
         self._latest: dict[str, tuple[object, object]] = {}
         self._reasoning_type = ""
 
@@ -51,7 +51,7 @@ class ResponsesReader(AnswerReader):
         ]
 
     def read(self, event: Mapping[str, Any]) -> None:
-        """Read an event, or a whole response object, which says the same as the event that closes a stream."""
+        """Read an event, or a whole response object: it says the same as the event that closes a stream."""
         untyped = "response.completed" if "output" in event else "error" if event.get("error") else ""
         handler = self._handlers.get(str(event.get("type", untyped)))
         if handler is not None:
@@ -68,7 +68,7 @@ class ResponsesReader(AnswerReader):
             self._say("reasoning", index_of(event, _PLACE), part, event.get("delta"))
 
     def _say(self, kind: str, place: object, part: object, text: object) -> None:
-        """Add text of an item of this type; an empty line parts it from that of another item, or of another part."""
+        """Add text of an item of this type; an empty line parts it from that of another item or part."""
         if not isinstance(text, str) or not text:
             return
         add = self._add_text if kind == "message" else self._add_reasoning
@@ -76,7 +76,7 @@ class ResponsesReader(AnswerReader):
             if kind in self._latest:
                 add("\n\n")
             self._latest[kind] = (place, part)
-            self._streamed.add(place)
+            self._told.add(place)
             self._items.setdefault(place, {"type": kind})
         add(text)
 
@@ -103,8 +103,9 @@ class ResponsesReader(AnswerReader):
                 self._add_annotation(annotation)
         if tool:
             self.statuses.append((place, item, done))
-        if not done or place in self._streamed:
+        if not done or place in self._told:
             return
+        self._told.add(place)
         content = texts_in(item.get("content"), "text")
         if kind == "message":
             self._say(kind, place, None, "".join((*content, *texts_in(item.get("content"), "refusal"))))
@@ -117,20 +118,20 @@ class ResponsesReader(AnswerReader):
         if response.get("error") or response.get("status") == "failed":
             self._refuse(event)
             return
-        # Indices and items' ids may be others here than in the stream: what has come of a type is all of it, save for calls,
-        # which have ids that stay.
-        known = {str(item.get("type")) for item in self._items.values()}
+        # Indices and items' ids may be others here than in the stream: what was told of a type is all of it. Calls have ids
+        # that stay, by which the rest of one is found.
+        told, has_calls = {str(self._items[place].get("type")) for place in self._told}, self.has_calls
         for number, item in enumerate(dicts(response.get("output"))):
-            if str(item.get("type")) not in known:
-                self._read_item(f"end {number}", item, done=True)
-            elif item.get("type") == "function_call":
+            if has_calls and item.get("type") == "function_call":
                 self._read_item(None, item, done=True)
+            elif str(item.get("type")) not in told:
+                self._read_item(f"end {number}", item, done=True)
         reason = mapping(response.get("incomplete_details")).get("reason")
         self.finish_reason = _INCOMPLETE_REASONS.get(str(reason), "stop")
         self.done = True
 
     def _note(self, event: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Keep what the response in an event (or a failure without one) tells beside its output; returns it."""
+        """Keep what the response in an event (or beside an error) tells beside its output; returns it."""
         response = mapping(event.get("response")) or event
         self._note_served(response)
         if isinstance(usage := response.get("usage"), dict):
@@ -163,7 +164,7 @@ class ResponsesReader(AnswerReader):
 
 
 def chat_usage(usage: Mapping[str, Any]) -> dict[str, Any]:
-    """A `/responses` usage object under the names that `/chat/completions` uses."""
+    """A `/responses` usage object under the names of `/chat/completions`."""
     return {
         _USAGE_NAMES.get(key, key): chat_usage(value) if isinstance(value, dict) else value
         for key, value in usage.items()
@@ -171,7 +172,7 @@ def chat_usage(usage: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def tool_status(item: Mapping[str, Any], done: bool) -> dict[str, Any]:
-    """The status line of a server tool at work, or done, in the form that Open WebUI draws with its links."""
+    """The status line of a server tool at work, or done; Open WebUI draws it with its links."""
     tool = _server_tool(item)
     # A page that is fetched stands beside the action, or there is none.
     action = {**item, **mapping(item.get("action"))}

@@ -1,4 +1,4 @@
-"""The valves that an admin and each user set, and what lists and chats read from them."""
+"""The valves that an admin and each user set."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _URL = re.compile(r"https?://[^\s/?#@]+(/[^\s?#]*)?", re.IGNORECASE)
 _KEY = re.compile(r"[!-~]{1,1000}")
 _HEADER_TEXT = "^[ -~]{0,500}$"
 _PASSWORD: dict[str, Any] = {"input": {"type": "password"}}
-_DAY_SECONDS = 86_400
 
+Seconds = Annotated[int, Field(ge=1, le=86_400)]
 Filter = Literal["all", "only", "exclude"]
 Effort = Literal["default", "none", "minimal", "low", "medium", "high", "xhigh", "max"]
 Sort = Literal["default", "price", "throughput", "latency"]
@@ -27,7 +27,7 @@ Variant = Literal["none", "nitro", "floor", "exacto", "online", "free", "thinkin
 
 
 class _Tolerant(BaseModel):
-    """Settings of which a value that does not fit counts as the default and is reported: a chat must go on."""
+    """Settings of which a value that does not fit counts as the default and is reported."""
 
     # The form shows the names that the docs and the log have.
     model_config = ConfigDict(str_strip_whitespace=True, field_title_generator=lambda name, _: name)
@@ -47,7 +47,7 @@ class _Tolerant(BaseModel):
 
 
 class Settings(_Tolerant):
-    """The admin's settings. Open WebUI replaces them when they change; here they are only read."""
+    """The admin's settings."""
 
     # --- Connection
     API_KEY: str = Field(
@@ -62,22 +62,20 @@ class Settings(_Tolerant):
         description="Address of the API, e.g. `https://eu.openrouter.ai/api/v1`, or of a gateway like it. "
         f"Default: `OPENROUTER_API_BASE_URL`, else `{_DEFAULT_BASE_URL}`.",
     )
-    CONNECT_TIMEOUT_SECONDS: int = Field(
-        10, ge=1, le=_DAY_SECONDS, description="How long to wait for a connection, e.g. `10`."
-    )
-    READ_TIMEOUT_SECONDS: int = Field(
-        300, ge=1, le=_DAY_SECONDS, description="The longest silence before an answer counts as broken off, e.g. `300`."
+    CONNECT_TIMEOUT_SECONDS: Seconds = Field(10, description="How long to wait for a connection, e.g. `10`.")
+    READ_TIMEOUT_SECONDS: Seconds = Field(
+        300, description="The longest silence before an answer counts as broken off, e.g. `300`; at least `1`."
     )
     MAX_RETRIES: int = Field(
         2, ge=0, le=10, description="How often a request that failed before its first word is sent again; `0`: never."
     )
     RETRY_MAX_WAIT_SECONDS: int = Field(
-        30, ge=0, le=_DAY_SECONDS, description="The longest pause before that. Asked for more, the error comes at once."
+        30, ge=0, le=86_400, description="The longest pause before that. Asked for more, the error comes at once."
     )
     HTTP_REFERER: str = Field(
         "https://openwebui.com/",
         pattern=_HEADER_TEXT,
-        description="The site that OpenRouter's rankings credit, e.g. `https://chat.example.com/`.",
+        description="The site in OpenRouter's rankings, e.g. `https://chat.example.com/`.",
     )
     APP_TITLE: str = Field(
         "Open WebUI", pattern=_HEADER_TEXT, description="The name on OpenRouter's activity page, e.g. `Our chat`."
@@ -100,7 +98,7 @@ class Settings(_Tolerant):
         "off", description="Zero data retention. `filter`: list only models with it. `enforce`: also send nowhere else."
     )
     MODEL_CATALOG_REFRESH_SECONDS: int = Field(
-        3600, ge=60, le=_DAY_SECONDS, description="How old the list of models may grow, e.g. `3600`; at least `60`."
+        3600, ge=60, le=86_400, description="How old the list of models may grow, e.g. `3600`; at least `60`."
     )
     NEW_MODEL_ACCESS: Literal["admins", "public"] = Field(
         "admins", description="Who sees a new model: `admins`, until one grants it to others, or all (`public`)."
@@ -115,20 +113,20 @@ class Settings(_Tolerant):
     )
     UPDATE_MODEL_METADATA: bool = Field(
         True,
-        description="Keep the models' names, descriptions, icons, tags and abilities up to date; what an admin has "
-        "changed stays. Off: nothing is written, and only admins see the models.",
+        description="Keep the models' names, icons, abilities, … up to date; what an admin has changed stays. "
+        "Off: nothing is written, and only admins see the models.",
     )
     NAME_PREFIX: Annotated[str, StringConstraints(strip_whitespace=False)] = Field(
         "", pattern=r"^\PC{0,100}$", description="Text in front of every model's name, e.g. `OR: `."
     )
     STATUS_MODEL: bool = Field(
-        True, description="List `OpenRouter: Status` for admins: a model that tells how this pipe is doing."
+        True, description="List `OpenRouter: Status`, which tells admins how this pipe is doing."
     )
 
     # --- Requests
     ENDPOINT: Literal["auto", "responses", "chat_completions"] = Field(
         "auto",
-        description="OpenRouter's endpoint. `auto`: `/responses`, or `/chat/completions` where only that will do. "
+        description="`auto`: `/responses`, or `/chat/completions` where only that will do. "
         "A fixed one leaves out what it cannot carry.",
     )
     ENABLE_REASONING: bool = Field(
@@ -157,8 +155,7 @@ class Settings(_Tolerant):
     )
     DIRECT_FILES: Literal["off", "supported"] = Field(
         "off",
-        description="`supported`: PDFs, audio and video go straight to models that take them, "
-        "instead of through Open WebUI's retrieval.",
+        description="`supported`: PDFs, audio and video go to models that take them, not through retrieval.",
     )
     SEND_USER_ID: bool = Field(
         False, description="Let OpenRouter tell users apart, by a pseudonym (never the name or the id)."
@@ -166,7 +163,7 @@ class Settings(_Tolerant):
 
     # --- Display
     COST_DISPLAY: Literal["status", "off"] = Field(
-        "status", description="`status`: a line with cost, tokens, speed and provider above each answer. `off`: none."
+        "status", description="`status`: a line with cost, tokens and provider above each answer. `off`: none."
     )
     STREAM_INTERVAL_MS: int = Field(
         25, ge=0, le=10_000, description="The least time between two updates of an answer, e.g. `25`; `0`: none."
@@ -174,12 +171,12 @@ class Settings(_Tolerant):
 
     @property
     def api_key(self) -> str:
-        """The key; empty where none is set, or what is set can be none."""
+        """The key; empty where what is set can be none."""
         return self.API_KEY if _KEY.fullmatch(self.API_KEY) else ""
 
     @property
     def base_url(self) -> str:
-        """The address of the API, without a slash at its end; empty where what is set can be none."""
+        """The address, without a slash at its end; empty where what is set can be none."""
         url = self.BASE_URL or _DEFAULT_BASE_URL
         url = (url if "://" in url else f"https://{url}").rstrip("/")
         return url if _URL.fullmatch(url) else ""
@@ -224,7 +221,7 @@ class Settings(_Tolerant):
 
 
 class UserValves(_Tolerant):
-    """What each user may set for their own chats. Privacy can only be tightened."""
+    """What each user may set. Privacy can only be tightened."""
 
     API_KEY: str = Field(
         "",
@@ -235,7 +232,7 @@ class UserValves(_Tolerant):
     PREFERRED_VARIANT: Variant = Field(
         "none",
         description="A variant for models that have none, e.g. `nitro`: the fastest provider, `floor`: the cheapest. "
-        "`free` and those after it count only where the model has that variant.",
+        "From `free` on: only where the model has it.",
     )
     REASONING_EFFORT: Effort = Field("default", description="How much models think, e.g. `low`.")
     PROVIDER_SORT: Sort = Field("default", description="Which provider of a model comes first, e.g. `throughput`.")

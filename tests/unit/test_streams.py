@@ -125,6 +125,11 @@ RESPONSES_CASES: dict[str, tuple[list[Event], str, str]] = {
         "",
         "Hi",
     ),
+    "an item that was only announced": (
+        [{"type": "response.output_item.added", "output_index": 0, "item": message()}, closing(message("Hi"))],
+        "",
+        "Hi",
+    ),
     "an item done twice": (
         [{"type": "response.output_item.done", "output_index": 0, "item": message("Hi")}, closing(message("Hi"))],
         "",
