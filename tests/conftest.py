@@ -1,9 +1,12 @@
-"""Shared by all tests: how hypothesis runs, and a limit for what must never take long."""
+"""Shared by all tests: how hypothesis runs, a limit for what must never take long, and a Redis."""
 
 from __future__ import annotations
 
 import logging
+import shutil
 import signal
+import socket
+import subprocess
 from collections.abc import Iterator
 from types import FrameType
 
@@ -29,3 +32,20 @@ def not_forever() -> Iterator[None]:
     yield
     signal.alarm(0)
     signal.signal(signal.SIGALRM, before)
+
+
+@pytest.fixture(scope="session")
+def redis_port() -> Iterator[int]:
+    """A Redis of its own, which keeps nothing."""
+    server = shutil.which("redis-server")
+    if server is None:
+        pytest.skip("redis-server is not installed (Debian: apt-get install redis-server)")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = int(free.getsockname()[1])
+    process = subprocess.Popen(
+        [server, "--port", str(port), "--save", "", "--appendonly", "no"], stdout=subprocess.DEVNULL
+    )
+    yield port
+    process.terminate()
+    process.wait(10)

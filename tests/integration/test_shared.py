@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-import socket
-import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -17,22 +14,6 @@ from openrouter_pipe import shared
 from openrouter_pipe.pipe import Pipe
 from openrouter_pipe.settings import Settings
 from openrouter_sandbox import Rule, Sandbox
-
-
-@pytest.fixture(scope="module")
-def redis_port() -> Iterator[int]:
-    server = shutil.which("redis-server")
-    if server is None:
-        pytest.skip("redis-server is not installed (Debian: apt-get install redis-server)")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = int(free.getsockname()[1])
-    process = subprocess.Popen(
-        [server, "--port", str(port), "--save", "", "--appendonly", "no"], stdout=subprocess.DEVNULL
-    )
-    yield port
-    process.terminate()
-    process.wait(10)
 
 
 @pytest.fixture(params=["files", "redis"])

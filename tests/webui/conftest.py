@@ -25,10 +25,14 @@ class SandboxControl:
         self.base_url = base_url
         self._client = httpx.Client(base_url=base_url.removesuffix("/api/v1"), trust_env=False)
 
+    def requests(self) -> list[dict[str, Any]]:
+        """The requests so far, in order: `path`, `headers`, `body`."""
+        received: list[dict[str, Any]] = self._client.get("/sandbox/received").json()["received"]
+        return received
+
     def chats(self) -> list[dict[str, Any]]:
-        """The inference requests so far, in order: `path`, `headers`, `body`."""
-        received = self._client.get("/sandbox/received").json()["received"]
-        return [request for request in received if request["path"].endswith(("/responses", "/chat/completions"))]
+        """The inference requests among them."""
+        return [request for request in self.requests() if request["path"].endswith(("/responses", "/chat/completions"))]
 
     def open_streams(self) -> int:
         """How many answers it is writing or holding back right now."""
