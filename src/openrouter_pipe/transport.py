@@ -187,7 +187,9 @@ async def read_body(response: aiohttp.ClientResponse, settings: Settings, second
 def key_forms(settings: Settings) -> tuple[bytes, ...]:
     """The key as upstream may quote it; none where it is so short that it is no secret (`none`, `openrouter`)."""
     key = settings.api_key.encode()
-    return tuple({key, key.replace(b"/", b"\\/")}) if len(key) >= _SHORTEST_KEY else ()
+    # JSON may have a backslash before a slash, and JSON in JSON up to three.
+    forms = {key.replace(b"/", b"\\" * count + b"/") for count in range(4)}
+    return tuple(forms) if len(key) >= _SHORTEST_KEY else ()
 
 
 def without_key(data: bytes, forms: tuple[bytes, ...]) -> bytes:
