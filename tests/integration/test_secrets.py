@@ -296,3 +296,14 @@ async def test_a_surprise_is_logged_without_the_values_of_variables(
 
 async def test_what_keys_the_pseudonyms_is_not_shown() -> None:
     assert "s3cret" not in repr(ChatContext("chat", "user", "s3cret", "task"))
+
+
+async def test_no_cookie_of_one_request_goes_along_with_another(sandbox: Sandbox, endpoint: str, files: Path) -> None:
+    witness = Witness(sandbox, endpoint, KEYS["does not"], False, files)
+    # Cookies of bare addresses are never kept.
+    local = sandbox.base_url.replace(sandbox.host, "localhost")
+    witness.pipe.valves = witness.pipe.valves.model_copy(update={"BASE_URL": local})
+    sandbox.rules[:] = [Rule(path=ENDPOINTS[endpoint], status=402, headers={"Set-Cookie": "session=of-the-first"})]
+    await witness.look(True, False)
+    assert len(sandbox.received) > 2
+    assert [call.headers["Cookie"] for call in sandbox.received if "Cookie" in call.headers] == []
