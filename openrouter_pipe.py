@@ -3056,7 +3056,9 @@ async def read_body(response: aiohttp.ClientResponse, settings: Settings, second
 def key_forms(settings: Settings) -> tuple[bytes, ...]:
     """The key as upstream may quote it; none where it is so short that it is no secret (`none`, `openrouter`)."""
     key = settings.api_key.encode()
-    return tuple({key, key.replace(b"/", b"\\/")}) if len(key) >= _SHORTEST_KEY else ()
+    # JSON may have a backslash before a slash, and JSON in JSON up to three.
+    forms = {key.replace(b"/", b"\\" * count + b"/") for count in range(4)}
+    return tuple(forms) if len(key) >= _SHORTEST_KEY else ()
 
 
 def without_key(data: bytes, forms: tuple[bytes, ...]) -> bytes:
@@ -3385,6 +3387,8 @@ class Attempt:
         self._transport = transport
         self._settings = settings
         self._request = request
+        # Not a variable of `_read_stream`: those may be shown with an error.
+        self._key_forms = key_forms(settings)
         self._model_id = str(request.body["model"])
         # By a clock that only runs forward.
         self._began = self._latest = 0.0
@@ -3411,12 +3415,12 @@ class Attempt:
 
     async def _read_stream(self, response: aiohttp.ClientResponse) -> AsyncGenerator[list[Delta], None]:
         decoder, reader = SseDecoder(), self.reader
-        clock, forms = asyncio.get_running_loop().time, key_forms(self._settings)
+        clock = asyncio.get_running_loop().time
         interval = self._settings.STREAM_INTERVAL_MS / 1000
         try:
             while not reader.done and (chunk := await self._next_bytes(response)):
                 for payload in decoder.feed(chunk):
-                    reader.feed(without_key(payload, forms))
+                    reader.feed(without_key(payload, self._key_forms))
                 deltas = reader.take()
                 if deltas or reader.statuses:
                     began = clock()
@@ -3425,7 +3429,7 @@ class Attempt:
                     if interval and not reader.ended:
                         await asyncio.sleep(max(0.0, interval - (clock() - began)))
             for payload in decoder.flush():
-                reader.feed(without_key(payload, forms))
+                reader.feed(without_key(payload, self._key_forms))
         except EventTooLongError:
             text = f"The answer of {self._model_id} holds a piece that is too large to show. Choose another model."
             raise BrokenAnswerError(text) from None

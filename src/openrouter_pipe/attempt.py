@@ -37,6 +37,8 @@ class Attempt:
         self._transport = transport
         self._settings = settings
         self._request = request
+        # Not a variable of `_read_stream`: those may be shown with an error.
+        self._key_forms = key_forms(settings)
         self._model_id = str(request.body["model"])
         # By a clock that only runs forward.
         self._began = self._latest = 0.0
@@ -63,12 +65,12 @@ class Attempt:
 
     async def _read_stream(self, response: aiohttp.ClientResponse) -> AsyncGenerator[list[Delta], None]:
         decoder, reader = SseDecoder(), self.reader
-        clock, forms = asyncio.get_running_loop().time, key_forms(self._settings)
+        clock = asyncio.get_running_loop().time
         interval = self._settings.STREAM_INTERVAL_MS / 1000
         try:
             while not reader.done and (chunk := await self._next_bytes(response)):
                 for payload in decoder.feed(chunk):
-                    reader.feed(without_key(payload, forms))
+                    reader.feed(without_key(payload, self._key_forms))
                 deltas = reader.take()
                 if deltas or reader.statuses:
                     began = clock()
@@ -77,7 +79,7 @@ class Attempt:
                     if interval and not reader.ended:
                         await asyncio.sleep(max(0.0, interval - (clock() - began)))
             for payload in decoder.flush():
-                reader.feed(without_key(payload, forms))
+                reader.feed(without_key(payload, self._key_forms))
         except EventTooLongError:
             text = f"The answer of {self._model_id} holds a piece that is too large to show. Choose another model."
             raise BrokenAnswerError(text) from None
