@@ -36,7 +36,7 @@ _LOGO_SECONDS = 5.0
 
 
 async def icons_for(transport: Transport, authors: Iterable[str], settings: Settings) -> dict[str, str]:
-    """The icons of these authors, PNG data URLs; none without Pillow. Never raises; fetches logos for 5 s at most.
+    """The icons of these authors, PNG data URLs. Fetches logos for 5 s at most.
 
     Authors are what stands before the `/` of an API id, without `~`.
     """
@@ -46,8 +46,7 @@ async def icons_for(transport: Transport, authors: Iterable[str], settings: Sett
     logos: dict[str, str] = {}
     if settings.MODEL_ICONS == "brand":
         logos = await _logos(transport, {*names.values()}, settings.ICON_URL)
-    drawn = await asyncio.to_thread(lambda: {author: logos.get(names[author]) or monogram(author) for author in names})
-    return {author: icon for author, icon in drawn.items() if icon}
+    return await asyncio.to_thread(lambda: {author: logos.get(names[author]) or monogram(author) for author in names})
 
 
 async def _logos(transport: Transport, names: set[str], template: str) -> dict[str, str]:
@@ -83,22 +82,19 @@ async def _fetch(transport: Transport, names: Iterator[str], template: str, logo
 
 
 def monogram(author: str) -> str:
-    """One or two letters on the author's colour, as a PNG data URL; empty without Pillow."""
+    """One or two letters on the author's colour, as a PNG data URL."""
     words = re.findall("[a-z0-9]+", author.lower()) or ["?"]
     letters = words[0][0].upper() + (words[1][0].upper() if len(words) > 1 else words[0][1:2])
     hue = hashlib.sha256(ascii(author).encode()).digest()[0] * 360 // 256
-    try:
-        mark = _pillow("Image").new("RGBA", (_DRAWN, _DRAWN))
-        font = _pillow("ImageFont").load_default(_DRAWN // 2)
-        _pillow("ImageDraw").Draw(mark).text((_DRAWN / 2, _DRAWN / 2), letters, "white", font, anchor="mm")
-        # Dark enough for white letters, whatever the hue.
-        return _tile(mark, f"hsl({hue}, 65%, 28%)")
-    except ImportError:
-        return ""
+    mark = _pillow("Image").new("RGBA", (_DRAWN, _DRAWN))
+    font = _pillow("ImageFont").load_default(_DRAWN // 2)
+    _pillow("ImageDraw").Draw(mark).text((_DRAWN / 2, _DRAWN / 2), letters, "white", font, anchor="mm")
+    # Dark enough for white letters, whatever the hue.
+    return _tile(mark, f"hsl({hue}, 65%, 28%)")
 
 
 def _pillow(module: str) -> Any:
-    # Not at the top: Pillow takes milliseconds to load, and may be missing.
+    # Not at the top: Pillow takes milliseconds to load.
     return importlib.import_module(f"PIL.{module}")
 
 

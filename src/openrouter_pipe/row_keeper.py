@@ -16,7 +16,7 @@ from .virtual_models import Published
 from .webui import ModelTable, function_id_of
 
 _LIST_WAITS_FOR_ROWS_SECONDS = 1.0
-_MAX_FAILED_ROWS = 10
+_PAUSE_SECONDS = 30.0
 _Work = tuple[Published, Settings]
 
 
@@ -28,7 +28,6 @@ class RowKeeper:
         self._wanted: _Work | None = None
         self._done: _Work | None = None
         self._task: asyncio.Task[None] | None = None
-        self._failures = 0
         # By the clock of the event loop.
         self._next_try = 0.0
 
@@ -49,42 +48,36 @@ class RowKeeper:
         try:
             while (work := self._wanted) and not _is_same(work, self._done):
                 async with shared_lock("model-rows"):
-                    await self._write(ModelTable(function_id), work)
-            self._failures = 0
+                    await self._write(function_id, work)
         except Exception as error:  # noqa: BLE001 - a database fails in many ways, and nobody awaits this task
-            if not self._failures:
-                log.warning("Rows of models could not be written: %s: %.300s", type(error).__name__, error)
-            self._failures = min(self._failures + 1, 9)
-            self._next_try = asyncio.get_running_loop().time() + 2**self._failures
+            log.warning("Rows of models could not be written: %s: %.300s", type(error).__name__, error)
+            self._next_try = asyncio.get_running_loop().time() + _PAUSE_SECONDS
         finally:
             self._task = None
 
-    async def _write(self, table: ModelTable, work: _Work) -> None:
+    async def _write(self, function_id: str, work: _Work) -> None:
         """Write what differs, unless other work is wanted meanwhile."""
         published, settings = work
-        authors = {author_of(entry) for entry in published.entries}
-        icons = await icons_for(self._transport, authors, settings)
+        icons = await icons_for(self._transport, {author_of(entry) for entry in published.entries}, settings)
+        table, is_direct = ModelTable(), settings.DIRECT_FILES == "supported"
         stored = await table.rows()
-        failed: list[Exception] = []
+        failure: Exception | None = None
         for entry in published.entries:
-            model_id = f"{table.function_id}.{entry.webui_id}"
-            row = stored.get(model_id)
-            fields = row_fields(
-                entry, settings.NAME_PREFIX, settings.DIRECT_FILES == "supported", icons.get(author_of(entry))
-            )
+            model_id = f"{function_id}.{entry.webui_id}"
+            fields = row_fields(entry, settings.NAME_PREFIX, is_direct, icons.get(author_of(entry)))
             try:
-                # Read again before it is changed: an admin may have saved it a moment ago.
-                if _change(fields, row) and (change := _change(fields, row and await table.row(model_id))):
-                    await table.write(model_id, *change, is_public=settings.NEW_MODEL_ACCESS == "public")
+                if _change(fields, stored.get(model_id)):
+                    # An admin may have saved it a moment ago.
+                    row = await table.row(model_id)
+                    if change := _change(fields, row):
+                        await table.write(model_id, row, *change, is_public=settings.NEW_MODEL_ACCESS == "public")
             except Exception as error:  # noqa: BLE001 - one row must not cost the others theirs
-                failed.append(error)
+                failure = error
             await asyncio.sleep(0)
             if not _is_same(work, self._wanted):
                 return
-            if len(failed) >= _MAX_FAILED_ROWS:
-                break
-        if failed:
-            raise failed[0]
+        if failure:
+            raise failure
         self._done = work
 
 
@@ -93,9 +86,8 @@ def _is_same(work: _Work, other: _Work | None) -> bool:
     return other is not None and work[0] is other[0] and work[1] == other[1]
 
 
-def _change(fields: Mapping[str, Any], row: Any) -> tuple[Any, str, dict[str, Any]] | None:
-    """A row with the name and `meta` that it should get, if those differ; never a workspace model that has this id."""
-    if row and row.base_model_id:
-        return None
-    merged = merge_row(fields, row.name, row.meta.model_dump()) if row else merge_row(fields, "", {})
-    return merged and (row, *merged)
+def _change(fields: Mapping[str, Any], row: Any) -> tuple[str, dict[str, Any]] | None:
+    """Name and `meta` that a row should get, if they differ; never for a workspace model that has this id."""
+    if row is None:
+        return merge_row(fields, "", {})
+    return None if row.base_model_id else merge_row(fields, row.name, row.meta.model_dump())

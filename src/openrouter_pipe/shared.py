@@ -1,12 +1,11 @@
-"""What the workers of one Open WebUI share: JSON files in its data directory, in its Redis as well where it has one; locks."""
+"""What the workers of one Open WebUI share: JSON in its data directory, in its Redis as well where it has one; locks."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Mapping
+from contextlib import ExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,108 +18,76 @@ try:
 except ImportError:  # pragma: no cover - Windows
     fcntl = None  # type: ignore[assignment]
 
-_PREFIX = "openrouter_pipe:"
 # A Redis that is down is asked again and again by its client, for much longer than a chat may wait.
 _REDIS_SECONDS = 1.0
 _KEPT_SECONDS = 30 * 86_400
 # A worker that dies must not keep the others out for ever.
 _LOCK_SECONDS = 120
 _LOOK_AGAIN_SECONDS = 0.1
-_Release = Callable[[], Awaitable[object]]
 
 
 async def read_shared(name: str) -> Mapping[str, Any]:
     """The object kept under `name`; an empty one when there is none."""
-    if client := redis_client():
-        try:
-            async with asyncio.timeout(_REDIS_SECONDS):
-                content = await client.get(_PREFIX + name)
-            if content:
-                return await asyncio.to_thread(_parse, content)
-        except Exception as error:  # noqa: BLE001 - Redis fails in many ways, and there is the disk
-            log.debug("Redis cannot be read: %s", type(error).__name__)
-    directory = data_directory()
-    return await asyncio.to_thread(_read_file, directory / name) if directory else {}
+    return await asyncio.to_thread(_parse_copy, await _redis("get", name), data_directory(), name)
 
 
 async def write_shared(name: str, content: Mapping[str, Any]) -> None:
     """Keep `content` under `name`; what was there is replaced in one step. Files are readable by their user only."""
     text = await asyncio.to_thread(dump_json, content)
-    if client := redis_client():
-        try:
-            async with asyncio.timeout(_REDIS_SECONDS):
-                await client.set(_PREFIX + name, text, ex=_KEPT_SECONDS)
-        except Exception as error:  # noqa: BLE001 - as above
-            log.debug("Redis cannot be written: %s", type(error).__name__)
+    await _redis("set", name, text, ex=_KEPT_SECONDS)
     if directory := data_directory():
         await asyncio.to_thread(_replace_file, directory / name, text)
 
 
 @asynccontextmanager
 async def shared_lock(name: str) -> AsyncIterator[None]:
-    """Lets in one worker at a time; the others wait."""
-    while (release := await _redis_lock(_PREFIX + name)) is None:  # noqa: ASYNC110 - the other one is another process
-        await asyncio.sleep(_LOOK_AGAIN_SECONDS)
-    try:
-        yield
-    finally:
-        await release()
-
-
-async def _redis_lock(key: str) -> _Release | None:
-    """What gives the lock back; None while another worker has it."""
-    client, token = redis_client(), uuid.uuid4().hex
-    if client is None:
-        return _file_lock(key)
-
-    async def release() -> None:
-        with suppress(Exception):  # it runs out by itself
-            if await client.get(key) in (token, token.encode()):
-                await client.delete(key)
-
-    try:
-        async with asyncio.timeout(_REDIS_SECONDS):
-            return release if await client.set(key, token, nx=True, ex=_LOCK_SECONDS) else None
-    except Exception as error:  # noqa: BLE001 - as above
-        log.debug("Redis cannot lock: %s", type(error).__name__)
-        return _file_lock(key)
-
-
-def _file_lock(key: str) -> _Release | None:
-    """The same among the workers of one machine.
+    """Lets in one worker at a time, of all machines or of this one; the others wait.
 
     Where files cannot be locked (Windows, some network disks) all get in: what they do has to bear that.
     """
-
-    async def release() -> None:
-        if file is not None:
-            file.close()
-
-    file, directory = None, data_directory()
-    if fcntl is None or directory is None:
-        return release
+    while await _redis("set", name, "locked", nx=True, ex=_LOCK_SECONDS) is None:  # noqa: ASYNC110 - the other is another process
+        await asyncio.sleep(_LOOK_AGAIN_SECONDS)
     try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        file = (directory / f"{key.rpartition(':')[2]}.lock").open("wb")
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        if file is not None:
-            file.close()
-        return None
-    except OSError:
-        pass
-    return release
+        while (lock := _lock_file(name)) is None:  # noqa: ASYNC110 - as above
+            await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+        with lock:
+            yield
+    finally:
+        await _redis("delete", name)
 
 
-def _parse(content: bytes | str) -> Mapping[str, Any]:
-    with suppress(ValueError):
-        return mapping(parse_json(content))
-    return {}
+async def _redis(command: str, name: str, *values: object, **options: object) -> Any:
+    """What Open WebUI's Redis answers; False where there is none, or no answer."""
+    if client := redis_client():
+        try:
+            async with asyncio.timeout(_REDIS_SECONDS):
+                return await getattr(client, command)(f"openrouter_pipe:{name}", *values, **options)
+        except Exception as error:  # noqa: BLE001 - Redis fails in many ways, and there is the disk
+            log.debug("Redis: %s failed: %s", command, type(error).__name__)
+    return False
 
 
-def _read_file(path: Path) -> Mapping[str, Any]:
-    with suppress(OSError):
-        return _parse(path.read_bytes())
+def _lock_file(name: str) -> ExitStack | None:
+    """What gives the lock back; None while another worker has it."""
+    lock, directory = ExitStack(), data_directory()
+    if fcntl and directory:
+        try:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            file = lock.enter_context((directory / f"{name}.lock").open("wb"))
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+            return None
+        except OSError:
+            pass
+    return lock
+
+
+def _parse_copy(content: bytes | str, directory: Path | None, name: str) -> Mapping[str, Any]:
+    with suppress(OSError, ValueError):
+        if not content and directory:
+            content = (directory / name).read_bytes()
+        return mapping(parse_json(content or b""))
     return {}
 
 

@@ -13,18 +13,13 @@ from typing import Any
 import aiohttp
 
 from .codec import dump_json, parse_json
-from .errors import ConnectionFailedError, PipeError, SettingsError, UpstreamError, read_failure
+from .errors import ConnectionFailedError, SettingsError, UpstreamError, read_failure
 from .settings import Settings
 
-# A connection that has been idle for longer may have been closed by the other side.
-_KEEPALIVE_SECONDS = 60
 _MAX_JSON_BYTES = 64 * 1024 * 1024
-# Seconds; more is as good as never.
-_LONGEST_WAIT = 1e7
 _SHORTEST_KEY = 12
 # What reading an answer raises when it breaks off; the second is what aiohttp does where it runs without its C extension.
 BROKEN = (aiohttp.ClientError, aiohttp.http.HttpProcessingError, OSError)
-_NO_ADDRESS = "The valve BASE_URL does not hold the address of an API. An admin can correct it."
 
 
 class Transport:
@@ -32,7 +27,6 @@ class Transport:
 
     def __init__(self) -> None:
         self._session: aiohttp.ClientSession | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def get_json(self, settings: Settings, path: str, timeout_seconds: float) -> object:
         """The body of a GET, parsed. Raises `PipeError`, for a refusal an `UpstreamError`."""
@@ -82,7 +76,7 @@ class Transport:
         self, settings: Settings, method: str, path: str, limits: aiohttp.ClientTimeout, data: bytes | None = None
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         if not settings.base_url:
-            raise SettingsError(_NO_ADDRESS)
+            raise SettingsError("The valve BASE_URL does not hold the address of an API. An admin can correct it.")
         url, failed = settings.base_url + path, None
         try:
             # Looking up a name, a proxy, and headers that come byte by byte: aiohttp limits none of these as a whole.
@@ -104,19 +98,17 @@ class Transport:
             response.close()
 
     def _open_session(self) -> aiohttp.ClientSession:
-        loop = asyncio.get_running_loop()
-        session = self._session
-        if session is None or session.closed or self._loop is not loop:
+        if self._session is None:
+            connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=60, ttl_dns_cache=300)
             # trust_env: companies reach the internet through a proxy, as Open WebUI's own connections do.
-            session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_SECONDS, ttl_dns_cache=300),
+            self._session = aiohttp.ClientSession(
+                connector=connector,
                 # What upstream wants remembered of one user's request must not go along with another's.
                 cookie_jar=aiohttp.DummyCookieJar(),
                 trust_env=True,
             )
-            weakref.finalize(self, _close_session, session, loop)
-            self._session, self._loop = session, loop
-        return session
+            weakref.finalize(self, _close_session, self._session, connector, asyncio.get_running_loop())
+        return self._session
 
 
 def _retry_after(header: str) -> float | None:
@@ -125,18 +117,17 @@ def _retry_after(header: str) -> float | None:
         seconds = float(header) if header[:1].isdigit() else parsedate_to_datetime(header).timestamp() - time.time()
     except ValueError:
         return None
-    return min(max(0.0, seconds), _LONGEST_WAIT)
+    # A longer wait is as good as none.
+    return min(max(0.0, seconds), 1e7)
 
 
-def connection_failed(error: BaseException, settings: Settings, seconds: float) -> PipeError:
+def connection_failed(error: BaseException, settings: Settings, seconds: float) -> ConnectionFailedError:
     """The error for a connection that could not be made or fell silent, `seconds` being the limit for that."""
     host = _host(settings)
     if isinstance(error, aiohttp.ConnectionTimeoutError):
         return ConnectionFailedError(f"{host} did not answer within {settings.CONNECT_TIMEOUT_SECONDS} s. Try again.")
-    if isinstance(error, asyncio.TimeoutError):
+    if isinstance(error, TimeoutError):
         return ConnectionFailedError(f"{host} was silent for {seconds:.0f} s, so the request was ended. Try again.")
-    if isinstance(error, aiohttp.InvalidURL):
-        return SettingsError(_NO_ADDRESS)
     inner = getattr(error, "os_error", None) or error
     cause = getattr(inner, "strerror", None) or str(inner) or type(error).__name__
     # The texts of these quote what came, whatever that was.
@@ -211,12 +202,13 @@ def _headers(settings: Settings) -> dict[str, str]:
     return {name: value for name, value in headers.items() if value}
 
 
-def _close_session(session: aiohttp.ClientSession, loop: asyncio.AbstractEventLoop) -> None:
+def _close_session(
+    session: aiohttp.ClientSession, connector: aiohttp.TCPConnector, loop: asyncio.AbstractEventLoop
+) -> None:
     """Close the session of a pipe that was dropped: at once, since nobody can await it, and from whichever thread."""
-    connector = session.connector
     session.detach()
     # aiohttp's public close() is a coroutine; this is the part of it that closes the sockets.
-    if connector is not None and loop.is_running() and asyncio._get_running_loop() is not loop:
+    if loop.is_running() and asyncio._get_running_loop() is not loop:
         loop.call_soon_threadsafe(connector._close)
-    elif connector is not None:
+    else:
         connector._close()

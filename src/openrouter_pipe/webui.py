@@ -66,8 +66,7 @@ def _app_state(name: str) -> Any:
 class ModelTable:
     """Open WebUI's rows of models, by its own `Models` (of 0.11.1 and of 0.12). Raises whatever the database does."""
 
-    def __init__(self, function_id: str) -> None:
-        self.function_id = function_id
+    def __init__(self) -> None:
         self._host: Any = sys.modules["open_webui.models.models"]
         self._owner = ""
 
@@ -80,27 +79,17 @@ class ModelTable:
         return await self._host.Models.get_model_by_id(model_id)
 
     async def write(self, model_id: str, row: Any, name: str, meta: Mapping[str, Any], is_public: bool) -> None:
-        """Change name and `meta` of a row and nothing else; or add one (`row` is None)."""
-        models, new_form = self._host.Models, self._host.ModelForm
+        """Change name and `meta` of a row and nothing else; or add one (`row` is None), which is an admin's."""
         form = {"id": model_id, "name": name, "meta": meta, "params": row.params.model_dump() if row else {}}
-        if row is None:
-            self._owner = self._owner or await self._owner_id()
-            form["access_grants"] = [_EVERYBODY] if is_public else []
-            written = await models.insert_new_model(new_form(**form), self._owner)
-        else:
-            if "commit_message" not in new_form.model_fields:
-                # Before 0.12 what is not named goes back to its default.
-                form["is_active"] = row.is_active
-            written = await models.update_model_by_id(model_id, new_form(**form))
-        if written is None:
-            raise LookupError(f"{model_id}: see the lines above")
-
-    async def _owner_id(self) -> str:
-        """Whose the rows are: the function's owner's, or an admin's when that account is gone."""
-        functions, users = (sys.modules[f"open_webui.models.{name}"] for name in ("functions", "users"))
-        function = await functions.Functions.get_function_by_id(self.function_id)
-        user = await users.Users.get_user_by_id(function.user_id) if function else None
-        return str((user or await users.Users.get_super_admin_user()).id)
+        if row:
+            # Before 0.12 what is not named goes back to its default.
+            form["is_active"] = row.is_active
+            await self._host.Models.update_model_by_id(model_id, self._host.ModelForm(**form))
+            return
+        users = sys.modules["open_webui.models.users"].Users
+        self._owner = self._owner or (await users.get_super_admin_user()).id
+        form["access_grants"] = [_EVERYBODY] if is_public else []
+        await self._host.Models.insert_new_model(self._host.ModelForm(**form), self._owner)
 
 
 async def read_chat_files(

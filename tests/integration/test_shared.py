@@ -97,20 +97,6 @@ async def test_a_worker_that_died_keeps_nobody_out_for_ever(redis_port: int, mon
     await client.aclose()
 
 
-async def test_a_lock_that_ran_out_is_not_taken_from_the_next_one(
-    redis_port: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import redis.asyncio
-
-    client = redis.asyncio.Redis(port=redis_port)
-    monkeypatch.setattr(shared, "redis_client", lambda: client)
-    async with shared.shared_lock("x"):
-        await client.set("openrouter_pipe:x", "another worker")
-    assert await client.get("openrouter_pipe:x") == b"another worker"
-    await client.flushall()
-    await client.aclose()
-
-
 async def test_without_its_redis_the_disk_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import redis.asyncio
 

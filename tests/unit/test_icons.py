@@ -131,12 +131,6 @@ def test_a_picture_that_would_take_much_memory_is_not_decoded(monkeypatch: pytes
     assert [icons._logo_tile(body) for body in [*bodies, files()["bomb"]]] == [""] * 4
 
 
-def test_without_pillow_there_are_no_icons(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "PIL.Image", None)
-    assert icons.monogram("openai") == ""
-    assert icons._logo_tile(files()["openai"]) == ""
-
-
 def test_pillow_is_not_loaded_before_an_icon_is_drawn() -> None:
     script = "import sys, openrouter_pipe.icons as i; a = 'PIL' in sys.modules; i.monogram('x'); print(a, 'PIL' in sys.modules)"
     source = Path(icons.__file__).parents[1]

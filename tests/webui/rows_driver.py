@@ -214,7 +214,6 @@ async def work(story: Story, go: Path) -> dict[str, Any]:
     await story.lists(SHARED, VARIANT_MODELS="*:nitro")
     return {
         "seconds": time.monotonic() - began,
-        "failures": story.app.state.FUNCTIONS[SHARED]._rows._failures,
         "inserts": sum(statement.startswith("INSERT INTO model ") for statement in story.statements),
         "rows": await story.rows(SHARED),
         "history": await story.history(SHARED),
