@@ -34,7 +34,7 @@ from base64 import b64encode
 from collections import Counter, deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Iterable
 from collections.abc import Iterator, Mapping
-from contextlib import aclosing, asynccontextmanager, suppress
+from contextlib import ExitStack, aclosing, asynccontextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -2336,8 +2336,6 @@ _MARKS = "openrouter_pipe"
 _NAME = "(name)"
 _GROUPS = ("capabilities", "builtinTools")
 _NOTHING: tuple[Any, ...] = (None, "", [])
-_MAX_DESCRIPTION = 5_000
-_PRICES = (("prompt", "in"), ("completion", "out"))
 
 
 def author_of(entry: Entry) -> str:
@@ -2357,7 +2355,7 @@ def row_fields(entry: Entry, name_prefix: str, direct_files: bool, icon: str | N
     lacks_tools = model is not None and bool(model.supported_parameters) and not model.has_tools
     is_direct = direct_files and not {"file", "audio", "video"}.isdisjoint(inputs)
     tags = {"Free": is_free, **{tag[:1].upper() + tag[1:]: True for tag in ref.variants}, "Preset": bool(ref.preset)}
-    text = f"{_facts_of(model, is_free)}\n{entry.description}".strip()[:_MAX_DESCRIPTION]
+    text = f"{_facts_of(model, is_free)}\n{entry.description}".strip()[:5_000]
     fields = {
         _NAME: name_prefix + entry.name,
         # As every database takes it (no half surrogate pairs, no NUL), and every browser gives it back.
@@ -2413,7 +2411,8 @@ def _mark_of(value: object) -> bool | str:
 def _facts_of(model: Model | None, is_free: bool) -> str:
     """`128K context · $2.50 in, $10 out per million tokens`; what is unknown is left out."""
     length, prices = (model.context_length, model.pricing) if model else (None, {})
-    amounts = [f"{_per_million(prices[kind])} {word}" for kind, word in _PRICES if kind in prices]
+    words = {"prompt": "in", "completion": "out"}
+    amounts = [f"{_per_million(prices[kind])} {word}" for kind, word in words.items() if kind in prices]
     price = f"{', '.join(amounts)} per million tokens" if amounts else ""
     if is_free or any(amount.startswith("-") for amount in prices.values()):
         price = "free" if is_free else "price varies"
@@ -2812,9 +2811,9 @@ Kinds = Mapping[str, tuple[str, str]]
 
 
 def taken_kinds(model: Model | None, settings: Settings) -> Kinds | None:
-    """The endings of files that go to a model as they are, modality and format of each; None: leave all to Open WebUI.
+    """The endings of files that go to a model as they are; None: leave all to Open WebUI.
 
-    Empty for an unknown model: its row may tell Open WebUI to leave the files alone, so somebody has to send their texts.
+    Empty for an unknown model: its row may tell Open WebUI to leave the files alone, so their texts have to be sent.
     """
     inputs = model.input_modalities if model else ()
     # /responses knows two formats of audio. Source: OpenRouter's OpenAPI document, InputAudio.
@@ -2852,17 +2851,16 @@ def text_part(name: str, text: str) -> tuple[dict[str, Any], bool]:
 
 
 def is_in_messages(item: Mapping[str, Any]) -> bool:
-    """Whether an entry of Open WebUI's list of files is a picture (or a folder of a terminal), which it sends itself."""
+    """Whether an entry of the chat's files is a picture (or a folder of a terminal), which Open WebUI sends itself."""
     content_type = str(item.get("content_type"))
     is_picture = content_type.startswith("image/") and not content_type.startswith("image/svg")
     return is_picture or item.get("type") in ("image", "filesystem")
 
 
 def with_files(messages: object, files: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:
-    """A copy of the messages with the files (part by id).
+    """A copy of the messages with the files (part by id), each in the message that it came with, else in the first one.
 
-    A file goes into the message that it came with, where Open WebUI names it there (`<attached_files>`), else into the
-    first one: it has to stay where it is from turn to turn, or the provider's prompt cache is of no use.
+    From turn to turn it has to stay where it is, or the provider's prompt cache is of no use.
     """
     copies = [dict(message) for message in dicts(messages)]
     users = [message for message in copies if message.get("role") == "user"]
@@ -2870,7 +2868,7 @@ def with_files(messages: object, files: Mapping[str, dict[str, Any]]) -> list[di
         content = message.get("content")
         message["content"] = [{"type": "text", "text": content}] if isinstance(content, str) else dicts(content)
     for file_id, part in files.items() if users else ():
-        # Open WebUI names them at the start.
+        # Open WebUI names them at its start (`<attached_files>`).
         named = (message for message in users if f'id="{file_id}"' in str(message["content"][:1]))
         next(named, users[0])["content"].append(part)
     return copies
@@ -2885,15 +2883,10 @@ def has_chat_audio(messages: object) -> bool:
 # ===== transport.py =====
 # HTTP: one shared session, time limits, and nothing left open when the pipe is dropped.
 
-# A connection that has been idle for longer may have been closed by the other side.
-_KEEPALIVE_SECONDS = 60
 _MAX_JSON_BYTES = 64 * 1024 * 1024
-# Seconds; more is as good as never.
-_LONGEST_WAIT = 1e7
 _SHORTEST_KEY = 12
 # What reading an answer raises when it breaks off; the second is what aiohttp does where it runs without its C extension.
 BROKEN = (aiohttp.ClientError, aiohttp.http.HttpProcessingError, OSError)
-_NO_ADDRESS = "The valve BASE_URL does not hold the address of an API. An admin can correct it."
 
 
 class Transport:
@@ -2901,13 +2894,12 @@ class Transport:
 
     def __init__(self) -> None:
         self._session: aiohttp.ClientSession | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
 
-    async def get_json(self, settings: Settings, path: str, timeout_seconds: float) -> object:
+    async def get_json(self, settings: Settings, path: str, seconds: float) -> object:
         """The body of a GET, parsed. Raises `PipeError`, for a refusal an `UpstreamError`."""
-        timeout = aiohttp.ClientTimeout(total=timeout_seconds)
+        timeout = aiohttp.ClientTimeout(total=seconds)
         async with self._request(settings, "GET", path, timeout) as response:
-            body = await read_body(response, settings, timeout_seconds)
+            body = await read_body(response, settings, seconds)
             if response.status >= 400:
                 raise UpstreamError(read_failure(response.status, body), path)
             try:
@@ -2924,7 +2916,7 @@ class Transport:
                 while len(body) <= limit and (piece := await response.content.readany()):
                     body += piece
                 return response.status, bytes(body) if len(body) <= limit else b""
-        except (TimeoutError, aiohttp.ClientError, OSError, ValueError):
+        except (*BROKEN, ValueError):
             return 0, b""
 
     @asynccontextmanager
@@ -2951,7 +2943,7 @@ class Transport:
         self, settings: Settings, method: str, path: str, limits: aiohttp.ClientTimeout, data: bytes | None = None
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         if not settings.base_url:
-            raise SettingsError(_NO_ADDRESS)
+            raise SettingsError("The valve BASE_URL does not hold the address of an API. An admin can correct it.")
         url, failed = settings.base_url + path, None
         try:
             # Looking up a name, a proxy, and headers that come byte by byte: aiohttp limits none of these as a whole.
@@ -2961,7 +2953,7 @@ class Transport:
                 response = await self._open_session().request(
                     method, url, data=data, headers=_headers(settings), timeout=limits, allow_redirects=False
                 )
-        except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
+        except (*BROKEN, ValueError) as error:
             failed = connection_failed(error, settings, limits.total or settings.READ_TIMEOUT_SECONDS)
         if failed:
             # Not inside: aiohttp's errors hold the request with its key, and would go along as the context of this one.
@@ -2973,19 +2965,17 @@ class Transport:
             response.close()
 
     def _open_session(self) -> aiohttp.ClientSession:
-        loop = asyncio.get_running_loop()
-        session = self._session
-        if session is None or session.closed or self._loop is not loop:
+        if self._session is None:
+            connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=60, ttl_dns_cache=300)
             # trust_env: companies reach the internet through a proxy, as Open WebUI's own connections do.
-            session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_SECONDS, ttl_dns_cache=300),
+            self._session = aiohttp.ClientSession(
+                connector=connector,
                 # What upstream wants remembered of one user's request must not go along with another's.
                 cookie_jar=aiohttp.DummyCookieJar(),
                 trust_env=True,
             )
-            weakref.finalize(self, _close_session, session, loop)
-            self._session, self._loop = session, loop
-        return session
+            weakref.finalize(self, _close_session, self._session, connector, asyncio.get_running_loop())
+        return self._session
 
 
 def _retry_after(header: str) -> float | None:
@@ -2994,18 +2984,17 @@ def _retry_after(header: str) -> float | None:
         seconds = float(header) if header[:1].isdigit() else parsedate_to_datetime(header).timestamp() - time.time()
     except ValueError:
         return None
-    return min(max(0.0, seconds), _LONGEST_WAIT)
+    # A longer wait is as good as none.
+    return min(max(0.0, seconds), 1e7)
 
 
-def connection_failed(error: BaseException, settings: Settings, seconds: float) -> PipeError:
+def connection_failed(error: BaseException, settings: Settings, seconds: float) -> ConnectionFailedError:
     """The error for a connection that could not be made or fell silent, `seconds` being the limit for that."""
     host = _host(settings)
     if isinstance(error, aiohttp.ConnectionTimeoutError):
         return ConnectionFailedError(f"{host} did not answer within {settings.CONNECT_TIMEOUT_SECONDS} s. Try again.")
-    if isinstance(error, asyncio.TimeoutError):
+    if isinstance(error, TimeoutError):
         return ConnectionFailedError(f"{host} was silent for {seconds:.0f} s, so the request was ended. Try again.")
-    if isinstance(error, aiohttp.InvalidURL):
-        return SettingsError(_NO_ADDRESS)
     inner = getattr(error, "os_error", None) or error
     cause = getattr(inner, "strerror", None) or str(inner) or type(error).__name__
     # The texts of these quote what came, whatever that was.
@@ -3080,14 +3069,15 @@ def _headers(settings: Settings) -> dict[str, str]:
     return {name: value for name, value in headers.items() if value}
 
 
-def _close_session(session: aiohttp.ClientSession, loop: asyncio.AbstractEventLoop) -> None:
+def _close_session(
+    session: aiohttp.ClientSession, connector: aiohttp.TCPConnector, loop: asyncio.AbstractEventLoop
+) -> None:
     """Close the session of a pipe that was dropped: at once, since nobody can await it, and from whichever thread."""
-    connector = session.connector
     session.detach()
     # aiohttp's public close() is a coroutine; this is the part of it that closes the sockets.
-    if connector is not None and loop.is_running() and asyncio._get_running_loop() is not loop:
+    if loop.is_running() and asyncio._get_running_loop() is not loop:
         loop.call_soon_threadsafe(connector._close)
-    elif connector is not None:
+    else:
         connector._close()
 
 
@@ -3224,7 +3214,6 @@ def _add_by_valves(
 # Its modules are looked up among those already loaded, never imported: inside Open WebUI they are there, and outside of it
 # (tests, tools) importing `open_webui.env` would end the process when no secret is configured.
 
-_FILE_MODULES = ("models.users", "models.files", "retrieval.utils")
 _NOT_SENT = (
     "Not sent as a whole: {}. What you may read is sent: up to 25 MB of files, 400,000 characters of each text, and of "
     "knowledge what is set to “Using Entire Document”."
@@ -3236,13 +3225,13 @@ _EVERYBODY = {"principal_type": "user", "principal_id": "*", "permission": "read
 
 def data_directory() -> Path | None:
     """The folder for the pipe's files inside Open WebUI's data directory; None outside of Open WebUI."""
-    directory = getattr(sys.modules.get("open_webui.env"), "DATA_DIR", None)
+    directory = _loaded("env", "DATA_DIR")
     return Path(directory) / "openrouter_pipe" if directory else None
 
 
 def host_secret() -> str:
     """Open WebUI's own secret, which keys pseudonyms; empty outside of Open WebUI."""
-    return str(getattr(sys.modules.get("open_webui.env"), "WEBUI_SECRET_KEY", None) or "")
+    return str(_loaded("env", "WEBUI_SECRET_KEY") or "")
 
 
 def shared_by_rounds(metadata: Mapping[str, Any]) -> dict[str, Any]:
@@ -3266,56 +3255,48 @@ def function_id_of(pipe: object) -> str | None:
 
 
 def _app_state(name: str) -> Any:
-    app = getattr(sys.modules.get("open_webui.main"), "app", None)
-    return getattr(getattr(app, "state", None), name, None)
+    return getattr(getattr(_loaded("main", "app"), "state", None), name, None)
+
+
+def _loaded(module: str, name: str) -> Any:
+    """What Open WebUI has under this name; None outside of it."""
+    return getattr(sys.modules.get(f"open_webui.{module}"), name, None)
 
 
 class ModelTable:
-    """Open WebUI's rows of models, by its own `Models` (of 0.11.1 and of 0.12). Raises whatever the database does."""
+    """Open WebUI's rows of models, by its own `Models`. Raises whatever the database does."""
 
-    def __init__(self, function_id: str) -> None:
-        self.function_id = function_id
-        self._host: Any = sys.modules["open_webui.models.models"]
+    def __init__(self) -> None:
+        self._models, self._form = _loaded("models.models", "Models"), _loaded("models.models", "ModelForm")
         self._owner = ""
 
     async def rows(self) -> dict[str, Any]:
         """All rows by id, read with two queries."""
-        return {row.id: row for row in await self._host.Models.get_all_models()}
+        return {row.id: row for row in await self._models.get_all_models()}
 
     async def row(self, model_id: str) -> Any:
         """One row as it is now, or None."""
-        return await self._host.Models.get_model_by_id(model_id)
+        return await self._models.get_model_by_id(model_id)
 
     async def write(self, model_id: str, row: Any, name: str, meta: Mapping[str, Any], is_public: bool) -> None:
-        """Change name and `meta` of a row and nothing else; or add one (`row` is None)."""
-        models, new_form = self._host.Models, self._host.ModelForm
+        """Change name and `meta` of a row and nothing else; or add one (`row` is None), which is an admin's."""
         form = {"id": model_id, "name": name, "meta": meta, "params": row.params.model_dump() if row else {}}
-        if row is None:
-            self._owner = self._owner or await self._owner_id()
-            form["access_grants"] = [_EVERYBODY] if is_public else []
-            written = await models.insert_new_model(new_form(**form), self._owner)
-        else:
-            if "commit_message" not in new_form.model_fields:
-                # Before 0.12 what is not named goes back to its default.
-                form["is_active"] = row.is_active
-            written = await models.update_model_by_id(model_id, new_form(**form))
-        if written is None:
-            raise LookupError(f"{model_id}: see the lines above")
-
-    async def _owner_id(self) -> str:
-        """Whose the rows are: the function's owner's, or an admin's when that account is gone."""
-        functions, users = (sys.modules[f"open_webui.models.{name}"] for name in ("functions", "users"))
-        function = await functions.Functions.get_function_by_id(self.function_id)
-        user = await users.Users.get_user_by_id(function.user_id) if function else None
-        return str((user or await users.Users.get_super_admin_user()).id)
+        if row:
+            # Before 0.12 what is not named goes back to its default.
+            form["is_active"] = row.is_active
+            await self._models.update_model_by_id(model_id, self._form(**form))
+            return
+        self._owner = self._owner or (await _loaded("models.users", "Users").get_super_admin_user()).id
+        form["access_grants"] = [_EVERYBODY] if is_public else []
+        await self._models.insert_new_model(self._form(**form), self._owner)
 
 
 async def read_chat_files(
     kinds: Kinds, metadata: Mapping[str, Any], user_id: str, rounds: dict[str, Any]
 ) -> tuple[dict[str, Any], str]:
-    """Those of the chat's files that are not left to Open WebUI: their parts by id, and a line about what is not sent.
+    """The chat's files that are not left to Open WebUI: their parts by id, and a line about what is not sent.
 
-    `metadata` is Open WebUI's; `rounds` keeps what was read for the answer's next tool round. Never raises.
+    `rounds` keeps what was read for the answer's next tool round. Never raises.
     """
     if "files" in rounds:
         return rounds["files"], ""
@@ -3327,7 +3308,7 @@ async def read_chat_files(
     parts: dict[str, Any] = {}
     missing, room = [], MAX_FILE_BYTES
     for number, item in enumerate(dicts(metadata.get("files"))):
-        # What the web page calls the address of an upload is its id.
+        # The address that the web page gives an upload is its id.
         file_id, is_upload = str(item.get("id") or item.get("url") or number), item.get("type", "file") == "file"
         if file_id in parts or is_in_messages(item) or (is_retrieved and not is_upload):
             continue
@@ -3349,22 +3330,20 @@ async def read_chat_files(
 
 
 async def _read_text(file_id: str, item: dict[str, Any], is_upload: bool, user_id: str) -> tuple[str, Any]:
-    """The text of a file, a page, a note, …, by Open WebUI's own means and access rules; of an upload also its record."""
-    users, files, retrieval = (sys.modules[f"open_webui.{name}"] for name in _FILE_MODULES)
-    user = await users.Users.get_user_by_id(user_id)
-    # Without what the web page says is in it, so that Open WebUI looks itself whether this user may read it.
+    """The text of a file, a page, a note, …, as far as this user may read it; of an upload also its record."""
+    user = await _loaded("models.users", "Users").get_user_by_id(user_id)
+    # Without what the web page says is in it: so Open WebUI looks itself, and whether this user may.
     item = {"type": "file", "id": file_id, "context": "full"} if is_upload else dict(item)
     if not user or (item.get("type") in ("collection", "folder") and item.get("context") != "full"):
         return "", None
-    sources = await retrieval.get_sources_from_items(
-        None, [item], [], None, 0, None, 0, 0.0, 0.0, False, full_context=True, user=user
-    )
+    get_sources = _loaded("retrieval.utils", "get_sources_from_items")
+    sources = await get_sources(None, [item], [], None, 0, None, 0, 0.0, 0.0, False, full_context=True, user=user)
     text = "\n\n".join(str(text) for source in sources for text in source["document"] if text)
-    return text, await files.Files.get_file_by_id(file_id) if is_upload and sources else None
+    return text, await _loaded("models.files", "Files").get_file_by_id(file_id) if is_upload and sources else None
 
 
 def _stored_part(kind: tuple[str, str], record: Any) -> dict[str, Any]:
-    path = sys.modules["open_webui.storage.provider"].Storage.get_file(record.path)
+    path = _loaded("storage.provider", "Storage").get_file(record.path)
     return file_part(kind, record.filename, Path(path).read_bytes())
 
 
@@ -3469,115 +3448,82 @@ async def _drain(response: aiohttp.ClientResponse) -> None:
 
 
 # ===== shared.py =====
-# What the workers of one Open WebUI share: JSON files in its data directory, in its Redis as well where it has one; locks.
+# What the workers of one Open WebUI share: JSON in its data directory, in its Redis as well where it has one; locks.
 
 try:
     import fcntl
 except ImportError:  # pragma: no cover - Windows
     fcntl = None  # type: ignore[assignment]
 
-_PREFIX = "openrouter_pipe:"
-# A Redis that is down is asked again and again by its client, for much longer than a chat may wait.
-_REDIS_SECONDS = 1.0
-_KEPT_SECONDS = 30 * 86_400
 # A worker that dies must not keep the others out for ever.
 _LOCK_SECONDS = 120
 _LOOK_AGAIN_SECONDS = 0.1
-_Release = Callable[[], Awaitable[object]]
 
 
 async def read_shared(name: str) -> Mapping[str, Any]:
     """The object kept under `name`; an empty one when there is none."""
-    if client := redis_client():
-        try:
-            async with asyncio.timeout(_REDIS_SECONDS):
-                content = await client.get(_PREFIX + name)
-            if content:
-                return await asyncio.to_thread(_parse, content)
-        except Exception as error:  # noqa: BLE001 - Redis fails in many ways, and there is the disk
-            log.debug("Redis cannot be read: %s", type(error).__name__)
-    directory = data_directory()
-    return await asyncio.to_thread(_read_file, directory / name) if directory else {}
+    content, directory = await _redis("get", name), data_directory()
+    return await asyncio.to_thread(_parse_copy, content, directory, name) if content or directory else {}
 
 
 async def write_shared(name: str, content: Mapping[str, Any]) -> None:
     """Keep `content` under `name`; what was there is replaced in one step. Files are readable by their user only."""
     text = await asyncio.to_thread(dump_json, content)
-    if client := redis_client():
-        try:
-            async with asyncio.timeout(_REDIS_SECONDS):
-                await client.set(_PREFIX + name, text, ex=_KEPT_SECONDS)
-        except Exception as error:  # noqa: BLE001 - as above
-            log.debug("Redis cannot be written: %s", type(error).__name__)
+    await _redis("set", name, text, ex=30 * 86_400)
     if directory := data_directory():
         await asyncio.to_thread(_replace_file, directory / name, text)
 
 
 @asynccontextmanager
 async def shared_lock(name: str) -> AsyncIterator[None]:
-    """Lets in one worker at a time; the others wait."""
-    while (release := await _redis_lock(_PREFIX + name)) is None:  # noqa: ASYNC110 - the other one is another process
-        await asyncio.sleep(_LOOK_AGAIN_SECONDS)
-    try:
-        yield
-    finally:
-        await release()
-
-
-async def _redis_lock(key: str) -> _Release | None:
-    """What gives the lock back; None while another worker has it."""
-    client, token = redis_client(), uuid.uuid4().hex
-    if client is None:
-        return _file_lock(key)
-
-    async def release() -> None:
-        with suppress(Exception):  # it runs out by itself
-            if await client.get(key) in (token, token.encode()):
-                await client.delete(key)
-
-    try:
-        async with asyncio.timeout(_REDIS_SECONDS):
-            return release if await client.set(key, token, nx=True, ex=_LOCK_SECONDS) else None
-    except Exception as error:  # noqa: BLE001 - as above
-        log.debug("Redis cannot lock: %s", type(error).__name__)
-        return _file_lock(key)
-
-
-def _file_lock(key: str) -> _Release | None:
-    """The same among the workers of one machine.
+    """Lets in one worker at a time, of all machines or of this one; the others wait.
 
     Where files cannot be locked (Windows, some network disks) all get in: what they do has to bear that.
     """
-
-    async def release() -> None:
-        if file is not None:
-            file.close()
-
-    file, directory = None, data_directory()
-    if fcntl is None or directory is None:
-        return release
+    while await _redis("set", name, "locked", nx=True, ex=_LOCK_SECONDS) is None:  # noqa: ASYNC110 - the other is another process
+        await asyncio.sleep(_LOOK_AGAIN_SECONDS)
     try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        file = (directory / f"{key.rpartition(':')[2]}.lock").open("wb")
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        if file is not None:
-            file.close()
-        return None
-    except OSError:
-        pass
-    return release
+        while (lock := _lock_file(name)) is None:  # noqa: ASYNC110 - as above
+            await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+        with lock:
+            yield
+    finally:
+        await _redis("delete", name)
 
 
-def _parse(content: bytes | str) -> Mapping[str, Any]:
-    with suppress(ValueError):
-        return mapping(parse_json(content))
-    return {}
+async def _redis(command: str, name: str, *values: object, **options: object) -> Any:
+    """What Open WebUI's Redis answers; False where there is none, or no answer."""
+    if client := redis_client():
+        try:
+            # A Redis that is down is tried again by its client for much longer than a chat may wait.
+            async with asyncio.timeout(1):
+                return await getattr(client, command)(f"openrouter_pipe:{name}", *values, **options)
+        except Exception as error:  # noqa: BLE001 - Redis fails in many ways, and there is the disk
+            log.debug("Redis: %s failed: %s", command, type(error).__name__)
+    return False
 
 
-def _read_file(path: Path) -> Mapping[str, Any]:
-    with suppress(OSError):
-        return _parse(path.read_bytes())
+def _lock_file(name: str) -> ExitStack | None:
+    """What gives the lock back; None while another worker has it."""
+    lock, directory = ExitStack(), data_directory()
+    if fcntl and directory:
+        try:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            file = lock.enter_context((directory / f"{name}.lock").open("wb"))
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+            return None
+        except OSError:
+            pass
+    return lock
+
+
+def _parse_copy(content: bytes | str, directory: Path | None, name: str) -> Mapping[str, Any]:
+    with suppress(OSError, ValueError):
+        if not content and directory:
+            content = (directory / name).read_bytes()
+        return mapping(parse_json(content or b""))
     return {}
 
 
@@ -4020,14 +3966,13 @@ _LOGO_NAMES = dict(
         "thudm:chatglm xiaomi:xiaomimimo",
     )
 )
-# Drawn four times larger than shown: Pillow draws hard edges. A mark fits the circle that Open WebUI cuts out.
-_DRAWN, _MARK = 256, 224
-_MAX_BYTES, _MAX_SIDE = 512 * 1024, 2048
+# Four times larger than shown: Pillow draws hard edges.
+_DRAWN = 256
 _LOGO_SECONDS = 5.0
 
 
 async def icons_for(transport: Transport, authors: Iterable[str], settings: Settings) -> dict[str, str]:
-    """The icons of these authors, PNG data URLs; none without Pillow. Never raises; fetches logos for 5 s at most.
+    """The icons of these authors, PNG data URLs. Fetches logos for 5 s at most.
 
     Authors are what stands before the `/` of an API id, without `~`.
     """
@@ -4037,8 +3982,7 @@ async def icons_for(transport: Transport, authors: Iterable[str], settings: Sett
     logos: dict[str, str] = {}
     if settings.MODEL_ICONS == "brand":
         logos = await _logos(transport, {*names.values()}, settings.ICON_URL)
-    drawn = await asyncio.to_thread(lambda: {author: logos.get(names[author]) or monogram(author) for author in names})
-    return {author: icon for author, icon in drawn.items() if icon}
+    return await asyncio.to_thread(lambda: {author: logos.get(names[author]) or monogram(author) for author in names})
 
 
 async def _logos(transport: Transport, names: set[str], template: str) -> dict[str, str]:
@@ -4065,7 +4009,7 @@ async def _fetch(transport: Transport, names: Iterator[str], template: str, logo
         for file in (f"{name}-color", name):
             url = template.replace("{name}", quote(file, errors="replace"))
             # Not the same time again: two limits that are over at once get in each other's way.
-            status, body = await transport.get_bytes(url, _MAX_BYTES, 2 * _LOGO_SECONDS)
+            status, body = await transport.get_bytes(url, 512 * 1024, 2 * _LOGO_SECONDS)
             icon = await asyncio.to_thread(_logo_tile, body) if status == 200 else ""
             if icon:
                 break
@@ -4074,22 +4018,19 @@ async def _fetch(transport: Transport, names: Iterator[str], template: str, logo
 
 
 def monogram(author: str) -> str:
-    """One or two letters on the author's colour, as a PNG data URL; empty without Pillow."""
+    """One or two letters on the author's colour, as a PNG data URL."""
     words = re.findall("[a-z0-9]+", author.lower()) or ["?"]
     letters = words[0][0].upper() + (words[1][0].upper() if len(words) > 1 else words[0][1:2])
     hue = hashlib.sha256(ascii(author).encode()).digest()[0] * 360 // 256
-    try:
-        mark = _pillow("Image").new("RGBA", (_DRAWN, _DRAWN))
-        font = _pillow("ImageFont").load_default(_DRAWN // 2)
-        _pillow("ImageDraw").Draw(mark).text((_DRAWN / 2, _DRAWN / 2), letters, "white", font, anchor="mm")
-        # Dark enough for white letters, whatever the hue.
-        return _tile(mark, f"hsl({hue}, 65%, 28%)")
-    except ImportError:
-        return ""
+    mark = _pillow("Image").new("RGBA", (_DRAWN, _DRAWN))
+    font = _pillow("ImageFont").load_default(_DRAWN // 2)
+    _pillow("ImageDraw").Draw(mark).text((_DRAWN / 2, _DRAWN / 2), letters, "white", font, anchor="mm")
+    # Dark enough for white letters, whatever the hue.
+    return _tile(mark, f"hsl({hue}, 65%, 28%)")
 
 
 def _pillow(module: str) -> Any:
-    # Not at the top: Pillow takes milliseconds to load, and may be missing.
+    # Not at the top: Pillow takes milliseconds to load.
     return importlib.import_module(f"PIL.{module}")
 
 
@@ -4108,12 +4049,13 @@ def _logo_tile(body: bytes) -> str:
     try:
         # Opening reads no more than the size.
         logo = _pillow("Image").open(io.BytesIO(body), formats=["PNG"])
-        if max(logo.size) > _MAX_SIDE:
+        if max(logo.size) > 2048:
             return ""
         logo = logo.convert("RGBA")
         # Nothing is left of a picture without a visible dot, which is an error below.
         logo = logo.crop(logo.getchannel("A").getbbox() or (0, 0, 0, 0))
-        scale = _MARK / math.hypot(*logo.size)
+        # It fits the circle that Open WebUI cuts out.
+        scale = 224 / math.hypot(*logo.size)
         return _tile(logo.resize([max(1, round(side * scale)) for side in logo.size]), "white")
     except Exception:  # noqa: BLE001 - a broken file makes Pillow raise whatever it likes
         return ""
@@ -4123,7 +4065,7 @@ def _logo_tile(body: bytes) -> str:
 # Keeps the rows of the published models up to date, in the background and by one worker at a time.
 
 _LIST_WAITS_FOR_ROWS_SECONDS = 1.0
-_MAX_FAILED_ROWS = 10
+_PAUSE_SECONDS = 30.0
 _Work = tuple[Published, Settings]
 
 
@@ -4135,7 +4077,6 @@ class RowKeeper:
         self._wanted: _Work | None = None
         self._done: _Work | None = None
         self._task: asyncio.Task[None] | None = None
-        self._failures = 0
         # By the clock of the event loop.
         self._next_try = 0.0
 
@@ -4156,42 +4097,36 @@ class RowKeeper:
         try:
             while (work := self._wanted) and not _is_same(work, self._done):
                 async with shared_lock("model-rows"):
-                    await self._write(ModelTable(function_id), work)
-            self._failures = 0
+                    await self._write(function_id, work)
         except Exception as error:  # noqa: BLE001 - a database fails in many ways, and nobody awaits this task
-            if not self._failures:
-                log.warning("Rows of models could not be written: %s: %.300s", type(error).__name__, error)
-            self._failures = min(self._failures + 1, 9)
-            self._next_try = asyncio.get_running_loop().time() + 2**self._failures
+            log.warning("Rows of models could not be written: %s: %.300s", type(error).__name__, error)
+            self._next_try = asyncio.get_running_loop().time() + _PAUSE_SECONDS
         finally:
             self._task = None
 
-    async def _write(self, table: ModelTable, work: _Work) -> None:
+    async def _write(self, function_id: str, work: _Work) -> None:
         """Write what differs, unless other work is wanted meanwhile."""
         published, settings = work
-        authors = {author_of(entry) for entry in published.entries}
-        icons = await icons_for(self._transport, authors, settings)
+        icons = await icons_for(self._transport, {author_of(entry) for entry in published.entries}, settings)
+        table, is_direct = ModelTable(), settings.DIRECT_FILES == "supported"
         stored = await table.rows()
-        failed: list[Exception] = []
+        failure: Exception | None = None
         for entry in published.entries:
-            model_id = f"{table.function_id}.{entry.webui_id}"
-            row = stored.get(model_id)
-            fields = row_fields(
-                entry, settings.NAME_PREFIX, settings.DIRECT_FILES == "supported", icons.get(author_of(entry))
-            )
+            model_id = f"{function_id}.{entry.webui_id}"
+            fields = row_fields(entry, settings.NAME_PREFIX, is_direct, icons.get(author_of(entry)))
             try:
-                # Read again before it is changed: an admin may have saved it a moment ago.
-                if _change(fields, row) and (change := _change(fields, row and await table.row(model_id))):
-                    await table.write(model_id, *change, is_public=settings.NEW_MODEL_ACCESS == "public")
+                if _change(fields, stored.get(model_id)):
+                    # An admin may have saved it a moment ago.
+                    row = await table.row(model_id)
+                    if change := _change(fields, row):
+                        await table.write(model_id, row, *change, is_public=settings.NEW_MODEL_ACCESS == "public")
             except Exception as error:  # noqa: BLE001 - one row must not cost the others theirs
-                failed.append(error)
+                failure = error
             await asyncio.sleep(0)
             if not _is_same(work, self._wanted):
                 return
-            if len(failed) >= _MAX_FAILED_ROWS:
-                break
-        if failed:
-            raise failed[0]
+        if failure:
+            raise failure
         self._done = work
 
 
@@ -4200,12 +4135,11 @@ def _is_same(work: _Work, other: _Work | None) -> bool:
     return other is not None and work[0] is other[0] and work[1] == other[1]
 
 
-def _change(fields: Mapping[str, Any], row: Any) -> tuple[Any, str, dict[str, Any]] | None:
-    """A row with the name and `meta` that it should get, if those differ; never a workspace model that has this id."""
-    if row and row.base_model_id:
-        return None
-    merged = merge_row(fields, row.name, row.meta.model_dump()) if row else merge_row(fields, "", {})
-    return merged and (row, *merged)
+def _change(fields: Mapping[str, Any], row: Any) -> tuple[str, dict[str, Any]] | None:
+    """Name and `meta` that a row should get, if they differ; never for a workspace model that has this id."""
+    if row is None:
+        return merge_row(fields, "", {})
+    return None if row.base_model_id else merge_row(fields, row.name, row.meta.model_dump())
 
 
 # ===== pipe.py =====

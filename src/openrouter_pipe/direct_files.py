@@ -25,9 +25,9 @@ Kinds = Mapping[str, tuple[str, str]]
 
 
 def taken_kinds(model: Model | None, settings: Settings) -> Kinds | None:
-    """The endings of files that go to a model as they are, modality and format of each; None: leave all to Open WebUI.
+    """The endings of files that go to a model as they are; None: leave all to Open WebUI.
 
-    Empty for an unknown model: its row may tell Open WebUI to leave the files alone, so somebody has to send their texts.
+    Empty for an unknown model: its row may tell Open WebUI to leave the files alone, so their texts have to be sent.
     """
     inputs = model.input_modalities if model else ()
     # /responses knows two formats of audio. Source: OpenRouter's OpenAPI document, InputAudio.
@@ -65,17 +65,16 @@ def text_part(name: str, text: str) -> tuple[dict[str, Any], bool]:
 
 
 def is_in_messages(item: Mapping[str, Any]) -> bool:
-    """Whether an entry of Open WebUI's list of files is a picture (or a folder of a terminal), which it sends itself."""
+    """Whether an entry of the chat's files is a picture (or a folder of a terminal), which Open WebUI sends itself."""
     content_type = str(item.get("content_type"))
     is_picture = content_type.startswith("image/") and not content_type.startswith("image/svg")
     return is_picture or item.get("type") in ("image", "filesystem")
 
 
 def with_files(messages: object, files: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:
-    """A copy of the messages with the files (part by id).
+    """A copy of the messages with the files (part by id), each in the message that it came with, else in the first one.
 
-    A file goes into the message that it came with, where Open WebUI names it there (`<attached_files>`), else into the
-    first one: it has to stay where it is from turn to turn, or the provider's prompt cache is of no use.
+    From turn to turn it has to stay where it is, or the provider's prompt cache is of no use.
     """
     copies = [dict(message) for message in dicts(messages)]
     users = [message for message in copies if message.get("role") == "user"]
@@ -83,7 +82,7 @@ def with_files(messages: object, files: Mapping[str, dict[str, Any]]) -> list[di
         content = message.get("content")
         message["content"] = [{"type": "text", "text": content}] if isinstance(content, str) else dicts(content)
     for file_id, part in files.items() if users else ():
-        # Open WebUI names them at the start.
+        # Open WebUI names them at its start (`<attached_files>`).
         named = (message for message in users if f'id="{file_id}"' in str(message["content"][:1]))
         next(named, users[0])["content"].append(part)
     return copies

@@ -29,9 +29,8 @@ _LOGO_NAMES = dict(
         "thudm:chatglm xiaomi:xiaomimimo",
     )
 )
-# Drawn four times larger than shown: Pillow draws hard edges. A mark fits the circle that Open WebUI cuts out.
-_DRAWN, _MARK = 256, 224
-_MAX_BYTES, _MAX_SIDE = 512 * 1024, 2048
+# Four times larger than shown: Pillow draws hard edges.
+_DRAWN = 256
 _LOGO_SECONDS = 5.0
 
 
@@ -73,7 +72,7 @@ async def _fetch(transport: Transport, names: Iterator[str], template: str, logo
         for file in (f"{name}-color", name):
             url = template.replace("{name}", quote(file, errors="replace"))
             # Not the same time again: two limits that are over at once get in each other's way.
-            status, body = await transport.get_bytes(url, _MAX_BYTES, 2 * _LOGO_SECONDS)
+            status, body = await transport.get_bytes(url, 512 * 1024, 2 * _LOGO_SECONDS)
             icon = await asyncio.to_thread(_logo_tile, body) if status == 200 else ""
             if icon:
                 break
@@ -113,12 +112,13 @@ def _logo_tile(body: bytes) -> str:
     try:
         # Opening reads no more than the size.
         logo = _pillow("Image").open(io.BytesIO(body), formats=["PNG"])
-        if max(logo.size) > _MAX_SIDE:
+        if max(logo.size) > 2048:
             return ""
         logo = logo.convert("RGBA")
         # Nothing is left of a picture without a visible dot, which is an error below.
         logo = logo.crop(logo.getchannel("A").getbbox() or (0, 0, 0, 0))
-        scale = _MARK / math.hypot(*logo.size)
+        # It fits the circle that Open WebUI cuts out.
+        scale = 224 / math.hypot(*logo.size)
         return _tile(logo.resize([max(1, round(side * scale)) for side in logo.size]), "white")
     except Exception:  # noqa: BLE001 - a broken file makes Pillow raise whatever it likes
         return ""

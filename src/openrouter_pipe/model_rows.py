@@ -19,8 +19,6 @@ _MARKS = "openrouter_pipe"
 _NAME = "(name)"
 _GROUPS = ("capabilities", "builtinTools")
 _NOTHING: tuple[Any, ...] = (None, "", [])
-_MAX_DESCRIPTION = 5_000
-_PRICES = (("prompt", "in"), ("completion", "out"))
 
 
 def author_of(entry: Entry) -> str:
@@ -40,7 +38,7 @@ def row_fields(entry: Entry, name_prefix: str, direct_files: bool, icon: str | N
     lacks_tools = model is not None and bool(model.supported_parameters) and not model.has_tools
     is_direct = direct_files and not {"file", "audio", "video"}.isdisjoint(inputs)
     tags = {"Free": is_free, **{tag[:1].upper() + tag[1:]: True for tag in ref.variants}, "Preset": bool(ref.preset)}
-    text = f"{_facts_of(model, is_free)}\n{entry.description}".strip()[:_MAX_DESCRIPTION]
+    text = f"{_facts_of(model, is_free)}\n{entry.description}".strip()[:5_000]
     fields = {
         _NAME: name_prefix + entry.name,
         # As every database takes it (no half surrogate pairs, no NUL), and every browser gives it back.
@@ -96,7 +94,8 @@ def _mark_of(value: object) -> bool | str:
 def _facts_of(model: Model | None, is_free: bool) -> str:
     """`128K context · $2.50 in, $10 out per million tokens`; what is unknown is left out."""
     length, prices = (model.context_length, model.pricing) if model else (None, {})
-    amounts = [f"{_per_million(prices[kind])} {word}" for kind, word in _PRICES if kind in prices]
+    words = {"prompt": "in", "completion": "out"}
+    amounts = [f"{_per_million(prices[kind])} {word}" for kind, word in words.items() if kind in prices]
     price = f"{', '.join(amounts)} per million tokens" if amounts else ""
     if is_free or any(amount.startswith("-") for amount in prices.values()):
         price = "free" if is_free else "price varies"

@@ -18,9 +18,6 @@ try:
 except ImportError:  # pragma: no cover - Windows
     fcntl = None  # type: ignore[assignment]
 
-# A Redis that is down is asked again and again by its client, for much longer than a chat may wait.
-_REDIS_SECONDS = 1.0
-_KEPT_SECONDS = 30 * 86_400
 # A worker that dies must not keep the others out for ever.
 _LOCK_SECONDS = 120
 _LOOK_AGAIN_SECONDS = 0.1
@@ -28,13 +25,14 @@ _LOOK_AGAIN_SECONDS = 0.1
 
 async def read_shared(name: str) -> Mapping[str, Any]:
     """The object kept under `name`; an empty one when there is none."""
-    return await asyncio.to_thread(_parse_copy, await _redis("get", name), data_directory(), name)
+    content, directory = await _redis("get", name), data_directory()
+    return await asyncio.to_thread(_parse_copy, content, directory, name) if content or directory else {}
 
 
 async def write_shared(name: str, content: Mapping[str, Any]) -> None:
     """Keep `content` under `name`; what was there is replaced in one step. Files are readable by their user only."""
     text = await asyncio.to_thread(dump_json, content)
-    await _redis("set", name, text, ex=_KEPT_SECONDS)
+    await _redis("set", name, text, ex=30 * 86_400)
     if directory := data_directory():
         await asyncio.to_thread(_replace_file, directory / name, text)
 
@@ -60,7 +58,8 @@ async def _redis(command: str, name: str, *values: object, **options: object) ->
     """What Open WebUI's Redis answers; False where there is none, or no answer."""
     if client := redis_client():
         try:
-            async with asyncio.timeout(_REDIS_SECONDS):
+            # A Redis that is down is tried again by its client for much longer than a chat may wait.
+            async with asyncio.timeout(1):
                 return await getattr(client, command)(f"openrouter_pipe:{name}", *values, **options)
         except Exception as error:  # noqa: BLE001 - Redis fails in many ways, and there is the disk
             log.debug("Redis: %s failed: %s", command, type(error).__name__)

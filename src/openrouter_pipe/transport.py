@@ -28,11 +28,11 @@ class Transport:
     def __init__(self) -> None:
         self._session: aiohttp.ClientSession | None = None
 
-    async def get_json(self, settings: Settings, path: str, timeout_seconds: float) -> object:
+    async def get_json(self, settings: Settings, path: str, seconds: float) -> object:
         """The body of a GET, parsed. Raises `PipeError`, for a refusal an `UpstreamError`."""
-        timeout = aiohttp.ClientTimeout(total=timeout_seconds)
+        timeout = aiohttp.ClientTimeout(total=seconds)
         async with self._request(settings, "GET", path, timeout) as response:
-            body = await read_body(response, settings, timeout_seconds)
+            body = await read_body(response, settings, seconds)
             if response.status >= 400:
                 raise UpstreamError(read_failure(response.status, body), path)
             try:
@@ -49,7 +49,7 @@ class Transport:
                 while len(body) <= limit and (piece := await response.content.readany()):
                     body += piece
                 return response.status, bytes(body) if len(body) <= limit else b""
-        except (TimeoutError, aiohttp.ClientError, OSError, ValueError):
+        except (*BROKEN, ValueError):
             return 0, b""
 
     @asynccontextmanager
@@ -86,7 +86,7 @@ class Transport:
                 response = await self._open_session().request(
                     method, url, data=data, headers=_headers(settings), timeout=limits, allow_redirects=False
                 )
-        except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
+        except (*BROKEN, ValueError) as error:
             failed = connection_failed(error, settings, limits.total or settings.READ_TIMEOUT_SECONDS)
         if failed:
             # Not inside: aiohttp's errors hold the request with its key, and would go along as the context of this one.

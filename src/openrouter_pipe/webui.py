@@ -17,7 +17,6 @@ from .codec import dicts, mapping
 from .direct_files import MAX_FILE_BYTES, Kinds, file_kind, file_part, is_in_messages, text_part
 from .problems import log_surprise
 
-_FILE_MODULES = ("models.users", "models.files", "retrieval.utils")
 _NOT_SENT = (
     "Not sent as a whole: {}. What you may read is sent: up to 25 MB of files, 400,000 characters of each text, and of "
     "knowledge what is set to “Using Entire Document”."
@@ -29,13 +28,13 @@ _EVERYBODY = {"principal_type": "user", "principal_id": "*", "permission": "read
 
 def data_directory() -> Path | None:
     """The folder for the pipe's files inside Open WebUI's data directory; None outside of Open WebUI."""
-    directory = getattr(sys.modules.get("open_webui.env"), "DATA_DIR", None)
+    directory = _loaded("env", "DATA_DIR")
     return Path(directory) / "openrouter_pipe" if directory else None
 
 
 def host_secret() -> str:
     """Open WebUI's own secret, which keys pseudonyms; empty outside of Open WebUI."""
-    return str(getattr(sys.modules.get("open_webui.env"), "WEBUI_SECRET_KEY", None) or "")
+    return str(_loaded("env", "WEBUI_SECRET_KEY") or "")
 
 
 def shared_by_rounds(metadata: Mapping[str, Any]) -> dict[str, Any]:
@@ -59,24 +58,28 @@ def function_id_of(pipe: object) -> str | None:
 
 
 def _app_state(name: str) -> Any:
-    app = getattr(sys.modules.get("open_webui.main"), "app", None)
-    return getattr(getattr(app, "state", None), name, None)
+    return getattr(getattr(_loaded("main", "app"), "state", None), name, None)
+
+
+def _loaded(module: str, name: str) -> Any:
+    """What Open WebUI has under this name; None outside of it."""
+    return getattr(sys.modules.get(f"open_webui.{module}"), name, None)
 
 
 class ModelTable:
-    """Open WebUI's rows of models, by its own `Models` (of 0.11.1 and of 0.12). Raises whatever the database does."""
+    """Open WebUI's rows of models, by its own `Models`. Raises whatever the database does."""
 
     def __init__(self) -> None:
-        self._host: Any = sys.modules["open_webui.models.models"]
+        self._models, self._form = _loaded("models.models", "Models"), _loaded("models.models", "ModelForm")
         self._owner = ""
 
     async def rows(self) -> dict[str, Any]:
         """All rows by id, read with two queries."""
-        return {row.id: row for row in await self._host.Models.get_all_models()}
+        return {row.id: row for row in await self._models.get_all_models()}
 
     async def row(self, model_id: str) -> Any:
         """One row as it is now, or None."""
-        return await self._host.Models.get_model_by_id(model_id)
+        return await self._models.get_model_by_id(model_id)
 
     async def write(self, model_id: str, row: Any, name: str, meta: Mapping[str, Any], is_public: bool) -> None:
         """Change name and `meta` of a row and nothing else; or add one (`row` is None), which is an admin's."""
@@ -84,20 +87,19 @@ class ModelTable:
         if row:
             # Before 0.12 what is not named goes back to its default.
             form["is_active"] = row.is_active
-            await self._host.Models.update_model_by_id(model_id, self._host.ModelForm(**form))
+            await self._models.update_model_by_id(model_id, self._form(**form))
             return
-        users = sys.modules["open_webui.models.users"].Users
-        self._owner = self._owner or (await users.get_super_admin_user()).id
+        self._owner = self._owner or (await _loaded("models.users", "Users").get_super_admin_user()).id
         form["access_grants"] = [_EVERYBODY] if is_public else []
-        await self._host.Models.insert_new_model(self._host.ModelForm(**form), self._owner)
+        await self._models.insert_new_model(self._form(**form), self._owner)
 
 
 async def read_chat_files(
     kinds: Kinds, metadata: Mapping[str, Any], user_id: str, rounds: dict[str, Any]
 ) -> tuple[dict[str, Any], str]:
-    """Those of the chat's files that are not left to Open WebUI: their parts by id, and a line about what is not sent.
+    """The chat's files that are not left to Open WebUI: their parts by id, and a line about what is not sent.
 
-    `metadata` is Open WebUI's; `rounds` keeps what was read for the answer's next tool round. Never raises.
+    `rounds` keeps what was read for the answer's next tool round. Never raises.
     """
     if "files" in rounds:
         return rounds["files"], ""
@@ -109,7 +111,7 @@ async def read_chat_files(
     parts: dict[str, Any] = {}
     missing, room = [], MAX_FILE_BYTES
     for number, item in enumerate(dicts(metadata.get("files"))):
-        # What the web page calls the address of an upload is its id.
+        # The address that the web page gives an upload is its id.
         file_id, is_upload = str(item.get("id") or item.get("url") or number), item.get("type", "file") == "file"
         if file_id in parts or is_in_messages(item) or (is_retrieved and not is_upload):
             continue
@@ -131,20 +133,18 @@ async def read_chat_files(
 
 
 async def _read_text(file_id: str, item: dict[str, Any], is_upload: bool, user_id: str) -> tuple[str, Any]:
-    """The text of a file, a page, a note, …, by Open WebUI's own means and access rules; of an upload also its record."""
-    users, files, retrieval = (sys.modules[f"open_webui.{name}"] for name in _FILE_MODULES)
-    user = await users.Users.get_user_by_id(user_id)
-    # Without what the web page says is in it, so that Open WebUI looks itself whether this user may read it.
+    """The text of a file, a page, a note, …, as far as this user may read it; of an upload also its record."""
+    user = await _loaded("models.users", "Users").get_user_by_id(user_id)
+    # Without what the web page says is in it: so Open WebUI looks itself, and whether this user may.
     item = {"type": "file", "id": file_id, "context": "full"} if is_upload else dict(item)
     if not user or (item.get("type") in ("collection", "folder") and item.get("context") != "full"):
         return "", None
-    sources = await retrieval.get_sources_from_items(
-        None, [item], [], None, 0, None, 0, 0.0, 0.0, False, full_context=True, user=user
-    )
+    get_sources = _loaded("retrieval.utils", "get_sources_from_items")
+    sources = await get_sources(None, [item], [], None, 0, None, 0, 0.0, 0.0, False, full_context=True, user=user)
     text = "\n\n".join(str(text) for source in sources for text in source["document"] if text)
-    return text, await files.Files.get_file_by_id(file_id) if is_upload and sources else None
+    return text, await _loaded("models.files", "Files").get_file_by_id(file_id) if is_upload and sources else None
 
 
 def _stored_part(kind: tuple[str, str], record: Any) -> dict[str, Any]:
-    path = sys.modules["open_webui.storage.provider"].Storage.get_file(record.path)
+    path = _loaded("storage.provider", "Storage").get_file(record.path)
     return file_part(kind, record.filename, Path(path).read_bytes())
