@@ -496,3 +496,31 @@ async def test_a_dropped_pipe_leaves_nothing_open(caplog: pytest.LogCaptureFixtu
 
         assert await until(closed)
     assert "Unclosed" not in caplog.text
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_the_proxy_of_the_environment_is_used(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    address = sandbox.base_url.removeprefix("http://").removesuffix("/api/v1")
+    monkeypatch.setenv("http_proxy", f"http://jo:secret@{address}")
+    monkeypatch.setenv("no_proxy", "other.test")
+    assert len(await ids(new_pipe(sandbox, BASE_URL="http://openrouter.test/api/v1"))) > 1
+    asked = sandbox.received[0].headers
+    assert asked["Host"] == "openrouter.test"
+    assert asked["Proxy-Authorization"].startswith("Basic ")
+    assert asked["Authorization"] == f"Bearer {KEY}"
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_the_proxy_is_not_used_where_no_proxy_says_so(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    assert len(await ids(new_pipe(sandbox))) > 1
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_netrc_does_not_matter(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("default login jo password secret", encoding="utf-8")
+    monkeypatch.setenv("NETRC", str(netrc))
+    assert len(await ids(new_pipe(sandbox))) > 1
+    assert sandbox.received[0].headers["Authorization"] == f"Bearer {KEY}"
