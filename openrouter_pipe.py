@@ -42,7 +42,8 @@ from functools import cached_property, partial
 from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
+from urllib.request import getproxies, proxy_bypass
 import aiohttp
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 from pydantic import model_validator
@@ -2894,6 +2895,8 @@ class Transport:
 
     def __init__(self) -> None:
         self._session: aiohttp.ClientSession | None = None
+        # The latest base URL, and the proxy for it.
+        self._proxy: tuple[str, str | None] = ("", None)
 
     async def get_json(self, settings: Settings, path: str, seconds: float) -> object:
         """The body of a GET, parsed. Raises `PipeError`, for a refusal an `UpstreamError`."""
@@ -2912,7 +2915,9 @@ class Transport:
         body = bytearray()
         try:
             limits = aiohttp.ClientTimeout(total=seconds)
-            async with self._open_session().get(url, timeout=limits, max_redirects=3) as response:
+            async with self._open_session().get(
+                url, timeout=limits, max_redirects=3, proxy=_proxy_for(url)
+            ) as response:
                 while len(body) <= limit and (piece := await response.content.readany()):
                     body += piece
                 return response.status, bytes(body) if len(body) <= limit else b""
@@ -2944,14 +2949,22 @@ class Transport:
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         if not settings.base_url:
             raise SettingsError("The valve BASE_URL does not hold the address of an API. An admin can correct it.")
-        url, failed = settings.base_url + path, None
+        failed = None
         try:
-            # Looking up a name, a proxy, and headers that come byte by byte: aiohttp limits none of these as a whole.
+            if settings.base_url != self._proxy[0]:
+                self._proxy = (settings.base_url, _proxy_for(settings.base_url))
+            # Looking up a name, and headers that come byte by byte: aiohttp limits neither as a whole.
             async with asyncio.timeout(
                 limits.total or settings.CONNECT_TIMEOUT_SECONDS + settings.READ_TIMEOUT_SECONDS
             ):
                 response = await self._open_session().request(
-                    method, url, data=data, headers=_headers(settings), timeout=limits, allow_redirects=False
+                    method,
+                    settings.base_url + path,
+                    data=data,
+                    headers=_headers(settings),
+                    timeout=limits,
+                    allow_redirects=False,
+                    proxy=self._proxy[1],
                 )
         except (*BROKEN, ValueError) as error:
             failed = connection_failed(error, settings, limits.total or settings.READ_TIMEOUT_SECONDS)
@@ -2967,15 +2980,23 @@ class Transport:
     def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None:
             connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=60, ttl_dns_cache=300)
-            # trust_env: companies reach the internet through a proxy, as Open WebUI's own connections do.
             self._session = aiohttp.ClientSession(
                 connector=connector,
                 # What upstream wants remembered of one user's request must not go along with another's.
                 cookie_jar=aiohttp.DummyCookieJar(),
-                trust_env=True,
             )
             weakref.finalize(self, _close_session, self._session, connector, asyncio.get_running_loop())
         return self._session
+
+
+def _proxy_for(url: str) -> str | None:
+    """The environment's proxy for an address: companies reach the internet through one, as Open WebUI itself does.
+
+    aiohttp's `trust_env` would ask for it in threads at each request (0.4 ms), and fail where a `.netrc` names the host.
+    """
+    address = urlsplit(url)
+    proxy = None if proxy_bypass(address.hostname or "") else getproxies().get(address.scheme)
+    return f"http://{proxy}" if proxy and "://" not in proxy else proxy or None
 
 
 def _retry_after(header: str) -> float | None:

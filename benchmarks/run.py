@@ -1,87 +1,82 @@
-"""`make bench`: speed and memory of the built file beside a floor (the least a pipe can do), in one run.
+"""`make bench`: what the built file costs, beside a floor (the least a pipe can do), as ratios that hold on any machine.
 
-    python benchmarks/run.py [--pipe FILE] …
+    python benchmarks/run.py [--quick] [--pipe FILE] …
 
-Each pipe is measured in a process of its own against the same sandbox, so that ratios hold on any machine.
+A full run takes some minutes and writes docs/performance.md. Another pipe file is given its key and address by the valves
+API_KEY and BASE_URL.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import statistics
 import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+import webui
+from report import PAGE, machine, table
+from upstream import ROOT, ratio, sandbox
+
 BUILT = ROOT / "openrouter_pipe.py"
 FLOOR = ROOT / "benchmarks" / "floor_pipe.py"
-MODELS = 400
-
-# Row of the table: title, how to get it from a measurement, unit, and the bar for our own file.
-ROWS = (
-    ("load: compile, exec and Pipe()", lambda m: m["load"], "ms", 30.0),
-    ("  of it exec and Pipe()", lambda m: m["exec"], "ms", 30.0),
-    ("memory kept", lambda m: m["memory"], "MB", 4.0),
-    (f"pipes() warm, {MODELS} models + {MODELS} variants", lambda m: m["warm"], "ms", 0.4),
-    ("pipes() cold, above the bare GET, read and parsed", lambda m: m["cold"] - m["get"], "ms", 8.0),
-)
+PERFORMANCE = ROOT / "docs" / "performance.md"
+ROUNDS, QUICK_ROUNDS = 7, 2
 
 
-def catalog() -> dict[str, object]:
-    """A catalog of `MODELS` rows with the fields and sizes of real ones."""
-    sample = json.loads((ROOT / "src" / "openrouter_sandbox" / "catalog.json").read_text(encoding="utf-8"))["data"]
-    plain = [row for row in sample if ":" not in row["id"] and "text" in row["architecture"]["output_modalities"]]
-    rows = [
-        {**plain[number % len(plain)], "id": f"author-{number % 40}/model-{number}", "name": f"Author: Model {number}"}
-        for number in range(MODELS)
-    ]
-    return {"data": rows}
-
-
-def measure(pipe: Path, base_url: str) -> Mapping[str, float]:
-    """The figures of one pipe file, from `measure.py`."""
-    command = [sys.executable, str(ROOT / "benchmarks" / "measure.py"), str(pipe), base_url]
-    figures: Mapping[str, float] = json.loads(
-        subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    )
+def child(script: str, *arguments: object) -> Mapping[str, float]:
+    """What a measuring process of its own says."""
+    command = [sys.executable, str(ROOT / "benchmarks" / script), *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{script} failed:\n{done.stderr[-2000:]}")
+    figures: Mapping[str, float] = json.loads(done.stdout.splitlines()[-1])
     return figures
 
 
-def table(measured: Mapping[str, Mapping[str, float]]) -> str:
-    """The figures as a table: each pipe's value, and its ratio to the floor."""
-    floor = measured["floor"]
-    width = max(len(title) for title, *_ in ROWS)
-    others = [name for name in measured if name != "floor"]
-    lines = [f"{'':{width}}  {'floor':>12}" + "".join(f"{name[-20:]:>22}{'ratio':>8}" for name in others) + "     bar"]
-    for title, value, unit, bar in ROWS:
-        base = value(floor)
-        cells = "".join(
-            f"{value(measured[name]):>19.3f} {unit}{value(measured[name]) / max(base, 1e-6):>8.1f}" for name in others
-        )
-        lines.append(f"{title:{width}}  {base:>9.3f} {unit}{cells}  ≤ {bar:g} {unit}")
-    return "\n".join(lines)
+def crowds(path: Path, base_url: str, rounds: int) -> dict[str, float]:
+    """Many chats at once, raw and pipe in turn, each time in new processes."""
+    raw, pipe = [], []
+    for _ in range(rounds):
+        raw.append(child("chats.py", path, base_url, "raw", 1))
+        pipe.append(child("chats.py", path, base_url, "pipe", 1))
+    medians = {key: statistics.median(one[key] for one in raw) for key in ("cpu", "memory", "first")}
+    return {
+        "crowd": ratio([one["cpu"] for one in pipe], [one["cpu"] for one in raw]),
+        "crowd_raw": medians["cpu"],
+        "crowd_memory": statistics.median(one["memory"] for one in pipe) - medians["memory"],
+        "crowd_memory_raw": medians["memory"],
+        "crowd_first": ratio([one["first"] for one in pipe], [one["first"] for one in raw]),
+        "crowd_first_raw": medians["first"],
+    }
 
 
 def main() -> None:
     """Start the sandbox, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pipe", type=Path, action="append", default=[], help="another pipe file to measure")
+    parser.add_argument("--quick", action="store_true", help=f"{QUICK_ROUNDS} rounds instead of {ROUNDS}")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        rows = Path(folder, "catalog.json")
-        rows.write_text(json.dumps(catalog()), encoding="utf-8")
-        command = [sys.executable, "-m", "openrouter_sandbox", "--port", "0", "--catalog", str(rows)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=folder) as sandbox:
-            try:
-                assert sandbox.stdout is not None
-                base_url = sandbox.stdout.readline().strip().rpartition(" ")[2]
-                files = {"floor": FLOOR, "ours": BUILT, **{path.stem: path for path in options.pipe}}
-                print(table({name: measure(path, base_url) for name, path in files.items()}))
-            finally:
-                sandbox.terminate()
+    rounds = QUICK_ROUNDS if options.quick else ROUNDS
+    files = {"floor": FLOOR, "ours": BUILT, **{path.stem: path.resolve() for path in options.pipe}}
+    figures: dict[str, dict[str, float]] = {}
+    with tempfile.TemporaryDirectory() as folder, sandbox(Path(folder)) as base_url:
+        for name, path in files.items():
+            print(f"measuring {name} …", file=sys.stderr, flush=True)
+            figures[name] = {
+                **child("measure.py", path, base_url),
+                **child("chats.py", path, base_url, "turns", rounds),
+                **crowds(path, base_url, rounds),
+            }
+        print("measuring in Open WebUI …", file=sys.stderr, flush=True)
+        for name, found in webui.measure(files, base_url, Path(folder, "webui"), rounds).items():
+            figures[name] |= found
+    print(f"{table(figures)}\n{machine()}")
+    if not options.quick and not options.pipe:
+        PERFORMANCE.write_text(PAGE.format(table=table(figures), machine=machine()), encoding="utf-8")
 
 
 if __name__ == "__main__":

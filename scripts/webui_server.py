@@ -165,6 +165,12 @@ class OpenWebUI:
         """Whether the process is alive."""
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def process_id(self) -> int:
+        """Of the running server."""
+        assert self._process is not None
+        return self._process.pid
+
     def log_tail(self, lines: int = 25) -> str:
         """The end of its log."""
         if not self.log_path.exists():

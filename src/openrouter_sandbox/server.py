@@ -260,7 +260,8 @@ class Sandbox:
 
     async def _show_received(self, request: web.Request) -> web.Response:
         shown = [{**vars(item), "headers": dict(item.headers), "query": dict(item.query)} for item in self.received]
-        return web.json_response({"received": shown, "open_streams": self.open_streams})
+        counts = {"open_streams": self.open_streams, "connections": self.connections}
+        return web.json_response({"received": shown, **counts})
 
     async def _clear_received(self, request: web.Request) -> web.Response:
         self.received.clear()
