@@ -43,10 +43,10 @@ async def shared_lock(name: str) -> AsyncIterator[None]:
 
     Where files cannot be locked (Windows, some network disks) all get in: what they do has to bear that.
     """
-    while await _redis("set", name, "locked", nx=True, ex=_LOCK_SECONDS) is None:  # noqa: ASYNC110 - the other is another process
+    while (locked := await _redis("set", name, "locked", nx=True, ex=_LOCK_SECONDS)) is None:  # noqa: ASYNC110 - across processes
         await asyncio.sleep(_LOOK_AGAIN_SECONDS)
     try:
-        while (lock := _lock_file(name)) is None:  # noqa: ASYNC110 - as above
+        while (lock := ExitStack() if locked else _lock_file(name)) is None:  # noqa: ASYNC110 - as above
             await asyncio.sleep(_LOOK_AGAIN_SECONDS)
         with lock:
             yield
