@@ -1,7 +1,7 @@
 # The commands of this project. Each sets up what it needs; `make` alone lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test compat lint format bundle bench setup pins clean
+.PHONY: help demo test compat lint format bundle bench fuzz setup pins clean
 
 # Extra words for a command: make test ARGS="-k bundle", make demo ARGS=--once
 ARGS ?=
@@ -38,6 +38,9 @@ bundle: setup ## Build openrouter_pipe.py from src/openrouter_pipe/
 
 bench: setup ## Measure speed and memory (ARGS for the benchmark)
 	$(RUN) benchmarks/run.py $(ARGS)
+
+fuzz: setup ## Throw random input at the parsers (ARGS="errors --seconds 60", --seed N)
+	PYTHONPATH=src $(RUN) scripts/fuzz.py $(ARGS)
 
 setup: ## Create or update .venv (PYTHON=/path/to/python3.12)
 	@python="$(PYTHON)"; \

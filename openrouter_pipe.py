@@ -171,19 +171,22 @@ def _split_tags(text: str) -> tuple[str, tuple[str, ...]]:
 
 
 # ===== codec.py =====
-# JSON, by orjson where it is installed, else by the standard library; and reading what others sent.
+# JSON, read by orjson where it is installed, else by the standard library; and what others sent.
 
 try:
     import orjson
 except ImportError:  # pragma: no cover - Open WebUI ships orjson
     orjson = None  # type: ignore[assignment]
 
+# Not orjson: where more than a hundred levels end at once, it writes past its buffer (3.11.9).
+_encode = json.JSONEncoder(ensure_ascii=False, default=str, separators=(",", ":")).encode
+
 
 def parse_json(text: bytes | str) -> Any:
     """The value in `text`. Raises `ValueError`.
 
-    The standard library also reads NaN, bytes that are not UTF-8, and half of a surrogate pair (a provider cut an emoji in
-    two); that could not be stored: a question mark takes its place.
+    The standard library also reads NaN (null takes its place), bytes that are not UTF-8, and half of a surrogate pair (a
+    provider cut an emoji in two); that could not be stored: a question mark takes its place.
     """
     try:
         return (orjson or json).loads(text)
@@ -191,19 +194,14 @@ def parse_json(text: bytes | str) -> Any:
         pass
     try:
         value = json.loads(text.decode("utf-8", "replace") if isinstance(text, bytes) else text)
-        return json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
+        return json.loads(dump_json(value), parse_constant=lambda _: None)
     except RecursionError:
         raise ValueError("nested too deeply") from None
 
 
 def dump_json(value: Any) -> bytes:
-    """`value` as JSON. Lone surrogates, huge integers and odd keys are the standard library's."""
-    if orjson is not None:
-        try:
-            return orjson.dumps(value)
-        except TypeError:
-            pass
-    return json.dumps(value, default=str, separators=(",", ":")).encode()
+    """`value` as JSON. Half of a surrogate pair becomes a question mark, what JSON does not have its `str`."""
+    return _encode(value).encode("utf-8", "replace")
 
 
 def mapping(value: object) -> Mapping[str, Any]:
@@ -269,7 +267,7 @@ class SseDecoder:
             elif not line and self._data:
                 if payload := b"\n".join(self._data):
                     payloads.append(payload)
-                self._data = []
+                self._data, self._size = [], 0
         # Lines that bring no data count as long as an event is not complete.
         self._size = len(last) if lines and not self._data else self._size + len(chunk)
         if self._size > MAX_EVENT_BYTES:
@@ -599,13 +597,13 @@ _MAX_LENGTH = 500
 # it behind a telling name.
 _SECRETS = re.compile(
     r"""\b(?:sk|pk|rk|gsk|xai|hf|ghp)[-_][\w-]{6,}|\bAIza[\w-]{20,}
-    |\bBearer\s+[^\s"',;}]{8,}|\bBasic\s+[\w+/]{12,}=*|\beyJ[\w-]+\.[\w.-]+
-    |\b(?:[\w-]*authorization|x-[\w-]*key|api[-_ ]?key(?:\ provided)?|(?:set-)?cookie|\w*secret|\w*token|\w*password)
-    ["']?\s*[:=]\s*["']?(?:\w+\s+)?(?=[^\s"',;}]*\d)[^\s"',;}]{8,}""",
+    |\bBearer\s+[^\s"',;}]{8,}|\bBasic\s+[\w+/]{12,}=*|\beyJ[\w-]{1,500}+\.[\w.-]+
+    |\b(?:[\w-]{0,40}authorization|x-[\w-]{0,40}key|api[-_ ]?key(?:\ provided)?|(?:set-)?cookie|\w*secret|\w*token|\w*password)
+    ["']?\s*[:=]\s*["']?(?:\w+\s+)?(?=[^\s"',;}]{0,200}\d)[^\s"',;}]{8,}""",
     re.IGNORECASE | re.VERBOSE,
 )
 # Where a stack trace begins, of Python or of JavaScript.
-_STACK_TRACE = re.compile(r"Traceback \(most recent|^\s*File \"|\s+at (?:\S+ )?\(?\S+:\d+:\d+\)?", re.MULTILINE)
+_STACK_TRACE = re.compile(r"Traceback \(most recent|^[ \t]*File \"|\sat (?:\S+ )?\(?\S+:\d+:\d+\)?", re.MULTILINE)
 
 
 ANY_NUMBER = 1_000_000
@@ -829,8 +827,8 @@ def _duration(seconds: float) -> str:
 
 def plain(text: str) -> str:
     """One line of at most 500 characters, without anything that looks like a key."""
-    line = " ".join(_SECRETS.sub("…", text).split())
-    return line if len(line) <= _MAX_LENGTH else f"{line[: _MAX_LENGTH - 1]}…"
+    line = " ".join(_SECRETS.sub("…", text[:20_000]).split())
+    return one_line(line if len(line) <= _MAX_LENGTH else f"{line[: _MAX_LENGTH - 1]}…")
 
 
 def _failure_of_text(status: int, text: str) -> Failure:

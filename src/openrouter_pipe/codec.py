@@ -1,4 +1,4 @@
-"""JSON, by orjson where it is installed, else by the standard library; and reading what others sent."""
+"""JSON, read by orjson where it is installed, else by the standard library; and what others sent."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ try:
 except ImportError:  # pragma: no cover - Open WebUI ships orjson
     orjson = None  # type: ignore[assignment]
 
+# Not orjson: where more than a hundred levels end at once, it writes past its buffer (3.11.9).
+_encode = json.JSONEncoder(ensure_ascii=False, default=str, separators=(",", ":")).encode
+
 
 def parse_json(text: bytes | str) -> Any:
     """The value in `text`. Raises `ValueError`.
 
-    The standard library also reads NaN, bytes that are not UTF-8, and half of a surrogate pair (a provider cut an emoji in
-    two); that could not be stored: a question mark takes its place.
+    The standard library also reads NaN (null takes its place), bytes that are not UTF-8, and half of a surrogate pair (a
+    provider cut an emoji in two); that could not be stored: a question mark takes its place.
     """
     try:
         return (orjson or json).loads(text)
@@ -24,19 +27,14 @@ def parse_json(text: bytes | str) -> Any:
         pass
     try:
         value = json.loads(text.decode("utf-8", "replace") if isinstance(text, bytes) else text)
-        return json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
+        return json.loads(dump_json(value), parse_constant=lambda _: None)
     except RecursionError:
         raise ValueError("nested too deeply") from None
 
 
 def dump_json(value: Any) -> bytes:
-    """`value` as JSON. Lone surrogates, huge integers and odd keys are the standard library's."""
-    if orjson is not None:
-        try:
-            return orjson.dumps(value)
-        except TypeError:
-            pass
-    return json.dumps(value, default=str, separators=(",", ":")).encode()
+    """`value` as JSON. Half of a surrogate pair becomes a question mark, what JSON does not have its `str`."""
+    return _encode(value).encode("utf-8", "replace")
 
 
 def mapping(value: object) -> Mapping[str, Any]:

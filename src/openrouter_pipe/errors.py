@@ -23,13 +23,13 @@ _MAX_LENGTH = 500
 # it behind a telling name.
 _SECRETS = re.compile(
     r"""\b(?:sk|pk|rk|gsk|xai|hf|ghp)[-_][\w-]{6,}|\bAIza[\w-]{20,}
-    |\bBearer\s+[^\s"',;}]{8,}|\bBasic\s+[\w+/]{12,}=*|\beyJ[\w-]+\.[\w.-]+
-    |\b(?:[\w-]*authorization|x-[\w-]*key|api[-_ ]?key(?:\ provided)?|(?:set-)?cookie|\w*secret|\w*token|\w*password)
-    ["']?\s*[:=]\s*["']?(?:\w+\s+)?(?=[^\s"',;}]*\d)[^\s"',;}]{8,}""",
+    |\bBearer\s+[^\s"',;}]{8,}|\bBasic\s+[\w+/]{12,}=*|\beyJ[\w-]{1,500}+\.[\w.-]+
+    |\b(?:[\w-]{0,40}authorization|x-[\w-]{0,40}key|api[-_ ]?key(?:\ provided)?|(?:set-)?cookie|\w*secret|\w*token|\w*password)
+    ["']?\s*[:=]\s*["']?(?:\w+\s+)?(?=[^\s"',;}]{0,200}\d)[^\s"',;}]{8,}""",
     re.IGNORECASE | re.VERBOSE,
 )
 # Where a stack trace begins, of Python or of JavaScript.
-_STACK_TRACE = re.compile(r"Traceback \(most recent|^\s*File \"|\s+at (?:\S+ )?\(?\S+:\d+:\d+\)?", re.MULTILINE)
+_STACK_TRACE = re.compile(r"Traceback \(most recent|^[ \t]*File \"|\sat (?:\S+ )?\(?\S+:\d+:\d+\)?", re.MULTILINE)
 
 
 ANY_NUMBER = 1_000_000
@@ -253,8 +253,8 @@ def _duration(seconds: float) -> str:
 
 def plain(text: str) -> str:
     """One line of at most 500 characters, without anything that looks like a key."""
-    line = " ".join(_SECRETS.sub("…", text).split())
-    return line if len(line) <= _MAX_LENGTH else f"{line[: _MAX_LENGTH - 1]}…"
+    line = " ".join(_SECRETS.sub("…", text[:20_000]).split())
+    return one_line(line if len(line) <= _MAX_LENGTH else f"{line[: _MAX_LENGTH - 1]}…")
 
 
 def _failure_of_text(status: int, text: str) -> Failure:

@@ -38,7 +38,7 @@ class SseDecoder:
             elif not line and self._data:
                 if payload := b"\n".join(self._data):
                     payloads.append(payload)
-                self._data = []
+                self._data, self._size = [], 0
         # Lines that bring no data count as long as an event is not complete.
         self._size = len(last) if lines and not self._data else self._size + len(chunk)
         if self._size > MAX_EVENT_BYTES:

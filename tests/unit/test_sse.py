@@ -139,3 +139,9 @@ def test_comments_for_ever_are_no_long_event(monkeypatch: pytest.MonkeyPatch) ->
 
 def cut(stream: bytes, size: int) -> list[bytes]:
     return [stream[start : start + size] for start in range(0, len(stream), size)]
+
+
+def test_events_that_are_cut_at_their_end_do_not_count_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sse, "MAX_EVENT_BYTES", 1000)
+    # Each read ends before the empty line, so that an event is always begun.
+    assert decode(b"data: a\n", *[b"\ndata: a\n"] * 500) == [b"a"] * 501
