@@ -15,7 +15,7 @@ from aiohttp.client_reqrep import ConnectionKey
 from openrouter_pipe import errors
 from openrouter_pipe.answer import _EMPTY, _EMPTY_OTHERWISE, SURPRISE
 from openrouter_pipe.attempt import BROKE_OFF
-from openrouter_pipe.errors import ANY_NUMBER, BrokenAnswerError, Failure, PipeError, UpstreamError
+from openrouter_pipe.errors import ANY_NUMBER, Failure, PipeError, UpstreamError
 from openrouter_pipe.settings import Settings
 from openrouter_pipe.transport import connection_failed
 
@@ -54,11 +54,9 @@ def tables() -> str:
         "closed without an answer": aiohttp.ServerDisconnectedError(),
     }
     broken = {
-        "the stream ends without its end": BrokenAnswerError(BROKE_OFF.format(model=MODEL), ANY_NUMBER),
-        "nothing in it": BrokenAnswerError(_EMPTY_OTHERWISE.format(model=MODEL), 1),
-        **{
-            f"nothing in it, `{reason}`": BrokenAnswerError(text.format(model=MODEL)) for reason, text in _EMPTY.items()
-        },
+        "the stream ends without its end": PipeError(BROKE_OFF.format(model=MODEL), ANY_NUMBER),
+        "nothing in it": PipeError(_EMPTY_OTHERWISE.format(model=MODEL), 1),
+        **{f"nothing in it, `{reason}`": PipeError(text.format(model=MODEL)) for reason, text in _EMPTY.items()},
         "a fault of the pipe itself": PipeError(SURPRISE),
     }
     return "\n".join(

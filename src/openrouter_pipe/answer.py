@@ -14,7 +14,7 @@ from .attempt import Attempt
 from .chunks import DONE, ChunkWriter, error_body, error_event
 from .cost_line import Spent, cost_line
 from .deltas import Delta, has_answer, merge_deltas
-from .errors import BrokenAnswerError, PipeError, UpstreamError, retry_wait
+from .errors import PipeError, UpstreamError, retry_wait
 from .model_ref import ModelRef
 from .problems import log, log_surprise
 from .requests import UpstreamRequest
@@ -158,7 +158,7 @@ class Answer:
         reason = str(reader.finish_reason)
         if not answered and (not shown or (reason in _EMPTY and not self._request.is_task)):
             text = _EMPTY.get(reason, _EMPTY_OTHERWISE).format(model=self._api_id)
-            raise BrokenAnswerError(text, 0 if reason in _EMPTY else 1)
+            raise PipeError(text, 0 if reason in _EMPTY else 1)
         if closing := self._visible(reader.close()):
             yield closing
 

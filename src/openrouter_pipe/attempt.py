@@ -13,7 +13,7 @@ import aiohttp
 from .chat_stream import ChatReader
 from .codec import mapping, parse_json
 from .deltas import AnswerReader, Delta
-from .errors import ANY_NUMBER, BrokenAnswerError, UpstreamError, read_failure
+from .errors import ANY_NUMBER, PipeError, UpstreamError, read_failure
 from .parameters import Endpoint
 from .requests import ENDPOINT_PATHS, UpstreamRequest
 from .responses_stream import ResponsesReader
@@ -61,7 +61,7 @@ class Attempt:
         if self.reader.error is not None:
             raise UpstreamError(read_failure(0, {"error": self.reader.error}), self._model_id)
         if not self.reader.ended:
-            raise BrokenAnswerError(BROKE_OFF.format(model=self._model_id), ANY_NUMBER)
+            raise PipeError(BROKE_OFF.format(model=self._model_id), ANY_NUMBER)
 
     async def _read_stream(self, response: aiohttp.ClientResponse) -> AsyncGenerator[list[Delta], None]:
         decoder, reader = SseDecoder(), self.reader
@@ -82,7 +82,7 @@ class Attempt:
                 reader.feed(without_key(payload, self._key_forms))
         except EventTooLongError:
             text = f"The answer of {self._model_id} holds a piece that is too large to show. Choose another model."
-            raise BrokenAnswerError(text) from None
+            raise PipeError(text) from None
         except TimeoutError as error:
             if not reader.ended:
                 raise connection_failed(error, self._settings, self._settings.READ_TIMEOUT_SECONDS) from None

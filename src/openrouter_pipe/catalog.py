@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from .codec import mapping, texts
@@ -14,10 +15,7 @@ _MAX_ID_LENGTH = 200
 # Keys of `pricing` that are not a price.
 _NOT_PRICES = ("discount", "overrides")
 # What of a row is used; the rest (benchmarks, links, …) is not kept.
-_USED = (
-    *("description", "context_length", "pricing", "architecture", "supported_parameters", "reasoning", "has_zdr"),
-    "canonical_slug",
-)
+_USED = "id name description canonical_slug context_length pricing architecture supported_parameters reasoning has_zdr"
 
 
 class Model(NamedTuple):
@@ -33,7 +31,7 @@ class Model(NamedTuple):
 
     @property
     def description(self) -> str:
-        """What the model is, in Markdown."""
+        """In Markdown."""
         return _text(self.row.get("description"))
 
     @property
@@ -45,7 +43,7 @@ class Model(NamedTuple):
     def context_length(self) -> int | None:
         """How many tokens fit."""
         length = self.row.get("context_length")
-        return length if isinstance(length, int) and not isinstance(length, bool) and length > 0 else None
+        return length if isinstance(length, int) and length > 0 else None
 
     @property
     def pricing(self) -> dict[str, str]:
@@ -94,8 +92,7 @@ class Model(NamedTuple):
     @property
     def is_router(self) -> bool:
         """Whether it stands for other models."""
-        is_named_so = self.id.startswith(("openrouter/", "~"))
-        return is_named_so or mapping(self.row.get("architecture")).get("tokenizer") == "Router"
+        return self.id.startswith(("openrouter/", "~"))
 
     @property
     def has_zdr(self) -> bool:
@@ -164,13 +161,15 @@ class Catalog(NamedTuple):
 
 def parse_model(row: object) -> Model | None:
     """One row of `GET /models`; None when it has no usable id or is known to produce no text."""
-    if not isinstance(row, dict) or not _can_be_an_id(model_id := _text(row.get("id"))):
+    row = mapping(row)
+    model_id = _text(row.get("id"))
+    if not 0 < len(model_id) <= _MAX_ID_LENGTH or not model_id.isprintable() or " " in model_id:
         return None
     model = Model(
         model_id,
         one_line(row.get("name")) or model_id,
         ModelRef.from_api(model_id),
-        {key: row[key] for key in ("id", "name", *_USED) if key in row},
+        {key: row[key] for key in _USED.split() if key in row},
     )
     modalities = model.output_modalities
     return None if modalities and "text" not in modalities else model
@@ -178,10 +177,9 @@ def parse_model(row: object) -> Model | None:
 
 def parse_preset(row: object) -> Preset | None:
     """One row of `GET /presets` (or the body of `GET /presets/{slug}`); None when it has no slug or is not active."""
-    if not isinstance(row, dict) or row.get("status") not in ("active", None):
-        return None
+    row = mapping(row)
     slug = _text(row.get("slug"))
-    if len(slug) > _MAX_ID_LENGTH or not is_preset_slug(slug):
+    if row.get("status") not in ("active", None) or len(slug) > _MAX_ID_LENGTH or not is_preset_slug(slug):
         return None
     config = mapping(mapping(row.get("designated_version")).get("config"))
     models = filter(None, (_text(config.get("model")), *texts(config.get("models"))))
@@ -191,11 +189,7 @@ def parse_preset(row: object) -> Preset | None:
 def one_line(value: object) -> str:
     """`value` as one line of printable text (names go into lists and logs); empty when it is not text."""
     text = _text(value)[:500]
-    return " ".join((text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)).split())
-
-
-def _can_be_an_id(text: str) -> bool:
-    return 0 < len(text) <= _MAX_ID_LENGTH and text.isprintable() and " " not in text
+    return " ".join("".join(char if char.isprintable() else " " for char in text).split())
 
 
 def _text(value: object) -> str:
@@ -203,9 +197,6 @@ def _text(value: object) -> str:
 
 
 def _is_number(price: object) -> bool:
-    if not isinstance(price, (str, int, float)) or isinstance(price, bool):
-        return False
-    try:
-        return math.isfinite(float(price))
-    except (ValueError, OverflowError):
-        return False
+    with suppress(ValueError, OverflowError):
+        return isinstance(price, str | int | float) and price is not True and math.isfinite(float(price))
+    return False

@@ -14,7 +14,7 @@ from typing import Any
 
 from .catalog import Catalog, Preset, parse_preset
 from .codec import dicts, mapping
-from .errors import PipeError, SettingsError, UpstreamError
+from .errors import PipeError, UpstreamError
 from .problems import Problem, log_surprise
 from .settings import Settings
 from .shared import read_shared, shared_lock, write_shared
@@ -36,40 +36,38 @@ class CatalogStore:
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
-        self._account: _Account | None = None
+        self._account = _Account("")
 
     @property
     def fetched_at(self) -> float:
         """When the catalog was fetched (Unix time); 0: never."""
-        return self._account.fetched_at if self._account else 0.0
+        return self._account.fetched_at
+
+    def problems(self) -> list[Problem]:
+        """Why the catalog or the presets could not be fetched, as of now."""
+        return [Problem("", "", self._account.problem)] if self._account.problem else []
 
     async def catalog_for_list(self, settings: Settings) -> Catalog | None:
         """The catalog for the model list. Waits for the network, 5 s at most, only when nothing at all is known."""
         catalog = await self.catalog_for_chat(settings)
         account = self._account
-        if catalog is None and account is not None:
+        if catalog is None and account.key:
             await account.wait()
-            catalog = account.catalog
-        return catalog
+        return account.catalog
 
     async def catalog_for_chat(self, settings: Settings) -> Catalog | None:
         """The catalog from memory or the shared copy, None when unknown. A refresh that is due starts in the background."""
         if not settings.api_key or not settings.base_url:
-            self._account = None
+            self._account = _Account("")
             return None
         zdr = settings.publishing.zdr_only
         key = hashlib.sha256(f"{settings.base_url}\0{settings.api_key}\0{zdr}".encode()).hexdigest()[:16]
+        if self._account.key != key:
+            self._account = _Account(key)
         account = self._account
-        if account is None or account.key != key:
-            account = self._account = _Account(key)
         await account.read_copy()
         account.refresh(self._transport, settings)
         return account.catalog
-
-    def problems(self) -> list[Problem]:
-        """Why the catalog or the presets could not be fetched, as of now."""
-        reason = self._account.problem if self._account else ""
-        return [Problem("", "", reason)] if reason else []
 
 
 class _Account:
@@ -81,8 +79,7 @@ class _Account:
         self.fetched_at = 0.0
         self.problem = ""
         self._name = f"catalog-{key}.json"
-        self._reading = asyncio.Lock()
-        self._is_read = False
+        self._reading: asyncio.Task[None] | None = None
         self._task: asyncio.Task[None] | None = None
         self._tried = asyncio.Event()
         self._pause = 0.0
@@ -91,10 +88,8 @@ class _Account:
 
     async def read_copy(self) -> None:
         """Take the copy that an earlier run or another worker left, once; concurrent callers wait for the same read."""
-        async with self._reading:
-            if not self._is_read:
-                await self._take_copy()
-                self._is_read = True
+        self._reading = self._reading or asyncio.create_task(self._take_copy())
+        await asyncio.shield(self._reading)
 
     def refresh(self, transport: Transport, settings: Settings) -> None:
         """Fetch in the background when that is due, unless it is under way or failed a moment ago."""
@@ -122,8 +117,8 @@ class _Account:
                 await self._tried.wait()
         except TimeoutError:
             self._tried.set()
-            wait = f"{_LIST_WAITS_SECONDS:g} s"
-            self.problem = self.problem or f"the models have not come within {wait}; they are listed once they have"
+            late = f"the models have not come within {_LIST_WAITS_SECONDS:g} s; they are listed once they have"
+            self.problem = self.problem or late
 
     async def _run(self, transport: Transport, settings: Settings) -> None:
         problem = ""
@@ -198,7 +193,7 @@ async def _fetch_catalog(transport: Transport, settings: Settings) -> Catalog:
     def rows_of(answer: object) -> list[Any]:
         rows = mapping(answer).get("data")
         if not isinstance(rows, list):
-            raise SettingsError(f"{settings.base_url} did not send a list of models. Check the valve BASE_URL.")
+            raise PipeError(f"{settings.base_url} did not send a list of models. Check the valve BASE_URL.")
         return rows
 
     answer = await _get(transport, settings, "/models/user")
@@ -208,7 +203,7 @@ async def _fetch_catalog(transport: Transport, settings: Settings) -> Catalog:
         rows = [{**row, "has_zdr": str(row.get("id")) in ids} for row in dicts(rows)]
     catalog = await asyncio.to_thread(Catalog.from_rows, rows)
     if not catalog.models:
-        raise SettingsError(f"{settings.base_url} lists no models that can chat.")
+        raise PipeError(f"{settings.base_url} lists no models that can chat.")
     return catalog
 
 
@@ -216,10 +211,8 @@ async def _fetch_presets(transport: Transport, settings: Settings) -> list[Prese
     """The active presets of the account, each with the model that its own page names. A gateway without presets has none."""
     rows: list[dict[str, Any]] = []
     for page in range(_MAX_PRESET_PAGES):
-        answer = await _get(
-            transport, settings, f"/presets?offset={page * _PRESETS_PER_PAGE}&limit={_PRESETS_PER_PAGE}"
-        )
-        found = dicts(mapping(answer).get("data"))
+        part = f"offset={page * _PRESETS_PER_PAGE}&limit={_PRESETS_PER_PAGE}"
+        found = dicts(mapping(await _get(transport, settings, f"/presets?{part}")).get("data"))
         rows += found
         if len(found) < _PRESETS_PER_PAGE:
             break

@@ -81,8 +81,7 @@ def dollars(amount: float) -> str:
 def _other_model(answered: object, asked: ModelRef, model: Model | None) -> str:
     """A warning when another model answered than the chosen one; a router, an alias and a preset alone choose by themselves."""
     name = one_line(answered)[:120]
-    chooses = asked.base.startswith(("openrouter/", "~")) or (model is not None and model.is_router)
-    if not name or not asked.base or chooses:
+    if not name or not asked.base or asked.base.startswith(("openrouter/", "~")):
         return ""
     own = (asked.api_id, *((model.id, model.canonical_slug) if model else ()))
     return "" if _plain_name(name) in map(_plain_name, own) else f"⚠ answered by {name}, asked for {asked.api_id}"

@@ -1,17 +1,9 @@
-"""What goes wrong, and the one line that a person reads.
-
-PipeError                   its text is the line
-├── SettingsError           a valve stands in the way
-├── ConnectionFailedError   nothing came back: unreachable host, time-out
-├── UpstreamError           OpenRouter or a provider refused, with a `Failure`
-└── BrokenAnswerError       the answer stopped before its end, or had nothing in it
-"""
+"""What goes wrong, and the one line that a person reads."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -31,7 +23,6 @@ _SECRETS = re.compile(
 # Where a stack trace begins, of Python or of JavaScript.
 _STACK_TRACE = re.compile(r"Traceback \(most recent|^[ \t]*File \"|\sat (?:\S+ )?\(?\S+:\d+:\d+\)?", re.MULTILINE)
 
-
 ANY_NUMBER = 1_000_000
 # Statuses after which another attempt may help, and how often.
 _RETRIES = {**dict.fromkeys((408, 429, 502, 503, 504, 524, 529), ANY_NUMBER), 500: 1}
@@ -40,12 +31,12 @@ _RETRIES = {**dict.fromkeys((408, 429, 502, 503, 504, 524, 529), ANY_NUMBER), 50
 class PipeError(Exception):
     """An error whose text is the line that a person reads. `max_retries`: how often another attempt may help."""
 
-    max_retries = 0
     # Seconds until then, where upstream says so.
     retry_after: float | None = None
 
-    def __init__(self, sentence: str) -> None:
+    def __init__(self, sentence: str, max_retries: int = 0) -> None:
         super().__init__(plain(sentence))
+        self.max_retries = max_retries
 
     @property
     def happened(self) -> str:
@@ -53,26 +44,10 @@ class PipeError(Exception):
         return str(self).partition(". ")[0]
 
     def after(self, tries: int) -> PipeError:
-        """The error after so many attempts."""
-        return type(self)(f"{self} Tried {tries} times.") if tries > 1 else self
-
-
-class SettingsError(PipeError):
-    """A valve stands in the way."""
-
-
-class ConnectionFailedError(PipeError):
-    """Nothing came back."""
-
-    max_retries = ANY_NUMBER
-
-
-class BrokenAnswerError(PipeError):
-    """The answer stopped before its end."""
-
-    def __init__(self, sentence: str, max_retries: int = 0) -> None:
-        super().__init__(sentence)
-        self.max_retries = max_retries
+        """The same error, its text telling after how many attempts."""
+        if tries > 1:
+            self.args = (plain(str(self).replace(". ", f"; tried {tries} times. ", 1)),)
+        return self
 
 
 class Failure(NamedTuple):
@@ -82,8 +57,7 @@ class Failure(NamedTuple):
     """
 
     status: int = 0
-    message: str = ""
-    reason: str = ""
+    said: str = ""
     provider: str = ""
     kind: str = ""
     fallback_models: tuple[str, ...] = ()
@@ -94,18 +68,11 @@ class Failure(NamedTuple):
 class UpstreamError(PipeError):
     """OpenRouter or a provider refused, before the answer or in the middle of it."""
 
-    def __init__(self, failure: Failure, model_id: str, tries: int = 1) -> None:
-        super().__init__(sentence(failure, model_id, tries))
+    def __init__(self, failure: Failure, model_id: str) -> None:
+        retries = _RETRIES.get(failure.status, 0) if failure.retryable is None else failure.retryable * ANY_NUMBER
+        super().__init__(sentence(failure, model_id), retries)
         self.failure = failure
-        self.max_retries = (
-            _RETRIES.get(failure.status, 0) if failure.retryable is None else failure.retryable * ANY_NUMBER
-        )
         self.retry_after = failure.retry_after
-        self._model_id = model_id
-
-    def after(self, tries: int) -> PipeError:
-        """The error after so many attempts."""
-        return UpstreamError(self.failure, self._model_id, tries)
 
 
 def retry_wait(error: PipeError, tries: int, max_retries: int, max_wait: float, chance: float) -> float:
@@ -130,55 +97,53 @@ _ROUTING = "Choose another model, or check the chat's parameters and the PROVIDE
 _SENTENCES: dict[int | str, tuple[str, str]] = {
     "model_not_found": ("{who} does not know the model {model}", _ANOTHER),
     "wrong_endpoint": ("{model} is not served on this endpoint", f"Set the valve ENDPOINT to auto. {_ANOTHER}"),
-    "model_deprecated": ("{model} is no longer offered", _ANOTHER),
-    "model_unavailable_upstream": ("No provider offers {model} now", _AGAIN),
-    "capacity_exhausted": ("All capacity for {model} is in use", _AGAIN),
-    "region_restricted": ("{model} is not offered in this region", _ANOTHER),
+    **dict.fromkeys(
+        ("model_deprecated", "model_unavailable_upstream", "region_restricted", "free_variant_ended"),
+        ("{model} is not offered now", _ANOTHER),
+    ),
     "privacy_restricted": ("The privacy settings leave no provider for {model}", _PRIVACY),
     "constraint_filtered": ("The routing settings leave no provider for {model}", _ROUTING),
-    "free_variant_ended": ("The free variant {model} is no longer offered", "Choose the model without :free."),
     **dict.fromkeys(
-        ("context_length_exceeded", "token_limit_exceeded", "string_too_long", "max_tokens_exceeded"),
+        ("context_length_exceeded", "token_limit_exceeded", "string_too_long", "max_tokens_exceeded", 413),
         ("The conversation is too long for {model}", _SHORTER),
     ),
     "not_an_api": ("What answered for {model} is not OpenRouter's API", "Check the valve BASE_URL."),
-    400: ("{who} did not accept the request for {model}", _SETTINGS),
+    **dict.fromkeys((400, 422), ("{who} did not accept the request for {model}", _SETTINGS)),
     401: ("{who} did not accept the API key", "Check the valve API_KEY."),
     402: ("The OpenRouter account or key has no credit left", "Add credits or raise the key's limit on openrouter.ai."),
     403: ("{who} refused the request for {model}", "Rephrase the message, or choose another model."),
     404: ("{who} has no endpoint for {model}", "Choose another model, or check privacy and routing settings."),
-    413: ("The conversation is too large for {model}", _SHORTER),
-    422: ("{who} could not process the request for {model}", _SETTINGS),
     429: ("{who} is rate-limiting {model}", _AGAIN),
     500: ("{who} had an internal error with {model}", _AGAIN),
     502: ("{who} gave no valid answer for {model}", _AGAIN),
     503: ("No provider is available for {model}", _AGAIN),
-    529: ("{who} is overloaded and cannot answer for {model}", _AGAIN),
+    **dict.fromkeys((529, "capacity_exhausted"), ("{who} is overloaded and cannot answer for {model}", _AGAIN)),
     **dict.fromkeys((408, 504, 524), ("{who} took too long for {model}", _AGAIN)),
     0: ("{who} reported an error for {model}", _AGAIN),
 }
-# (statuses, what the message says, kind): most errors still come without a kind.
-_TOLD = (
-    ((400, 413, 422), r"context.(length|window)|prompt is too long|too many .*tokens", "context_length_exceeded"),
-    ((400, 404), r"not a valid model", "model_not_found"),
-    ((400, 404, 405), r"\b(on|by|use|with) (the )?/?(api/v1/)?(chat/completions|responses)\b", "wrong_endpoint"),
-    ((404,), r"data policy|privacy", "privacy_restricted"),
-    ((404,), r"allowed providers|providers? (have|has) been ignored", "constraint_filtered"),
-)
+# What the message says, for kinds that often come without their name, in refusals of these statuses.
+_TOLD_STATUSES = (400, 404, 405, 413, 422)
+_TOLD = {
+    "context_length_exceeded": r"context.(length|window)|prompt is too long|too many .*tokens",
+    "model_not_found": r"not a valid model",
+    "wrong_endpoint": r"\b(on|by|use|with) (the )?/?(api/v1/)?(chat/completions|responses)\b",
+    "privacy_restricted": r"data policy|privacy",
+    "constraint_filtered": r"allowed providers|providers? (have|has) been ignored",
+}
 # Codes that are text: OpenRouter's ApiErrorType, and what providers send.
 _CODES = {
-    400: "invalid_request invalid_request_error invalid_prompt context_length_exceeded",
-    401: "authentication authentication_error invalid_api_key",
-    402: "payment_required insufficient_quota insufficient_credits",
-    403: "permission_denied content_policy_violation refusal moderation",
-    404: "not_found model_not_found",
+    400: "invalid_request invalid_prompt",
+    401: "authentication invalid_api_key",
+    402: "payment_required insufficient_quota",
+    403: "permission_denied content_policy_violation refusal",
+    404: "not_found",
     408: "timeout",
     413: "payload_too_large image_too_large",
     422: "unprocessable",
     429: "rate_limit_exceeded rate_limit_error",
-    500: "server server_error internal_error internal_server_error",
+    500: "server server_error internal_server_error",
     503: "provider_unavailable",
-    529: "provider_overloaded overloaded_error overloaded",
+    529: "provider_overloaded overloaded_error",
 }
 _STATUSES = {code: status for status, codes in _CODES.items() for code in codes.split()}
 # Where a message stands, the telling places first.
@@ -208,60 +173,57 @@ def read_failure(status: int, body: object) -> Failure:
     codes = (status, error.get("code"), availability.get("http_status"), *kinds)
     status = next(filter(None, map(_status_of, codes)), 0)
     # Why moderation (`reasons`) or a guardrail (`patterns`) said no.
-    refused = _cleaned([*texts(metadata.get("reasons")), *texts(metadata.get("patterns"))])
+    refused = ", ".join([*texts(metadata.get("reasons")), *texts(metadata.get("patterns"))])
     constraint = mapping(availability.get("constraint")).get("detail")
-    reason = _innermost(metadata.get("raw")) or ", ".join(refused[:10]) or _clean(constraint)
+    reason = _innermost(metadata.get("raw")) or _clean(refused) or _clean(constraint)
+    said = message if reason in message else ": ".join(filter(None, (message, reason)))
     retryable = availability.get("retryable")
     waits = (availability.get("retry_after"), *map(metadata.get, ("retry_after", "retry_after_seconds")))
     return Failure(
         status=status,
-        message=message,
-        reason="" if reason in message else reason,
+        said=said,
         provider=_clean(metadata.get("provider_name"))[:60],
-        kind=_kind(status, kinds, f"{message} {reason}"),
-        fallback_models=_cleaned(texts(availability.get("fallback_models"))),
+        kind=_kind(status, kinds, said),
+        fallback_models=tuple(filter(None, map(_clean, texts(availability.get("fallback_models"))))),
         retryable=retryable if isinstance(retryable, bool) else None,
         retry_after=next((float(wait) for wait in waits if isinstance(wait, (int, float)) and 0 <= wait < 1e9), None),
     )
 
 
-def sentence(failure: Failure, model_id: str, tries: int = 1) -> str:
+def sentence(failure: Failure, model_id: str) -> str:
     """The line for a failure: what happened, who said it, why, and what to do."""
     happened, advice = _SENTENCES.get(failure.kind) or _SENTENCES.get(failure.status) or _SENTENCES[0]
     if failure.fallback_models:
         advice = f"Try {' or '.join(failure.fallback_models[:3])}."
     if failure.retry_after:
-        advice = advice.replace("in a moment", f"in {_duration(failure.retry_after)}")
+        advice = advice.replace("in a moment", f"in {duration(failure.retry_after)}")
     line = happened.format(who=failure.provider or "OpenRouter", model=plain(model_id)[:120])
     if failure.status not in _SENTENCES:
         line = f"{line} ({failure.status})"
-    if tries > 1:
-        line = f"{line}; tried {tries} times"
-    if said := ": ".join(part for part in (failure.message, failure.reason) if part):
-        line = f"{line}: {said}"
-    # What was said is the part that may be long: the advice has to survive the cut.
-    room = _MAX_LENGTH - len(advice) - 2
+    if failure.said:
+        line = f"{line}: {failure.said}"
+    # What was said is the part that may be long: the advice has to survive the cut, and how often it was tried.
+    room = _MAX_LENGTH - len(advice) - 25
     line = f"{line.rstrip('.')}." if len(line) <= room else f"{line[: room - 1]}…"
     return f"{line} {advice}"
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """`20 s`, `5 min`, `3 h`, rounded up."""
     size, unit = (3_600, "h") if seconds > 5_400 else (60, "min") if seconds > 90 else (1, "s")
     return f"{math.ceil(seconds / size)} {unit}"
 
 
 def plain(text: str) -> str:
-    """One line of at most 500 characters, without anything that looks like a key."""
-    line = " ".join(_SECRETS.sub("…", text[:20_000]).split())
-    return one_line(line if len(line) <= _MAX_LENGTH else f"{line[: _MAX_LENGTH - 1]}…")
+    """One printable line of at most 500 characters, without anything that looks like a key."""
+    return one_line(_SECRETS.sub("…", text[:20_000]))
 
 
 def _failure_of_text(status: int, text: str) -> Failure:
     """The failure in a body that is not JSON: a web page, plain text, or what cannot be read (it is not shown)."""
     is_page = text.lstrip().startswith("<")
-    can_be_read = not text.lstrip().startswith(("{", "[")) and "\ufffd" not in text[:500]
-    message = "a web page came back" if is_page else _clean(text) if can_be_read else ""
+    is_garbage = text.lstrip().startswith(("{", "[")) or "\ufffd" in text[:500]
+    message = "a web page came back" if is_page else "" if is_garbage else _clean(text)
     # Status 0 is an answer with a good status: an API would have sent JSON.
     return Failure(status, message, kind="not_an_api" if not status or (is_page and status in (404, 405)) else "")
 
@@ -269,7 +231,7 @@ def _failure_of_text(status: int, text: str) -> Failure:
 def _kind(status: int, kinds: list[object], said: str) -> str:
     """The first kind that has a sentence, else the one that the message tells of."""
     known = (kind for kind in kinds if isinstance(kind, str) and kind in _SENTENCES)
-    told = (kind for statuses, words, kind in _TOLD if status in statuses and re.search(words, said, re.IGNORECASE))
+    told = (kind for kind, words in _TOLD.items() if status in _TOLD_STATUSES and re.search(words, said, re.IGNORECASE))
     return next(known, None) or next(told, "")
 
 
@@ -288,22 +250,11 @@ def _innermost(value: object, depth: int = 6) -> str:
 
 
 def _clean(value: object) -> str:
-    """One line without keys and stack traces; empty when it is not text."""
-    if not isinstance(value, str):
-        return ""
-    text = _SECRETS.sub("…", value[:20_000])
-    return one_line(_STACK_TRACE.split(text, maxsplit=1)[0]).rstrip(" :")
-
-
-def _cleaned(values: Iterable[str]) -> tuple[str, ...]:
-    return tuple(filter(None, map(_clean, values)))
+    """The same without stack traces; empty when it is not text."""
+    text = value[:20_000] if isinstance(value, str) else ""
+    return plain(_STACK_TRACE.split(text, maxsplit=1)[0]).rstrip(" :")
 
 
 def _status_of(code: object) -> int:
-    if isinstance(code, str) and code in _STATUSES:
-        return _STATUSES[code]
-    try:
-        status = int(str(code)[:6])
-    except ValueError:
-        return 0
-    return status if 400 <= status < 1000 else 0
+    status = _STATUSES.get(str(code), str(code))
+    return int(status) if re.fullmatch("[4-9][0-9]{2}", str(status)) else 0

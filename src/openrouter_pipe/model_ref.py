@@ -24,7 +24,6 @@ CATALOG_TAGS = ("free", "thinking", "extended", "beta", "batch")
 
 _TAG = re.compile(r"[a-z0-9-]+")
 _SLUG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_USUAL_BASE = re.compile(r"[^./:@]+/[^:@]+")
 _API_PRESET = "@preset/"
 _WEBUI_PRESET = ":preset/"
 _VERBATIM = "/"
@@ -45,17 +44,17 @@ class ModelRef(NamedTuple):
 
     @classmethod
     def from_webui(cls, text: str) -> ModelRef:
-        """Read Open WebUI's spelling (without the function id). OpenRouter's own spelling is understood as well."""
+        """Read Open WebUI's spelling (without the function id)."""
         if text.startswith(_VERBATIM):
             return cls.from_api(text[1:])
         alone = text.removeprefix("preset/")
         if alone != text and is_preset_slug(alone):
             return cls("", (), alone)
         head, preset = _split_preset(text, _WEBUI_PRESET)
-        if preset is None:
-            head, preset = _split_preset(text, _API_PRESET)
         base, variants = _split_tags(head)
-        return cls(_first_dot_to_slash(base), variants, preset)
+        author, dot, slug = base.partition(".")
+        natural = dot and author and "/" not in author
+        return cls(f"{author}/{slug}" if natural else base, variants, preset)
 
     @property
     def api_id(self) -> str:
@@ -66,14 +65,10 @@ class ModelRef(NamedTuple):
     @property
     def webui_id(self) -> str:
         """The name as an Open WebUI model id can carry it; `from_webui` of it is this reference again."""
-        if not self.base and self.preset is not None:
-            return f"preset/{self.preset}"
         natural = ":".join((self.base.replace("/", ".", 1), *self.variants))
         if self.preset is not None:
-            natural = f"{natural}{_WEBUI_PRESET}{self.preset}"
-        # The usual base is safe at a glance; for the others, reading it back decides.
-        safe = _USUAL_BASE.fullmatch(self.base) is not None or ModelRef.from_webui(natural) == self
-        return natural if safe else _VERBATIM + self.api_id
+            natural = f"{natural}{_WEBUI_PRESET}{self.preset}".removeprefix(":")
+        return natural if ModelRef.from_webui(natural) == self else _VERBATIM + self.api_id
 
     @property
     def row_ids(self) -> tuple[str, ...]:
@@ -87,20 +82,9 @@ class ModelRef(NamedTuple):
         return tuple(dict.fromkeys(ids)) if self.base else ()
 
 
-def is_tag(text: str) -> bool:
-    """Whether `text` can be a variant tag (lower case letters, digits, dashes)."""
-    return _TAG.fullmatch(text) is not None
-
-
 def is_preset_slug(text: str) -> bool:
     """Whether `text` can be a preset's slug (letters, digits, `.`, `_`, `-`; case is kept)."""
     return _SLUG.fullmatch(text) is not None
-
-
-def _first_dot_to_slash(base: str) -> str:
-    """`openai.gpt-4.1` → `openai/gpt-4.1`; a base that has its slash first is left alone."""
-    author, dot, slug = base.partition(".")
-    return f"{author}/{slug}" if dot and author and "/" not in author else base
 
 
 def _split_preset(text: str, separator: str) -> tuple[str, str | None]:
@@ -111,7 +95,7 @@ def _split_preset(text: str, separator: str) -> tuple[str, str | None]:
 def _split_tags(text: str) -> tuple[str, tuple[str, ...]]:
     parts = text.split(":")
     start = len(parts)
-    while start > 1 and is_tag(parts[start - 1]):
+    while start > 1 and _TAG.fullmatch(parts[start - 1]):
         start -= 1
     base = ":".join(parts[:start])
     return (base, tuple(parts[start:])) if base else (text, ())

@@ -18,7 +18,7 @@ from .catalog_store import CatalogStore
 from .chunks import DONE, ChunkWriter, error_body, error_event
 from .codec import mapping
 from .direct_files import taken_kinds, with_files
-from .errors import PipeError, SettingsError, plain
+from .errors import PipeError, plain
 from .model_ref import ROUTING_TAGS, ModelRef
 from .parameters import Endpoint
 from .problems import Problem, log, log_surprise
@@ -123,7 +123,7 @@ class Pipe:
         own = own if isinstance(own, UserValves) else UserValves()
         settings = own.over(listing)
         if not settings.api_key:
-            raise SettingsError("No usable OpenRouter key is set. An admin can set the valve API_KEY of this function.")
+            raise PipeError("No usable OpenRouter key is set. An admin can set the valve API_KEY of this function.")
         ref, model = await self._resolve(webui_id, listing, own.PREFERRED_VARIANT)
         rounds = shared_by_rounds(metadata)
         kinds = None if context.task else taken_kinds(model, settings)
@@ -157,7 +157,7 @@ class Pipe:
         """The model meant by an id, and its row. The published list decides where it is known; else the id is enough."""
         ref = ModelRef.from_webui(webui_id)
         if not ref.base and ref.preset is None:
-            raise SettingsError("No model is chosen. Choose one in the model selector.")
+            raise PipeError("No model is chosen. Choose one in the model selector.")
         published = await self._publish(settings, await self._store.catalog_for_chat(settings))
         listed = published.by_webui_id if published else {}
         entry = listed.get(webui_id) or listed.get(ref.webui_id)
@@ -173,7 +173,7 @@ class Pipe:
     async def _tell_status(self, user: Mapping[str, Any], task: str) -> str:
         """The status model's answer."""
         if user.get("role") != "admin":
-            raise SettingsError("The status model answers admins only. Choose another model.")
+            raise PipeError("The status model answers admins only. Choose another model.")
         if task:
             # A title, tags: there is nothing to say about it.
             return "{}"

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 import re
 import traceback
-from collections.abc import Iterable
 from typing import NamedTuple
 
 from .catalog import one_line
@@ -15,7 +13,7 @@ log = logging.getLogger("openrouter_pipe")
 
 # A text that is far too long to be meant is cut here, so that a pasted book costs a moment, not a minute.
 MAX_ENTRIES = 5_000
-MAX_ENTRY_LENGTH = 256
+_MAX_ENTRY_LENGTH = 256
 MAX_HINTS = 50
 # What of a list valve is not meant: comments, and spaces within a line.
 _NOT_MEANT = re.compile(r"#[^\r\n]*|[^\S\r\n]+")
@@ -39,34 +37,16 @@ class Problem(NamedTuple):
         return one_line(f"{text} ({self.hint})" if self.hint else text)
 
 
-def split_entries(valve: str, text: str) -> tuple[list[str], list[Problem]]:
-    """The distinct entries of a list valve, in order, and a problem when there were too many.
+def split_entries(text: str) -> list[str]:
+    """The distinct entries of a list valve, in order.
 
     Entries stand between commas, semicolons or line ends; `#` starts a comment to the end of the line; spaces do not count.
     """
     written = filter(None, re.split(r"[,;\r\n]", _NOT_MEANT.sub("", text)))
-    # Nothing is called like an entry that had to be cut.
-    cut = (entry if len(entry) <= MAX_ENTRY_LENGTH else f"{entry[:MAX_ENTRY_LENGTH]}…" for entry in written)
-    entries = list(dict.fromkeys(cut))
-    too_many = [Problem(valve, "", f"only the first {MAX_ENTRIES} entries count")] if len(entries) > MAX_ENTRIES else []
-    return entries[:MAX_ENTRIES], too_many
+    # No id is as long as an entry that had to be cut.
+    return list(dict.fromkeys(entry[:_MAX_ENTRY_LENGTH] for entry in written))[:MAX_ENTRIES]
 
 
 def has_wildcard(text: str) -> bool:
     """Whether `text` is a pattern."""
     return "*" in text or "?" in text
-
-
-def closest(entry: str, candidates: Iterable[str]) -> str:
-    """`did you mean a, b?` for up to three of `candidates` that begin or look like `entry`; empty when none does.
-
-    An entry without an author is compared with what follows the candidates' authors as well.
-    """
-    wanted = entry.lower()
-    names = {candidate.lower(): candidate for candidate in candidates}
-    if "/" not in wanted:
-        names = {name.partition("/")[2]: candidate for name, candidate in names.items()} | names
-    begun = sorted((name for name in names if name.startswith(wanted)), key=len) if len(wanted) > 1 else []
-    alike = [*begun[:2], *difflib.get_close_matches(wanted, names, n=3, cutoff=0.6)]
-    found = list(dict.fromkeys(map(names.__getitem__, alike)))[:3]
-    return f"did you mean {', '.join(found)}?" if found else ""

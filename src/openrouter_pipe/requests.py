@@ -126,7 +126,7 @@ def _add_by_valves(
     """Add what the request does not say; not with a preset, whose own settings that would override."""
     if provider := {**settings.provider, **asked.get("provider", {})}:
         asked["provider"] = provider
-    if fallbacks := split_entries("", settings.FALLBACK_MODELS)[0]:
+    if fallbacks := split_entries(settings.FALLBACK_MODELS):
         asked.setdefault("models", list(dict.fromkeys((ref.api_id, *fallbacks))))
     if settings.PROMPT_CACHING and not has_breakpoints and ref.base.startswith(("anthropic/", "~anthropic/")):
         asked.setdefault("cache_control", {"type": "ephemeral"})

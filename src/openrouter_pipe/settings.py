@@ -192,9 +192,9 @@ class Settings(_Tolerant):
     def provider(self) -> dict[str, Any]:
         """The `provider` object; what is at its default is not in it."""
         provider: dict[str, object] = {
-            "order": split_entries("", self.PROVIDER_ORDER)[0],
-            "only": split_entries("", self.PROVIDER_ONLY)[0],
-            "ignore": split_entries("", self.PROVIDER_IGNORE)[0],
+            "order": split_entries(self.PROVIDER_ORDER),
+            "only": split_entries(self.PROVIDER_ONLY),
+            "ignore": split_entries(self.PROVIDER_IGNORE),
             "sort": self.PROVIDER_SORT,
             "allow_fallbacks": "default" if self.ALLOW_FALLBACKS else False,
             "require_parameters": self.REQUIRE_PARAMETERS or "default",

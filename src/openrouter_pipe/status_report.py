@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from .catalog import one_line
 from .cost_line import amount_of, dollars
-from .errors import plain
+from .errors import duration, plain
 from .problems import Problem
 from .virtual_models import Published
 
 _MAX_SHOWN = 100
 _MARKUP = re.compile(r"([\\`*_\[\]<>~|#$])")
 _ESCAPED = r"\\\1"
-# Seconds, and what so many of them are called.
-_UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
 _USED_KEYS = {"usage": "in all", "usage_daily": "today", "usage_weekly": "this week", "usage_monthly": "this month"}
 
 
@@ -38,19 +36,20 @@ class PipeState(NamedTuple):
 
 def status_report(state: PipeState) -> str:
     """The report, section by section."""
-    sections = [("Key", _key_lines(state.key)), ("Models", _model_lines(state)), ("Problems", _problem_lines(state))]
+    sections = {
+        "Key": _key_lines(state.key),
+        "Models": _model_lines(state),
+        "Problems": [_unmarked(str(problem)) for problem in state.problems],
+        "Last errors": [f"{_ago(state.now - at)}: {_unmarked(text)}" for at, text in reversed(state.errors)],
+    }
     if state.published is not None and state.published.publishing.wants_presets:
-        sections.append(("Presets", _preset_lines(state.published)))
-    sections.append(
-        ("Last errors", [f"{_ago(state.now - at)}: {_unmarked(text)}" for at, text in reversed(state.errors)])
-    )
-    return "\n\n".join((f"**OpenRouter pipe {state.version}**", *(_section(title, lines) for title, lines in sections)))
+        sections["Presets"] = _preset_lines(state.published)
+    return "\n\n".join((f"**OpenRouter pipe {state.version}**", *(_section(*section) for section in sections.items())))
 
 
-def _section(title: str, lines: Iterable[str]) -> str:
-    shown = list(lines) or ["none"]
-    rest = len(shown) - _MAX_SHOWN
-    shown[_MAX_SHOWN:] = [f"… and {rest} more"] if rest > 0 else []
+def _section(title: str, lines: list[str]) -> str:
+    rest = len(lines) - _MAX_SHOWN
+    shown = [*lines[:_MAX_SHOWN], *([f"… and {rest} more"] if rest > 0 else [])] or ["none"]
     return "\n".join((f"### {title}", *(f"- {line}" for line in shown)))
 
 
@@ -60,20 +59,13 @@ def _key_lines(key: Mapping[str, Any] | str) -> list[str]:
         return [_unmarked(key)]
     used = [f"{_dollars(key[name])} {words}" for name, words in _USED_KEYS.items() if name in key]
     limit, resets = key.get("limit"), key.get("limit_reset")
-    resetting = f", resets {resets}" if isinstance(resets, str) else ""
+    resetting = f", resets {_unmarked(resets)}" if isinstance(resets, str) else ""
     left = f"{_dollars(limit)}, {_dollars(key.get('limit_remaining'))} left{resetting}"
-    expires = key.get("expires_at")
     return [
         # OpenRouter's own label is the key's two ends.
         f"label: {_MARKUP.sub(_ESCAPED, one_line(key.get('label'))[:60]) or '-'}",
         f"used: {', '.join(used) or '-'}",
         f"limit: {left if isinstance(limit, (int, float)) else 'none'}",
-        *([f"expires: {_unmarked(expires)}"] if isinstance(expires, str) else []),
-        *(
-            ["free tier: OpenRouter limits how often free models may be asked"]
-            if key.get("is_free_tier") is True
-            else []
-        ),
     ]
 
 
@@ -98,15 +90,6 @@ def _model_lines(state: PipeState) -> list[str]:
     return [age, *(f"{what}: {count}" for what, count in counts.items() if count)]
 
 
-def _problem_lines(state: PipeState) -> Iterator[str]:
-    for problem in state.problems:
-        where = f"`{problem.valve}`: " if problem.valve else ""
-        quoted = plain(problem.entry)[:120].replace("`", "′")
-        entry = f" — `{quoted}`" if quoted else ""
-        hint = f" ({_unmarked(problem.hint)})" if problem.hint else ""
-        yield f"{where}{_unmarked(problem.reason)}{entry}{hint}"
-
-
 def _preset_lines(published: Published) -> list[str]:
     if not published.catalog.knows_presets:
         return ["not fetched yet"]
@@ -123,10 +106,7 @@ def _dollars(value: object) -> str:
 
 
 def _ago(seconds: float) -> str:
-    for size, unit in _UNITS:
-        if seconds >= size:
-            return f"{seconds // size:.0f} {unit} ago"
-    return "just now"
+    return f"{duration(seconds)} ago"
 
 
 def _unmarked(text: str) -> str:

@@ -15,7 +15,7 @@ from urllib.request import getproxies, proxy_bypass
 import aiohttp
 
 from .codec import dump_json, parse_json
-from .errors import ConnectionFailedError, SettingsError, UpstreamError, read_failure
+from .errors import ANY_NUMBER, PipeError, UpstreamError, read_failure
 from .settings import Settings
 
 _MAX_JSON_BYTES = 64 * 1024 * 1024
@@ -82,7 +82,7 @@ class Transport:
         self, settings: Settings, method: str, path: str, limits: aiohttp.ClientTimeout, data: bytes | None = None
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         if not settings.base_url:
-            raise SettingsError("The valve BASE_URL does not hold the address of an API. An admin can correct it.")
+            raise PipeError("The valve BASE_URL does not hold the address of an API. An admin can correct it.")
         failed = None
         try:
             if settings.base_url != self._proxy[0]:
@@ -143,13 +143,13 @@ def _retry_after(header: str) -> float | None:
     return min(max(0.0, seconds), 1e7)
 
 
-def connection_failed(error: BaseException, settings: Settings, seconds: float) -> ConnectionFailedError:
+def connection_failed(error: BaseException, settings: Settings, seconds: float) -> PipeError:
     """The error for a connection that could not be made or fell silent, `seconds` being the limit for that."""
     host = _host(settings)
     if isinstance(error, aiohttp.ConnectionTimeoutError):
-        return ConnectionFailedError(f"{host} did not answer within {settings.CONNECT_TIMEOUT_SECONDS} s. Try again.")
+        return PipeError(f"{host} did not answer within {settings.CONNECT_TIMEOUT_SECONDS} s. Try again.", ANY_NUMBER)
     if isinstance(error, TimeoutError):
-        return ConnectionFailedError(f"{host} was silent for {seconds:.0f} s, so the request was ended. Try again.")
+        return PipeError(f"{host} was silent for {seconds:.0f} s, so the request was ended. Try again.", ANY_NUMBER)
     inner = getattr(error, "os_error", None) or error
     cause = getattr(inner, "strerror", None) or str(inner) or type(error).__name__
     # The texts of these quote what came, whatever that was.
@@ -159,15 +159,15 @@ def connection_failed(error: BaseException, settings: Settings, seconds: float) 
         cause = "what came back is not HTTP"
     elif isinstance(error, aiohttp.ServerDisconnectedError):
         cause = "it closed the connection"
-    return ConnectionFailedError(f"{host} cannot be reached ({cause}). Check the network and the valve BASE_URL.")
+    return PipeError(f"{host} cannot be reached ({cause}). Check the network and the valve BASE_URL.", ANY_NUMBER)
 
 
 def _host(settings: Settings) -> str:
     return settings.base_url.partition("://")[2].partition("/")[0]
 
 
-def _not_an_api(settings: Settings) -> SettingsError:
-    return SettingsError(
+def _not_an_api(settings: Settings) -> PipeError:
+    return PipeError(
         f"{settings.base_url} does not answer like OpenRouter (no JSON came back). Check the valve BASE_URL."
     )
 
@@ -191,7 +191,7 @@ async def read_body(response: aiohttp.ClientResponse, settings: Settings, second
     except TimeoutError as error:
         failed = connection_failed(error, settings, seconds)
     except BROKEN:
-        failed = ConnectionFailedError(f"The answer of {_host(settings)} broke off before its end. Try again.")
+        failed = PipeError(f"The answer of {_host(settings)} broke off before its end. Try again.", ANY_NUMBER)
     if failed and response.status < 400:
         raise failed
     return without_key(bytes(body), key_forms(settings))

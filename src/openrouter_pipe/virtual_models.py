@@ -1,22 +1,20 @@
-"""`VARIANT_MODELS` and the published list: catalog rows, the virtual models behind them, and why others are missing."""
+"""The published list: what `MODEL_ID`, `VARIANT_MODELS` and the filters make of the catalog, and why the rest is missing."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from .catalog import Catalog, Model, Preset
-from .errors import SettingsError
-from .model_ref import CATALOG_TAGS, ROUTING_TAGS, ModelRef, is_preset_slug, is_tag
-from .problems import MAX_ENTRIES, Problem, has_wildcard, split_entries
-from .selection import NameIndex, choose, report_unmatched, similar_models
+from .errors import PipeError
+from .model_ref import CATALOG_TAGS, ROUTING_TAGS, ModelRef
+from .problems import MAX_ENTRIES, MAX_HINTS, Problem, has_wildcard, split_entries
+from .selection import NameIndex
 
-# Deprecated tags, and what took their place.
-_INSTEAD_OF = {
-    "online": "web search is a tool of OpenRouter now",
-    "thinking": "reasoning models think without it",
-    "extended": "the model itself has the long context now",
-}
+_DEPRECATED = ("online", "thinking", "extended")
+# An entry of VARIANT_MODELS: a base or a pattern for it, tags, a preset.
+_ENTRY = re.compile(r"([^:@]*)((?::[A-Za-z0-9-]+)*)(?:@preset/(\*|[A-Za-z0-9][A-Za-z0-9._-]*))?")
 # What nothing is known of (a preset without a model) is judged like a router: it may do everything, and is not free.
 _UNKNOWN = Model("~", "", ModelRef("~"), {})
 
@@ -33,8 +31,8 @@ class Publishing(NamedTuple):
     @property
     def wants_presets(self) -> bool:
         """Whether a wildcard asks for the presets of the account."""
-        valves = [text for text in (self.model_id, self.variant_models) if "preset" in text]
-        return any(entry.endswith("@preset/*") for text in valves for entry in split_entries("", text)[0])
+        valves = (self.model_id, self.variant_models)
+        return any(entry.endswith("@preset/*") for text in valves for entry in split_entries(text))
 
 
 class Entry(NamedTuple):
@@ -58,33 +56,29 @@ class Published(NamedTuple):
     by_webui_id: Mapping[str, Entry]
 
     def refuse(self, ref: ModelRef) -> None:
-        """Raise the `SettingsError` that says why `ref` is not published, naming the valve that leaves it out.
+        """Raise the error that says why `ref` is not published, naming the valve that leaves it out.
 
-        A preset that a wildcard may bring passes while the account's presets are still unknown.
+        While a wildcard waits for the account's presets, a preset passes on whatever is published.
         """
-        if ref.webui_id in self.by_webui_id:
-            return
         if ref.preset is not None and self.publishing.wants_presets and not self.catalog.knows_presets:
-            assumed = self.catalog.with_presets([Preset(ref.preset, ref.preset)])
-            publish(assumed, self.publishing).refuse(ref)
+            ref = ref._replace(preset=None)
+        if not any(ref) or ref.webui_id in self.by_webui_id:
             return
         name = ref.api_id
         valve = self.left_out.get(name)
         if valve is None and ref.base and self.catalog.describe(ref) is None:
-            hint = similar_models(self.catalog, ref.base) or "choose another model."
-            raise SettingsError(f"OpenRouter's list has no model {name}: {hint}")
+            hint = NameIndex(self.catalog.models).similar(ref.base) or "choose another model."
+            raise PipeError(f"OpenRouter's list has no model {name}: {hint}")
         hint = "" if valve else f" An admin can add {name} there."
-        raise SettingsError(f"{name} is not offered here: the valve {valve or 'VARIANT_MODELS'} leaves it out.{hint}")
+        raise PipeError(f"{name} is not offered here: the valve {valve or 'VARIANT_MODELS'} leaves it out.{hint}")
 
 
 def publish(catalog: Catalog, publishing: Publishing) -> Published:
     """The list for these valves: rows by name, each followed by its virtual models, presets alone at the end."""
     work = _Expansion(catalog, publishing)
-    written, problems = split_entries("VARIANT_MODELS", publishing.variant_models)
-    work.problems += problems
-    for entry in work.choice.virtual_entries:
+    for entry in work.virtual_entries:
         work.add("MODEL_ID", entry)
-    for entry in written:
+    for entry in split_entries(publishing.variant_models):
         work.add("VARIANT_MODELS", entry)
     work.exclude()
     entries = tuple(entry for _, entry in sorted(work.listed.values()))
@@ -104,19 +98,12 @@ class _Wanted(NamedTuple):
 
 def _read_entry(valve: str, entry: str) -> _Wanted | Problem:
     """Take an entry apart; a `Problem` when it cannot mean anything."""
-    head, at, tail = entry.partition("@")
-    preset = tail.removeprefix("preset/") if at else None
-    if preset == tail:
-        return Problem(valve, entry, "a preset is written @preset/slug", f"{head}@preset/{tail.rpartition('/')[2]}")
-    if preset not in (None, "*") and not is_preset_slug(preset or ""):
-        hint = "letters, digits, dots, dashes, underscores; a variant stands before @preset/"
-        return Problem(valve, entry, "not the slug of a preset", hint)
-    base, *written = head.split(":")
-    tags = tuple(dict.fromkeys(tag.lower() for tag in written))
-    if not all(map(is_tag, tags)):
-        return Problem(valve, entry, "a variant is written model:variant, in letters, digits and dashes")
-    if not base and (tags or preset is None):
-        return Problem(valve, entry, "no model is named")
+    parts = _ENTRY.fullmatch(entry)
+    if parts is None:
+        reason = "not written like model:variant, model@preset/slug or @preset/slug"
+        return Problem(valve, entry, reason, "variants have letters, digits and dashes; slugs dots and underscores too")
+    base, written, preset = parts.groups()
+    tags = tuple(dict.fromkeys(written.lower().split(":")[1:]))
     if not tags and preset is None:
         model, _, tag = base.rpartition("-")
         hint = f"{model}:{tag.lower()}" if tag.lower() in (*ROUTING_TAGS, *CATALOG_TAGS) else f"e.g. {base}:nitro"
@@ -124,19 +111,7 @@ def _read_entry(valve: str, entry: str) -> _Wanted | Problem:
     of_catalog = tuple(tag for tag in tags if tag in CATALOG_TAGS)
     if len(of_catalog) > 1:
         return Problem(valve, entry, f"one model cannot be both :{' and :'.join(of_catalog)}")
-    if "batch" in tags:
-        return Problem(valve, entry, "batch models cannot be called in a chat")
     return _Wanted(valve, entry, base, tuple(dict.fromkeys(of_catalog + tags)), preset)
-
-
-def display_name(ref: ModelRef, model: Model | None, preset_name: str | None) -> str:
-    """The describing row's name plus what that row does not already carry."""
-    carried = model.ref.variants if model else ()
-    words = [model.name if model else ref.base]
-    words += [tag[:1].upper() + tag[1:] for tag in ref.variants if tag not in carried]
-    if ref.preset is not None:
-        words.append(f"Preset: {preset_name or ref.preset}")
-    return " ".join(word for word in words if word)
 
 
 class _Expansion:
@@ -154,64 +129,84 @@ class _Expansion:
         self._bases = NameIndex(dict.fromkeys(model.ref.base for model in catalog.models.values()))
         self._presets = {preset.slug: preset for preset in sorted(catalog.presets, key=lambda it: it.name.casefold())}
         self._tries = 0
-        self.choice = choose(catalog, publishing.model_id, self._rows)
-        self.problems = self.choice.problems
+        self._matched: set[str] = set()
+        self._excludes: list[str] = []
+        self.virtual_entries: list[str] = []
+        self.problems: list[Problem] = []
         self.left_out: dict[str, str] = {}
         self.listed: dict[str, tuple[tuple[bool, str, str, int], Entry]] = {}
+        self._choose(split_entries(publishing.model_id))
         for model in catalog.models.values():
-            if valve := self._filter(model, model.ref) if model.id in self.choice.matched else "MODEL_ID":
+            if valve := self._filter(model, model.ref) if model.id in self._matched else "MODEL_ID":
                 self.left_out[model.id] = valve
             else:
                 entry = Entry(model.ref, model.name, model, model.description, model.ref.webui_id)
                 self.listed[model.id] = ((False, model.name.casefold(), model.id, 0), entry)
 
+    def _choose(self, entries: list[str]) -> None:
+        """Sort the entries of `MODEL_ID`. Batch rows cannot be called in a chat: they need to be named exactly."""
+        self._excludes = [entry for entry in entries if entry.startswith("!")]
+        includes = [entry for entry in entries if not entry.startswith("!")]
+        # As one of several, "auto" is the name of a model (openrouter/auto) like any other.
+        if [entry.lower() for entry in includes] in ([], ["auto"]):
+            includes = ["*"]
+        batch = {model.id for model in self._catalog.models.values() if model.is_batch}
+        for entry in includes:
+            if "@" in entry or any(tag in ROUTING_TAGS for tag in entry.lower().split(":")[1:]):
+                self.virtual_entries.append(entry)
+            elif found := self._rows.match(entry) - (batch if has_wildcard(entry) else set()):
+                self._matched |= found
+            else:
+                self._report("MODEL_ID", entry, "matches no model", like=entry)
+        for entry in self._excludes:
+            self._matched -= self._rows.match(entry)
+
     def add(self, valve: str, text: str) -> None:
-        """Expand one entry of `VARIANT_MODELS` (or one of `MODEL_ID` that names a virtual model)."""
+        """Expand one entry that names virtual models."""
         if self._tries > MAX_ENTRIES:
             return
         wanted = _read_entry(valve, text)
         if isinstance(wanted, Problem):
             self.problems.append(wanted)
             return
-        if wanted.preset is None:
-            presets: list[Preset | None] = [None]
-        elif wanted.preset == "*":
-            presets = list(self._presets.values())
-        else:
+        presets: list[Preset | None] = [None]
+        if wanted.preset == "*":
+            presets = [*self._presets.values()]
+        elif slug := wanted.preset:
             # A written one is named by its slug.
-            presets = [self._presets.get(wanted.preset, Preset(wanted.preset, ""))._replace(name=wanted.preset)]
-        for base, row in self._find(wanted) if wanted.base else [(ModelRef(""), None)]:
+            presets = [self._presets.get(slug, Preset(slug, slug))._replace(name=slug)]
+        for base, row in self._find(wanted) if wanted.base or wanted.tags else [(ModelRef(""), None)]:
             for preset in presets:
                 self._tries += 1
                 if self._tries > MAX_ENTRIES:
-                    self._report(wanted, f"too many virtual models: only the first {MAX_ENTRIES} count")
+                    self._report(*wanted[:2], f"too many virtual models: only the first {MAX_ENTRIES} count")
                     return
                 self._publish(wanted, base, row, preset)
 
     def exclude(self) -> None:
-        """Take away the virtual models that an entry with `!` names, and report those entries that name nothing at all."""
+        """Take away the virtual models that entries with `!` name; report those entries that name nothing at all."""
         names = NameIndex((*self.listed, *self.left_out))
-        for entry in self.choice.excludes:
+        for entry in self._excludes:
             matches = names.match(entry)
             for api_id in matches & self.listed.keys():
                 del self.listed[api_id]
             self.left_out |= dict.fromkeys(matches - self.left_out.keys(), "MODEL_ID")
             if not matches:
-                report_unmatched(self._catalog, entry, self.problems)
+                self._report("MODEL_ID", entry, "matches no model", like=entry)
 
     def _find(self, wanted: _Wanted) -> Iterable[tuple[ModelRef, Model | None]]:
         """The names that an entry stands for, without its preset, each with the row that describes it.
 
         A wildcard stands for each selected model, with a catalog tag for those that have such a row.
         """
-        models, is_pattern = self._catalog.models, has_wildcard(wanted.base)
+        is_pattern = has_wildcard(wanted.base)
         if is_pattern:
             ids = self._rows.match(wanted.base)
-            within = ids & self.choice.matched if wanted.valve == "VARIANT_MODELS" else ids
-            bases = [model.ref for model in models.values() if model.id in within]
+            ids &= self._matched if wanted.valve == "VARIANT_MODELS" else ids
+            bases = [self._catalog.models[row_id].ref for row_id in sorted(ids)]
         else:
             bases = [ModelRef(base) for base in sorted(self._bases.match(wanted.base))]
-        needed = set(wanted.tags).intersection(CATALOG_TAGS) if is_pattern else set()
+        needed = set(wanted.tags).intersection(CATALOG_TAGS if is_pattern else ())
         found: dict[ModelRef, Model] = {}
         for base in bases:
             ref = ModelRef(base.base, (*base.variants, *(tag for tag in wanted.tags if tag not in base.variants)))
@@ -220,25 +215,21 @@ class _Expansion:
                 found[ref] = model
         if found:
             self._note_doubtful_tags(wanted, *next(iter(found.items())))
-        elif models and is_pattern:
-            hint = f"none has a row :{' :'.join(needed)}" if needed else ""
-            self._report(wanted, "matches no selected model", hint)
-        elif models:
-            hint = similar_models(self._catalog, wanted.base, self.problems)
-            self._report(wanted, "Variant model base not found", hint)
+        elif is_pattern:
+            self._report(*wanted[:2], "matches no selected model")
+        else:
+            self._report(*wanted[:2], "Variant model base not found", like=wanted.base)
         return found.items()
 
     def _note_doubtful_tags(self, wanted: _Wanted, ref: ModelRef, model: Model) -> None:
-        """Report tags that OpenRouter may refuse; what is no row of its own is published all the same."""
         for tag in wanted.tags if ref != model.ref else ():
-            if tag in _INSTEAD_OF:
-                self._report(wanted, f"variant :{tag} is deprecated", _INSTEAD_OF[tag])
-            elif tag in CATALOG_TAGS and tag not in model.ref.variants:
-                hint = "listed all the same, but OpenRouter may refuse it"
-                self._report(wanted, f"the catalog has no {ref.base}:{tag}", hint)
-            elif tag not in (*ROUTING_TAGS, *model.ref.variants):
-                hint = f"listed all the same; OpenRouter has :{', :'.join(ROUTING_TAGS)}"
-                self._report(wanted, f"unknown variant :{tag}", hint)
+            if tag in _DEPRECATED:
+                reason = f"variant :{tag} is deprecated"
+            elif tag in (*ROUTING_TAGS, *model.ref.variants):
+                continue
+            else:
+                reason = f"the catalog has no {ref.base}:{tag}" if tag in CATALOG_TAGS else f"unknown variant :{tag}"
+            self._report(*wanted[:2], reason, "listed all the same, but OpenRouter may refuse it")
 
     def _publish(self, wanted: _Wanted, base: ModelRef, row: Model | None, preset: Preset | None) -> None:
         """Add one virtual model, or note which valve leaves it out. Without a base, the preset's own model describes it."""
@@ -249,11 +240,10 @@ class _Expansion:
         model, described, hint = row, base, ""
         place = (True, preset.name.casefold() if preset else "", api_id, 0)
         if row:
-            row_ids = (row.id,) if row.id in self.choice.matched else base.row_ids
             models = self._catalog.models
-            anchor = next((models[row_id] for row_id in row_ids if row_id in models and row_id in self.listed), row)
+            anchor = next((models[name] for name in base.row_ids if name in models and name in self.listed), row)
             place = (False, anchor.name.casefold(), anchor.id, self._tries)
-            if wanted.valve == "VARIANT_MODELS" and self.choice.matched.isdisjoint(row_ids):
+            if wanted.valve == "VARIANT_MODELS" and self._matched.isdisjoint(base.row_ids):
                 # A base that MODEL_ID leaves out takes its variants along.
                 hint = f"{row.id} has to be selected there"
         elif preset:
@@ -263,18 +253,22 @@ class _Expansion:
             self.left_out[api_id] = valve
             # What a wildcard brings is left out without a word.
             if not has_wildcard(wanted.entry):
-                self._report(wanted, f"left out by {valve}", hint)
+                self._report(*wanted[:2], f"left out by {valve}", hint)
             return
-        name = display_name(ref, row, preset.name if preset else None)
+        # The row's name plus what that row does not already carry.
+        words = [row.name] if row else []
+        words += [tag.capitalize() for tag in base.variants if row and tag not in row.ref.variants]
+        words += [f"Preset: {preset.name}"] if preset else []
         description = (preset.description if preset else "") or (model.description if model else "")
-        self.listed[api_id] = (place, Entry(ref, name, model, description, ref.webui_id))
+        self.listed[api_id] = (place, Entry(ref, " ".join(words), model, description, ref.webui_id))
 
     def _filter(self, model: Model, ref: ModelRef) -> str:
         """The filter valve that leaves such a model out, or an empty text. `:free` in its own name makes it free."""
-        for valve, trait, value in self._filters:
-            if getattr(model._replace(ref=ref), trait) != value:
-                return valve
-        return ""
+        model = model._replace(ref=ref)
+        return next((valve for valve, trait, value in self._filters if getattr(model, trait) != value), "")
 
-    def _report(self, wanted: _Wanted, reason: str, hint: str = "") -> None:
-        self.problems.append(Problem(wanted.valve, wanted.entry, reason, hint))
+    def _report(self, valve: str, entry: str, reason: str, hint: str = "", like: str = "") -> None:
+        """Add a problem. `like` is a name that nothing has: the hint is then what it may have meant."""
+        if like and len(self.problems) < MAX_HINTS:
+            hint = self._rows.similar(like)
+        self.problems.append(Problem(valve, entry, reason, hint))

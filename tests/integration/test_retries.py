@@ -114,8 +114,8 @@ async def test_it_is_given_up_after_so_many_attempts(sandbox: Sandbox, endpoint:
     chat = Chat(sandbox, endpoint)
     text, error = await chat.ask(streaming)
     assert (text, len(chat.attempts)) == ("", 3)
-    assert error.startswith(f"OpenRouter is rate-limiting {MODEL}; tried 3 times")
-    assert error.endswith("Try again in a moment, or choose another model.")
+    assert error.startswith(f"OpenRouter is rate-limiting {MODEL}: ")
+    assert error.endswith("; tried 3 times. Try again in a moment, or choose another model.")
 
 
 @pytest.mark.parametrize(("retries", "attempts"), [(0, 1), (1, 2), (5, 6)])
@@ -251,7 +251,7 @@ async def test_an_unreachable_host_is_tried_again(sandbox: Sandbox) -> None:
     chat = Chat(sandbox, BASE_URL="http://127.0.0.1:9/api/v1")
     _, error = await chat.ask()
     assert "127.0.0.1:9 cannot be reached" in error
-    assert error.endswith("Tried 3 times.")
+    assert "; tried 3 times. Check" in error
     assert len(chat.statuses) == 4
 
 

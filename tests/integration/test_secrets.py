@@ -106,8 +106,8 @@ def errors(monkeypatch: pytest.MonkeyPatch) -> list[PipeError]:
     made: list[PipeError] = []
     begin = PipeError.__init__
 
-    def noted(self: PipeError, sentence: str) -> None:
-        begin(self, sentence)
+    def noted(self: PipeError, sentence: str, max_retries: int = 0) -> None:
+        begin(self, sentence, max_retries)
         made.append(self)
 
     monkeypatch.setattr(PipeError, "__init__", noted)

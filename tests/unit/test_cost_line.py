@@ -79,7 +79,6 @@ def test_the_provider_comes_from_the_routing_metadata_where_the_answer_does_not_
 
 
 ROW = {"id": "anthropic/claude-sonnet-4.5", "canonical_slug": "anthropic/claude-4.5-sonnet-20250929"}
-ROUTER = {"id": "corp/router", "architecture": {"tokenizer": "Router"}}
 
 
 @pytest.mark.parametrize(
@@ -94,7 +93,6 @@ ROUTER = {"id": "corp/router", "architecture": {"tokenizer": "Router"}}
         ("openrouter/auto", "openai/gpt-4o", None),
         ("~anthropic/claude-sonnet-latest", "anthropic/claude-sonnet-5", None),
         ("@preset/support", "openai/gpt-4o", None),
-        ("corp/router", "openai/gpt-4o", ROUTER),
         ("openai/gpt-4o", None, None),
     ],
 )

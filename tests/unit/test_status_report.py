@@ -21,8 +21,6 @@ KEY = {
     "usage": 25.5,
     "usage_daily": 0.0123,
     "usage_monthly": 25.5,
-    "is_free_tier": True,
-    "expires_at": "2027-12-31T23:59:59Z",
 }
 TOOLS = {"supported_parameters": ["tools"]}
 ROWS = [
@@ -95,7 +93,7 @@ def test_an_odd_key_answer_costs_nothing_else(odd: dict[str, object]) -> None:
 
 def test_a_flood_is_cut_and_counted() -> None:
     text = status_report(state(problems=tuple(Problem("X", str(number), "odd") for number in range(500))))
-    assert text.count("odd — ") == 100
+    assert text.count("X: odd: ") == 100
     assert "more" in text
 
 
@@ -104,4 +102,3 @@ def test_what_others_wrote_cannot_draw_a_page_or_show_a_key() -> None:
     text = status_report(state(problems=(Problem("MODEL_ID", hostile, hostile, hostile),), errors=((NOW, hostile),)))
     assert "sk-or-v1-abcdef" not in text
     assert "\\[click\\](http://evil) \\<img src=x\\> \\*\\*b\\*\\* \\`code\\`" in text
-    assert "`[click](http://evil) <img src=x> **b** ′code′ …`" in text
