@@ -198,5 +198,5 @@ def _text(value: object) -> str:
 
 def _is_number(price: object) -> bool:
     with suppress(ValueError, OverflowError):
-        return isinstance(price, str | int | float) and price is not True and math.isfinite(float(price))
+        return not isinstance(price, bool) and isinstance(price, str | int | float) and math.isfinite(float(price))
     return False

@@ -176,7 +176,7 @@ def test_a_repeated_id_is_one_row() -> None:
         ({"prompt": "-1"}, {"prompt": "-1"}),
         *(
             ({"prompt": value}, {})
-            for value in (None, "", "abc", "NaN", float("nan"), "inf", True, [], {}, 10**400, 10**5000)
+            for value in (None, "", "abc", "NaN", float("nan"), "inf", True, False, [], {}, 10**400, 10**5000)
         ),
         ({"prompt": "0", "discount": 0.5, "overrides": [{"prompt": "1"}]}, {"prompt": "0"}),
         (None, {}),
