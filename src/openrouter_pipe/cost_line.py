@@ -49,14 +49,9 @@ def cost_line(spent: Spent, served: Mapping[str, Any], asked: ModelRef, model: M
     `served`: what upstream said of the serving (`model`, `provider`, `service_tier`, `openrouter_metadata`); `tier`: the
     service tier that was asked for. Source: OpenRouter docs, guides/features/router-metadata.
     """
-    provider = served.get("provider") or next(
-        (
-            endpoint.get("provider")
-            for endpoint in dicts(mapping(mapping(served.get("openrouter_metadata")).get("endpoints")).get("available"))
-            if endpoint.get("selected") is True
-        ),
-        None,
-    )
+    endpoints = mapping(mapping(served.get("openrouter_metadata")).get("endpoints"))
+    selected = (found.get("provider") for found in dicts(endpoints.get("available")) if found.get("selected"))
+    provider = served.get("provider") or next(selected, None)
     cached = f" ({spent.cached:,} cached)" if spent.cached else ""
     parts = (
         _other_model(served.get("model"), asked, model),

@@ -131,12 +131,8 @@ class Pipe:
         body = {**body, "messages": with_files(body.get("messages"), files)} if files else body
         build = partial(build_request, body, ref, model, settings, context)
         request = build(self._served_on(ref.api_id))
-        log.debug(
-            "endpoint: %s, api_model_id: %s, left out: %s",
-            request.endpoint,
-            request.body["model"],
-            ", ".join(request.left_out) or "-",
-        )
+        left_out = ", ".join(request.left_out) or "-"
+        log.debug("endpoint: %s, api_model_id: %s, left out: %s", request.endpoint, request.body["model"], left_out)
 
         def rebuild() -> UpstreamRequest:
             other: Endpoint = "responses" if request.endpoint == "chat_completions" else "chat_completions"
