@@ -61,6 +61,9 @@ async def _logos(transport: Transport, names: set[str], template: str) -> dict[s
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_LOGO_SECONDS):
             await asyncio.gather(*(_fetch(transport, due, template, logos) for _ in range(4)))
+    if len(logos) == known:
+        # Nobody answers: the rows, and who waits for them, are not kept waiting again today.
+        logos |= dict.fromkeys(names - logos.keys(), "")
     if len(logos) > known:
         await write_shared("icons.json", {**about, "logos": logos})
     return logos

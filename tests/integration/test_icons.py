@@ -143,12 +143,26 @@ async def test_what_is_not_there_is_asked_for_on_another_day(sandbox: Sandbox, t
 
 
 @pytest.mark.parametrize("status", [500, 403, 429])
-async def test_a_failure_is_no_answer(sandbox: Sandbox, tmp_path: Path, status: int) -> None:
+async def test_a_host_that_gives_nothing_is_asked_on_another_day(
+    sandbox: Sandbox, tmp_path: Path, clock: Clock, status: int
+) -> None:
     sandbox.rules.append(Rule(path="/icons/", status=status))
     arguments = (["openai"], "brand", sandbox.icon_url, tmp_path)
     assert await found_for(*arguments) == {"openai": monogram("openai")}
     sandbox.rules.clear()
+    asked(sandbox)
+    assert await found_for(*arguments) == {"openai": monogram("openai")}
+    assert asked(sandbox) == [], "who waits for the rows waits once a day for it"
+    clock.now += DAY
     assert await found_for(*arguments) != {"openai": monogram("openai")}
+
+
+async def test_one_failure_among_answers_is_asked_for_again(sandbox: Sandbox, tmp_path: Path) -> None:
+    sandbox.rules.append(Rule(path="/icons/openai", status=503))
+    arguments = (["openai", "google"], "brand", sandbox.icon_url, tmp_path)
+    assert (await found_for(*arguments))["openai"] == monogram("openai")
+    sandbox.rules.clear()
+    assert (await found_for(*arguments))["openai"] != monogram("openai")
 
 
 async def test_a_logo_that_is_there_is_never_asked_for_again(sandbox: Sandbox, tmp_path: Path, clock: Clock) -> None:
