@@ -32,8 +32,7 @@ import uuid
 import weakref
 from base64 import b64encode
 from collections import Counter, deque
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Iterable
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, aclosing, asynccontextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -77,7 +76,6 @@ CATALOG_TAGS = ("free", "thinking", "extended", "beta", "batch")
 
 _TAG = re.compile(r"[a-z0-9-]+")
 _SLUG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_USUAL_BASE = re.compile(r"[^./:@]+/[^:@]+")
 _API_PRESET = "@preset/"
 _WEBUI_PRESET = ":preset/"
 _VERBATIM = "/"
@@ -98,17 +96,17 @@ class ModelRef(NamedTuple):
 
     @classmethod
     def from_webui(cls, text: str) -> ModelRef:
-        """Read Open WebUI's spelling (without the function id). OpenRouter's own spelling is understood as well."""
+        """Read Open WebUI's spelling (without the function id)."""
         if text.startswith(_VERBATIM):
             return cls.from_api(text[1:])
         alone = text.removeprefix("preset/")
         if alone != text and is_preset_slug(alone):
             return cls("", (), alone)
         head, preset = _split_preset(text, _WEBUI_PRESET)
-        if preset is None:
-            head, preset = _split_preset(text, _API_PRESET)
         base, variants = _split_tags(head)
-        return cls(_first_dot_to_slash(base), variants, preset)
+        author, dot, slug = base.partition(".")
+        natural = dot and author and "/" not in author
+        return cls(f"{author}/{slug}" if natural else base, variants, preset)
 
     @property
     def api_id(self) -> str:
@@ -119,14 +117,10 @@ class ModelRef(NamedTuple):
     @property
     def webui_id(self) -> str:
         """The name as an Open WebUI model id can carry it; `from_webui` of it is this reference again."""
-        if not self.base and self.preset is not None:
-            return f"preset/{self.preset}"
         natural = ":".join((self.base.replace("/", ".", 1), *self.variants))
         if self.preset is not None:
-            natural = f"{natural}{_WEBUI_PRESET}{self.preset}"
-        # The usual base is safe at a glance; for the others, reading it back decides.
-        safe = _USUAL_BASE.fullmatch(self.base) is not None or ModelRef.from_webui(natural) == self
-        return natural if safe else _VERBATIM + self.api_id
+            natural = f"{natural}{_WEBUI_PRESET}{self.preset}".removeprefix(":")
+        return natural if ModelRef.from_webui(natural) == self else _VERBATIM + self.api_id
 
     @property
     def row_ids(self) -> tuple[str, ...]:
@@ -140,20 +134,9 @@ class ModelRef(NamedTuple):
         return tuple(dict.fromkeys(ids)) if self.base else ()
 
 
-def is_tag(text: str) -> bool:
-    """Whether `text` can be a variant tag (lower case letters, digits, dashes)."""
-    return _TAG.fullmatch(text) is not None
-
-
 def is_preset_slug(text: str) -> bool:
     """Whether `text` can be a preset's slug (letters, digits, `.`, `_`, `-`; case is kept)."""
     return _SLUG.fullmatch(text) is not None
-
-
-def _first_dot_to_slash(base: str) -> str:
-    """`openai.gpt-4.1` → `openai/gpt-4.1`; a base that has its slash first is left alone."""
-    author, dot, slug = base.partition(".")
-    return f"{author}/{slug}" if dot and author and "/" not in author else base
 
 
 def _split_preset(text: str, separator: str) -> tuple[str, str | None]:
@@ -164,7 +147,7 @@ def _split_preset(text: str, separator: str) -> tuple[str, str | None]:
 def _split_tags(text: str) -> tuple[str, tuple[str, ...]]:
     parts = text.split(":")
     start = len(parts)
-    while start > 1 and is_tag(parts[start - 1]):
+    while start > 1 and _TAG.fullmatch(parts[start - 1]):
         start -= 1
     base = ":".join(parts[:start])
     return (base, tuple(parts[start:])) if base else (text, ())
@@ -287,10 +270,7 @@ _MAX_ID_LENGTH = 200
 # Keys of `pricing` that are not a price.
 _NOT_PRICES = ("discount", "overrides")
 # What of a row is used; the rest (benchmarks, links, …) is not kept.
-_USED = (
-    *("description", "context_length", "pricing", "architecture", "supported_parameters", "reasoning", "has_zdr"),
-    "canonical_slug",
-)
+_USED = "id name description canonical_slug context_length pricing architecture supported_parameters reasoning has_zdr"
 
 
 class Model(NamedTuple):
@@ -306,7 +286,7 @@ class Model(NamedTuple):
 
     @property
     def description(self) -> str:
-        """What the model is, in Markdown."""
+        """In Markdown."""
         return _text(self.row.get("description"))
 
     @property
@@ -318,7 +298,7 @@ class Model(NamedTuple):
     def context_length(self) -> int | None:
         """How many tokens fit."""
         length = self.row.get("context_length")
-        return length if isinstance(length, int) and not isinstance(length, bool) and length > 0 else None
+        return length if isinstance(length, int) and length > 0 else None
 
     @property
     def pricing(self) -> dict[str, str]:
@@ -367,8 +347,7 @@ class Model(NamedTuple):
     @property
     def is_router(self) -> bool:
         """Whether it stands for other models."""
-        is_named_so = self.id.startswith(("openrouter/", "~"))
-        return is_named_so or mapping(self.row.get("architecture")).get("tokenizer") == "Router"
+        return self.id.startswith(("openrouter/", "~"))
 
     @property
     def has_zdr(self) -> bool:
@@ -437,13 +416,15 @@ class Catalog(NamedTuple):
 
 def parse_model(row: object) -> Model | None:
     """One row of `GET /models`; None when it has no usable id or is known to produce no text."""
-    if not isinstance(row, dict) or not _can_be_an_id(model_id := _text(row.get("id"))):
+    row = mapping(row)
+    model_id = _text(row.get("id"))
+    if not 0 < len(model_id) <= _MAX_ID_LENGTH or not model_id.isprintable() or " " in model_id:
         return None
     model = Model(
         model_id,
         one_line(row.get("name")) or model_id,
         ModelRef.from_api(model_id),
-        {key: row[key] for key in ("id", "name", *_USED) if key in row},
+        {key: row[key] for key in _USED.split() if key in row},
     )
     modalities = model.output_modalities
     return None if modalities and "text" not in modalities else model
@@ -451,10 +432,9 @@ def parse_model(row: object) -> Model | None:
 
 def parse_preset(row: object) -> Preset | None:
     """One row of `GET /presets` (or the body of `GET /presets/{slug}`); None when it has no slug or is not active."""
-    if not isinstance(row, dict) or row.get("status") not in ("active", None):
-        return None
+    row = mapping(row)
     slug = _text(row.get("slug"))
-    if len(slug) > _MAX_ID_LENGTH or not is_preset_slug(slug):
+    if row.get("status") not in ("active", None) or len(slug) > _MAX_ID_LENGTH or not is_preset_slug(slug):
         return None
     config = mapping(mapping(row.get("designated_version")).get("config"))
     models = filter(None, (_text(config.get("model")), *texts(config.get("models"))))
@@ -464,11 +444,7 @@ def parse_preset(row: object) -> Preset | None:
 def one_line(value: object) -> str:
     """`value` as one line of printable text (names go into lists and logs); empty when it is not text."""
     text = _text(value)[:500]
-    return " ".join((text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)).split())
-
-
-def _can_be_an_id(text: str) -> bool:
-    return 0 < len(text) <= _MAX_ID_LENGTH and text.isprintable() and " " not in text
+    return " ".join("".join(char if char.isprintable() else " " for char in text).split())
 
 
 def _text(value: object) -> str:
@@ -476,12 +452,9 @@ def _text(value: object) -> str:
 
 
 def _is_number(price: object) -> bool:
-    if not isinstance(price, (str, int, float)) or isinstance(price, bool):
-        return False
-    try:
-        return math.isfinite(float(price))
-    except (ValueError, OverflowError):
-        return False
+    with suppress(ValueError, OverflowError):
+        return not isinstance(price, bool) and isinstance(price, str | int | float) and math.isfinite(float(price))
+    return False
 
 
 # ===== cost_line.py =====
@@ -525,14 +498,9 @@ def cost_line(spent: Spent, served: Mapping[str, Any], asked: ModelRef, model: M
     `served`: what upstream said of the serving (`model`, `provider`, `service_tier`, `openrouter_metadata`); `tier`: the
     service tier that was asked for. Source: OpenRouter docs, guides/features/router-metadata.
     """
-    provider = served.get("provider") or next(
-        (
-            endpoint.get("provider")
-            for endpoint in dicts(mapping(mapping(served.get("openrouter_metadata")).get("endpoints")).get("available"))
-            if endpoint.get("selected") is True
-        ),
-        None,
-    )
+    endpoints = mapping(mapping(served.get("openrouter_metadata")).get("endpoints"))
+    selected = (found.get("provider") for found in dicts(endpoints.get("available")) if found.get("selected"))
+    provider = served.get("provider") or next(selected, None)
     cached = f" ({spent.cached:,} cached)" if spent.cached else ""
     parts = (
         _other_model(served.get("model"), asked, model),
@@ -557,8 +525,7 @@ def dollars(amount: float) -> str:
 def _other_model(answered: object, asked: ModelRef, model: Model | None) -> str:
     """A warning when another model answered than the chosen one; a router, an alias and a preset alone choose by themselves."""
     name = one_line(answered)[:120]
-    chooses = asked.base.startswith(("openrouter/", "~")) or (model is not None and model.is_router)
-    if not name or not asked.base or chooses:
+    if not name or not asked.base or asked.base.startswith(("openrouter/", "~")):
         return ""
     own = (asked.api_id, *((model.id, model.canonical_slug) if model else ()))
     return "" if _plain_name(name) in map(_plain_name, own) else f"⚠ answered by {name}, asked for {asked.api_id}"
@@ -585,12 +552,6 @@ def amount_of(value: object) -> float | None:
 
 # ===== errors.py =====
 # What goes wrong, and the one line that a person reads.
-#
-# PipeError                   its text is the line
-# ├── SettingsError           a valve stands in the way
-# ├── ConnectionFailedError   nothing came back: unreachable host, time-out
-# ├── UpstreamError           OpenRouter or a provider refused, with a `Failure`
-# └── BrokenAnswerError       the answer stopped before its end, or had nothing in it
 
 _MAX_LENGTH = 500
 # What looks like a key by itself (of OpenRouter, of providers, in a header, a JSON web token), and a value with a digit in
@@ -605,7 +566,6 @@ _SECRETS = re.compile(
 # Where a stack trace begins, of Python or of JavaScript.
 _STACK_TRACE = re.compile(r"Traceback \(most recent|^[ \t]*File \"|\sat (?:\S+ )?\(?\S+:\d+:\d+\)?", re.MULTILINE)
 
-
 ANY_NUMBER = 1_000_000
 # Statuses after which another attempt may help, and how often.
 _RETRIES = {**dict.fromkeys((408, 429, 502, 503, 504, 524, 529), ANY_NUMBER), 500: 1}
@@ -614,12 +574,12 @@ _RETRIES = {**dict.fromkeys((408, 429, 502, 503, 504, 524, 529), ANY_NUMBER), 50
 class PipeError(Exception):
     """An error whose text is the line that a person reads. `max_retries`: how often another attempt may help."""
 
-    max_retries = 0
     # Seconds until then, where upstream says so.
     retry_after: float | None = None
 
-    def __init__(self, sentence: str) -> None:
+    def __init__(self, sentence: str, max_retries: int = 0) -> None:
         super().__init__(plain(sentence))
+        self.max_retries = max_retries
 
     @property
     def happened(self) -> str:
@@ -627,26 +587,10 @@ class PipeError(Exception):
         return str(self).partition(". ")[0]
 
     def after(self, tries: int) -> PipeError:
-        """The error after so many attempts."""
-        return type(self)(f"{self} Tried {tries} times.") if tries > 1 else self
-
-
-class SettingsError(PipeError):
-    """A valve stands in the way."""
-
-
-class ConnectionFailedError(PipeError):
-    """Nothing came back."""
-
-    max_retries = ANY_NUMBER
-
-
-class BrokenAnswerError(PipeError):
-    """The answer stopped before its end."""
-
-    def __init__(self, sentence: str, max_retries: int = 0) -> None:
-        super().__init__(sentence)
-        self.max_retries = max_retries
+        """The same error, its text telling after how many attempts."""
+        if tries > 1:
+            self.args = (plain(str(self).replace(". ", f"; tried {tries} times. ", 1)),)
+        return self
 
 
 class Failure(NamedTuple):
@@ -656,8 +600,7 @@ class Failure(NamedTuple):
     """
 
     status: int = 0
-    message: str = ""
-    reason: str = ""
+    said: str = ""
     provider: str = ""
     kind: str = ""
     fallback_models: tuple[str, ...] = ()
@@ -668,18 +611,11 @@ class Failure(NamedTuple):
 class UpstreamError(PipeError):
     """OpenRouter or a provider refused, before the answer or in the middle of it."""
 
-    def __init__(self, failure: Failure, model_id: str, tries: int = 1) -> None:
-        super().__init__(sentence(failure, model_id, tries))
+    def __init__(self, failure: Failure, model_id: str) -> None:
+        retries = _RETRIES.get(failure.status, 0) if failure.retryable is None else failure.retryable * ANY_NUMBER
+        super().__init__(sentence(failure, model_id), retries)
         self.failure = failure
-        self.max_retries = (
-            _RETRIES.get(failure.status, 0) if failure.retryable is None else failure.retryable * ANY_NUMBER
-        )
         self.retry_after = failure.retry_after
-        self._model_id = model_id
-
-    def after(self, tries: int) -> PipeError:
-        """The error after so many attempts."""
-        return UpstreamError(self.failure, self._model_id, tries)
 
 
 def retry_wait(error: PipeError, tries: int, max_retries: int, max_wait: float, chance: float) -> float:
@@ -704,55 +640,53 @@ _ROUTING = "Choose another model, or check the chat's parameters and the PROVIDE
 _SENTENCES: dict[int | str, tuple[str, str]] = {
     "model_not_found": ("{who} does not know the model {model}", _ANOTHER),
     "wrong_endpoint": ("{model} is not served on this endpoint", f"Set the valve ENDPOINT to auto. {_ANOTHER}"),
-    "model_deprecated": ("{model} is no longer offered", _ANOTHER),
-    "model_unavailable_upstream": ("No provider offers {model} now", _AGAIN),
-    "capacity_exhausted": ("All capacity for {model} is in use", _AGAIN),
-    "region_restricted": ("{model} is not offered in this region", _ANOTHER),
+    **dict.fromkeys(
+        ("model_deprecated", "model_unavailable_upstream", "region_restricted", "free_variant_ended"),
+        ("{model} is not offered now", _ANOTHER),
+    ),
     "privacy_restricted": ("The privacy settings leave no provider for {model}", _PRIVACY),
     "constraint_filtered": ("The routing settings leave no provider for {model}", _ROUTING),
-    "free_variant_ended": ("The free variant {model} is no longer offered", "Choose the model without :free."),
     **dict.fromkeys(
-        ("context_length_exceeded", "token_limit_exceeded", "string_too_long", "max_tokens_exceeded"),
+        ("context_length_exceeded", "token_limit_exceeded", "string_too_long", "max_tokens_exceeded", 413),
         ("The conversation is too long for {model}", _SHORTER),
     ),
     "not_an_api": ("What answered for {model} is not OpenRouter's API", "Check the valve BASE_URL."),
-    400: ("{who} did not accept the request for {model}", _SETTINGS),
+    **dict.fromkeys((400, 422), ("{who} did not accept the request for {model}", _SETTINGS)),
     401: ("{who} did not accept the API key", "Check the valve API_KEY."),
     402: ("The OpenRouter account or key has no credit left", "Add credits or raise the key's limit on openrouter.ai."),
     403: ("{who} refused the request for {model}", "Rephrase the message, or choose another model."),
     404: ("{who} has no endpoint for {model}", "Choose another model, or check privacy and routing settings."),
-    413: ("The conversation is too large for {model}", _SHORTER),
-    422: ("{who} could not process the request for {model}", _SETTINGS),
     429: ("{who} is rate-limiting {model}", _AGAIN),
     500: ("{who} had an internal error with {model}", _AGAIN),
     502: ("{who} gave no valid answer for {model}", _AGAIN),
     503: ("No provider is available for {model}", _AGAIN),
-    529: ("{who} is overloaded and cannot answer for {model}", _AGAIN),
+    **dict.fromkeys((529, "capacity_exhausted"), ("{who} is overloaded and cannot answer for {model}", _AGAIN)),
     **dict.fromkeys((408, 504, 524), ("{who} took too long for {model}", _AGAIN)),
     0: ("{who} reported an error for {model}", _AGAIN),
 }
-# (statuses, what the message says, kind): most errors still come without a kind.
-_TOLD = (
-    ((400, 413, 422), r"context.(length|window)|prompt is too long|too many .*tokens", "context_length_exceeded"),
-    ((400, 404), r"not a valid model", "model_not_found"),
-    ((400, 404, 405), r"\b(on|by|use|with) (the )?/?(api/v1/)?(chat/completions|responses)\b", "wrong_endpoint"),
-    ((404,), r"data policy|privacy", "privacy_restricted"),
-    ((404,), r"allowed providers|providers? (have|has) been ignored", "constraint_filtered"),
-)
+# What the message says, for kinds that often come without their name, in refusals of these statuses.
+_TOLD_STATUSES = (400, 404, 405, 413, 422)
+_TOLD = {
+    "context_length_exceeded": r"context.(length|window)|prompt is too long|too many .*tokens",
+    "model_not_found": r"not a valid model",
+    "wrong_endpoint": r"\b(on|by|use|with) (the )?/?(api/v1/)?(chat/completions|responses)\b",
+    "privacy_restricted": r"data policy|privacy",
+    "constraint_filtered": r"allowed providers|providers? (have|has) been ignored",
+}
 # Codes that are text: OpenRouter's ApiErrorType, and what providers send.
 _CODES = {
-    400: "invalid_request invalid_request_error invalid_prompt context_length_exceeded",
-    401: "authentication authentication_error invalid_api_key",
-    402: "payment_required insufficient_quota insufficient_credits",
-    403: "permission_denied content_policy_violation refusal moderation",
-    404: "not_found model_not_found",
+    400: "invalid_request invalid_prompt",
+    401: "authentication invalid_api_key",
+    402: "payment_required insufficient_quota",
+    403: "permission_denied content_policy_violation refusal",
+    404: "not_found",
     408: "timeout",
     413: "payload_too_large image_too_large",
     422: "unprocessable",
     429: "rate_limit_exceeded rate_limit_error",
-    500: "server server_error internal_error internal_server_error",
+    500: "server server_error internal_server_error",
     503: "provider_unavailable",
-    529: "provider_overloaded overloaded_error overloaded",
+    529: "provider_overloaded overloaded_error",
 }
 _STATUSES = {code: status for status, codes in _CODES.items() for code in codes.split()}
 # Where a message stands, the telling places first.
@@ -782,60 +716,57 @@ def read_failure(status: int, body: object) -> Failure:
     codes = (status, error.get("code"), availability.get("http_status"), *kinds)
     status = next(filter(None, map(_status_of, codes)), 0)
     # Why moderation (`reasons`) or a guardrail (`patterns`) said no.
-    refused = _cleaned([*texts(metadata.get("reasons")), *texts(metadata.get("patterns"))])
+    refused = ", ".join([*texts(metadata.get("reasons")), *texts(metadata.get("patterns"))])
     constraint = mapping(availability.get("constraint")).get("detail")
-    reason = _innermost(metadata.get("raw")) or ", ".join(refused[:10]) or _clean(constraint)
+    reason = _innermost(metadata.get("raw")) or _clean(refused) or _clean(constraint)
+    said = message if reason in message else ": ".join(filter(None, (message, reason)))
     retryable = availability.get("retryable")
     waits = (availability.get("retry_after"), *map(metadata.get, ("retry_after", "retry_after_seconds")))
     return Failure(
         status=status,
-        message=message,
-        reason="" if reason in message else reason,
+        said=said,
         provider=_clean(metadata.get("provider_name"))[:60],
-        kind=_kind(status, kinds, f"{message} {reason}"),
-        fallback_models=_cleaned(texts(availability.get("fallback_models"))),
+        kind=_kind(status, kinds, said),
+        fallback_models=tuple(filter(None, map(_clean, texts(availability.get("fallback_models"))))),
         retryable=retryable if isinstance(retryable, bool) else None,
         retry_after=next((float(wait) for wait in waits if isinstance(wait, (int, float)) and 0 <= wait < 1e9), None),
     )
 
 
-def sentence(failure: Failure, model_id: str, tries: int = 1) -> str:
+def sentence(failure: Failure, model_id: str) -> str:
     """The line for a failure: what happened, who said it, why, and what to do."""
     happened, advice = _SENTENCES.get(failure.kind) or _SENTENCES.get(failure.status) or _SENTENCES[0]
     if failure.fallback_models:
         advice = f"Try {' or '.join(failure.fallback_models[:3])}."
     if failure.retry_after:
-        advice = advice.replace("in a moment", f"in {_duration(failure.retry_after)}")
+        advice = advice.replace("in a moment", f"in {duration(failure.retry_after)}")
     line = happened.format(who=failure.provider or "OpenRouter", model=plain(model_id)[:120])
     if failure.status not in _SENTENCES:
         line = f"{line} ({failure.status})"
-    if tries > 1:
-        line = f"{line}; tried {tries} times"
-    if said := ": ".join(part for part in (failure.message, failure.reason) if part):
-        line = f"{line}: {said}"
-    # What was said is the part that may be long: the advice has to survive the cut.
-    room = _MAX_LENGTH - len(advice) - 2
+    if failure.said:
+        line = f"{line}: {failure.said}"
+    # What was said is the part that may be long: the advice has to survive the cut, and how often it was tried.
+    room = _MAX_LENGTH - len(advice) - 25
     line = f"{line.rstrip('.')}." if len(line) <= room else f"{line[: room - 1]}…"
     return f"{line} {advice}"
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """`20 s`, `5 min`, `3 h`, rounded up."""
     size, unit = (3_600, "h") if seconds > 5_400 else (60, "min") if seconds > 90 else (1, "s")
     return f"{math.ceil(seconds / size)} {unit}"
 
 
 def plain(text: str) -> str:
-    """One line of at most 500 characters, without anything that looks like a key."""
-    line = " ".join(_SECRETS.sub("…", text[:20_000]).split())
-    return one_line(line if len(line) <= _MAX_LENGTH else f"{line[: _MAX_LENGTH - 1]}…")
+    """One printable line of at most 500 characters, without anything that looks like a key."""
+    return one_line(_SECRETS.sub("…", text[:20_000]))
 
 
 def _failure_of_text(status: int, text: str) -> Failure:
     """The failure in a body that is not JSON: a web page, plain text, or what cannot be read (it is not shown)."""
     is_page = text.lstrip().startswith("<")
-    can_be_read = not text.lstrip().startswith(("{", "[")) and "\ufffd" not in text[:500]
-    message = "a web page came back" if is_page else _clean(text) if can_be_read else ""
+    is_garbage = text.lstrip().startswith(("{", "[")) or "\ufffd" in text[:500]
+    message = "a web page came back" if is_page else "" if is_garbage else _clean(text)
     # Status 0 is an answer with a good status: an API would have sent JSON.
     return Failure(status, message, kind="not_an_api" if not status or (is_page and status in (404, 405)) else "")
 
@@ -843,7 +774,7 @@ def _failure_of_text(status: int, text: str) -> Failure:
 def _kind(status: int, kinds: list[object], said: str) -> str:
     """The first kind that has a sentence, else the one that the message tells of."""
     known = (kind for kind in kinds if isinstance(kind, str) and kind in _SENTENCES)
-    told = (kind for statuses, words, kind in _TOLD if status in statuses and re.search(words, said, re.IGNORECASE))
+    told = (kind for kind, words in _TOLD.items() if status in _TOLD_STATUSES and re.search(words, said, re.IGNORECASE))
     return next(known, None) or next(told, "")
 
 
@@ -862,25 +793,14 @@ def _innermost(value: object, depth: int = 6) -> str:
 
 
 def _clean(value: object) -> str:
-    """One line without keys and stack traces; empty when it is not text."""
-    if not isinstance(value, str):
-        return ""
-    text = _SECRETS.sub("…", value[:20_000])
-    return one_line(_STACK_TRACE.split(text, maxsplit=1)[0]).rstrip(" :")
-
-
-def _cleaned(values: Iterable[str]) -> tuple[str, ...]:
-    return tuple(filter(None, map(_clean, values)))
+    """The same without stack traces; empty when it is not text."""
+    text = value[:20_000] if isinstance(value, str) else ""
+    return plain(_STACK_TRACE.split(text, maxsplit=1)[0]).rstrip(" :")
 
 
 def _status_of(code: object) -> int:
-    if isinstance(code, str) and code in _STATUSES:
-        return _STATUSES[code]
-    try:
-        status = int(str(code)[:6])
-    except ValueError:
-        return 0
-    return status if 400 <= status < 1000 else 0
+    status = _STATUSES.get(str(code), str(code))
+    return int(status) if re.fullmatch("[4-9][0-9]{2}", str(status)) else 0
 
 
 # ===== parameters.py =====
@@ -1073,7 +993,7 @@ log = logging.getLogger("openrouter_pipe")
 
 # A text that is far too long to be meant is cut here, so that a pasted book costs a moment, not a minute.
 MAX_ENTRIES = 5_000
-MAX_ENTRY_LENGTH = 256
+_MAX_ENTRY_LENGTH = 256
 MAX_HINTS = 50
 # What of a list valve is not meant: comments, and spaces within a line.
 _NOT_MEANT = re.compile(r"#[^\r\n]*|[^\S\r\n]+")
@@ -1097,37 +1017,19 @@ class Problem(NamedTuple):
         return one_line(f"{text} ({self.hint})" if self.hint else text)
 
 
-def split_entries(valve: str, text: str) -> tuple[list[str], list[Problem]]:
-    """The distinct entries of a list valve, in order, and a problem when there were too many.
+def split_entries(text: str) -> list[str]:
+    """The distinct entries of a list valve, in order.
 
     Entries stand between commas, semicolons or line ends; `#` starts a comment to the end of the line; spaces do not count.
     """
     written = filter(None, re.split(r"[,;\r\n]", _NOT_MEANT.sub("", text)))
-    # Nothing is called like an entry that had to be cut.
-    cut = (entry if len(entry) <= MAX_ENTRY_LENGTH else f"{entry[:MAX_ENTRY_LENGTH]}…" for entry in written)
-    entries = list(dict.fromkeys(cut))
-    too_many = [Problem(valve, "", f"only the first {MAX_ENTRIES} entries count")] if len(entries) > MAX_ENTRIES else []
-    return entries[:MAX_ENTRIES], too_many
+    # No id is as long as an entry that had to be cut.
+    return list(dict.fromkeys(entry[:_MAX_ENTRY_LENGTH] for entry in written))[:MAX_ENTRIES]
 
 
 def has_wildcard(text: str) -> bool:
     """Whether `text` is a pattern."""
     return "*" in text or "?" in text
-
-
-def closest(entry: str, candidates: Iterable[str]) -> str:
-    """`did you mean a, b?` for up to three of `candidates` that begin or look like `entry`; empty when none does.
-
-    An entry without an author is compared with what follows the candidates' authors as well.
-    """
-    wanted = entry.lower()
-    names = {candidate.lower(): candidate for candidate in candidates}
-    if "/" not in wanted:
-        names = {name.partition("/")[2]: candidate for name, candidate in names.items()} | names
-    begun = sorted((name for name in names if name.startswith(wanted)), key=len) if len(wanted) > 1 else []
-    alike = [*begun[:2], *difflib.get_close_matches(wanted, names, n=3, cutoff=0.6)]
-    found = list(dict.fromkeys(map(names.__getitem__, alike)))[:3]
-    return f"did you mean {', '.join(found)}?" if found else ""
 
 
 # ===== reasoning.py =====
@@ -1321,16 +1223,7 @@ def _continues(item: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
 
 
 # ===== selection.py =====
-# Which catalog rows `MODEL_ID` selects.
-
-class Choice(NamedTuple):
-    """What `MODEL_ID` says: the ids it selects, its entries that name virtual models, and its `!` entries."""
-
-    matched: set[str]
-    virtual_entries: list[str]
-    excludes: list[str]
-    problems: list[Problem]
-
+# Which models the entries of a list valve mean.
 
 class NameIndex:
     """Names of models by each spelling that an entry is matched against."""
@@ -1349,6 +1242,14 @@ class NameIndex:
         fullmatch = re.compile(fnmatch.translate(text.replace("[", "[[]"))).fullmatch
         return set().union(*(ids for spelling, ids in self._spelled.items() if fullmatch(spelling)))
 
+    def similar(self, entry: str) -> str:
+        """`did you mean a, b?` for up to three names that look like `entry`; empty when none does."""
+        text = entry.lstrip("!").lower()
+        names = [spelling for spelling in self._spelled if ("/" in spelling) == ("/" in text)]
+        alike = [self._spelled[name] for name in difflib.get_close_matches(text, names, n=5)]
+        found = dict.fromkeys(api_id for ids in alike for api_id in ids if not api_id.endswith(":batch"))
+        return f"did you mean {', '.join([*found][:3])}?" if found else ""
+
     @cached_property
     def _spelled(self) -> dict[str, list[str]]:
         """The API ids by `openai/gpt-4o`, `openai.gpt-4o` and `gpt-4o`, in lower case."""
@@ -1358,49 +1259,6 @@ class NameIndex:
             for spelling in {name, name.replace("/", ".", 1), name.partition("/")[2] or name}:
                 spelled.setdefault(spelling, []).append(api_id)
         return spelled
-
-
-def choose(catalog: Catalog, text: str, index: NameIndex) -> Choice:
-    """Apply `MODEL_ID`. Empty and `auto` select everything, also beside excludes.
-
-    Batch rows cannot be called in a chat: they need to be named exactly.
-    """
-    entries, problems = split_entries("MODEL_ID", text)
-    excludes = [entry for entry in entries if entry.startswith("!")]
-    includes = [entry for entry in entries if not entry.startswith("!")]
-    # As one of several, "auto" is the name of a model (openrouter/auto) like any other.
-    if [entry.lower() for entry in includes] in ([], ["auto"]):
-        includes = ["*"]
-    choice = Choice(set(), [], excludes, problems)
-    batch = {model.id for model in catalog.models.values() if model.is_batch}
-    for entry in includes:
-        if "@" in entry or any(tag in ROUTING_TAGS for tag in entry.lower().split(":")[1:]):
-            choice.virtual_entries.append(entry)
-            continue
-        found = index.match(entry) - (batch if has_wildcard(entry) else set())
-        choice.matched.update(found)
-        if not found:
-            report_unmatched(catalog, entry, problems)
-    for entry in excludes:
-        choice.matched.difference_update(index.match(entry))
-    return choice
-
-
-def report_unmatched(catalog: Catalog, entry: str, problems: list[Problem]) -> None:
-    """Add the problem of an entry of `MODEL_ID` that matches nothing: none while no model at all is known."""
-    if catalog.models:
-        problems.append(Problem("MODEL_ID", entry, "matches no model", similar_models(catalog, entry, problems)))
-
-
-def similar_models(catalog: Catalog, entry: str, problems: Collection[Problem] = ()) -> str:
-    """A hint that names what `entry` may have meant; empty when nothing is like it, or after too many problems."""
-    if len(problems) >= MAX_HINTS:
-        return ""
-    text = entry.lstrip("!")
-    names = [model.id for model in catalog.models.values() if not model.is_batch]
-    if has_wildcard(text) or "/" not in text:
-        names += {f"{name.partition('/')[0]}/*": None for name in names if "/" in name}
-    return closest(text, names)
 
 
 # ===== deltas.py =====
@@ -1753,14 +1611,11 @@ def _text_of(content: str | list[dict[str, Any]]) -> str:
 
 
 # ===== virtual_models.py =====
-# `VARIANT_MODELS` and the published list: catalog rows, the virtual models behind them, and why others are missing.
+# The published list: what `MODEL_ID`, `VARIANT_MODELS` and the filters make of the catalog, and why the rest is missing.
 
-# Deprecated tags, and what took their place.
-_INSTEAD_OF = {
-    "online": "web search is a tool of OpenRouter now",
-    "thinking": "reasoning models think without it",
-    "extended": "the model itself has the long context now",
-}
+_DEPRECATED = ("online", "thinking", "extended")
+# An entry of VARIANT_MODELS: a base or a pattern for it, tags, a preset.
+_ENTRY = re.compile(r"([^:@]*)((?::[A-Za-z0-9-]+)*)(?:@preset/(\*|[A-Za-z0-9][A-Za-z0-9._-]*))?")
 # What nothing is known of (a preset without a model) is judged like a router: it may do everything, and is not free.
 _UNKNOWN = Model("~", "", ModelRef("~"), {})
 
@@ -1777,8 +1632,8 @@ class Publishing(NamedTuple):
     @property
     def wants_presets(self) -> bool:
         """Whether a wildcard asks for the presets of the account."""
-        valves = [text for text in (self.model_id, self.variant_models) if "preset" in text]
-        return any(entry.endswith("@preset/*") for text in valves for entry in split_entries("", text)[0])
+        valves = (self.model_id, self.variant_models)
+        return any(entry.endswith("@preset/*") for text in valves for entry in split_entries(text))
 
 
 class Entry(NamedTuple):
@@ -1802,33 +1657,29 @@ class Published(NamedTuple):
     by_webui_id: Mapping[str, Entry]
 
     def refuse(self, ref: ModelRef) -> None:
-        """Raise the `SettingsError` that says why `ref` is not published, naming the valve that leaves it out.
+        """Raise the error that says why `ref` is not published, naming the valve that leaves it out.
 
-        A preset that a wildcard may bring passes while the account's presets are still unknown.
+        While a wildcard waits for the account's presets, a preset passes on whatever is published.
         """
-        if ref.webui_id in self.by_webui_id:
-            return
         if ref.preset is not None and self.publishing.wants_presets and not self.catalog.knows_presets:
-            assumed = self.catalog.with_presets([Preset(ref.preset, ref.preset)])
-            publish(assumed, self.publishing).refuse(ref)
+            ref = ref._replace(preset=None)
+        if not any(ref) or ref.webui_id in self.by_webui_id:
             return
         name = ref.api_id
         valve = self.left_out.get(name)
         if valve is None and ref.base and self.catalog.describe(ref) is None:
-            hint = similar_models(self.catalog, ref.base) or "choose another model."
-            raise SettingsError(f"OpenRouter's list has no model {name}: {hint}")
+            hint = NameIndex(self.catalog.models).similar(ref.base) or "choose another model."
+            raise PipeError(f"OpenRouter's list has no model {name}: {hint}")
         hint = "" if valve else f" An admin can add {name} there."
-        raise SettingsError(f"{name} is not offered here: the valve {valve or 'VARIANT_MODELS'} leaves it out.{hint}")
+        raise PipeError(f"{name} is not offered here: the valve {valve or 'VARIANT_MODELS'} leaves it out.{hint}")
 
 
 def publish(catalog: Catalog, publishing: Publishing) -> Published:
     """The list for these valves: rows by name, each followed by its virtual models, presets alone at the end."""
     work = _Expansion(catalog, publishing)
-    written, problems = split_entries("VARIANT_MODELS", publishing.variant_models)
-    work.problems += problems
-    for entry in work.choice.virtual_entries:
+    for entry in work.virtual_entries:
         work.add("MODEL_ID", entry)
-    for entry in written:
+    for entry in split_entries(publishing.variant_models):
         work.add("VARIANT_MODELS", entry)
     work.exclude()
     entries = tuple(entry for _, entry in sorted(work.listed.values()))
@@ -1848,19 +1699,12 @@ class _Wanted(NamedTuple):
 
 def _read_entry(valve: str, entry: str) -> _Wanted | Problem:
     """Take an entry apart; a `Problem` when it cannot mean anything."""
-    head, at, tail = entry.partition("@")
-    preset = tail.removeprefix("preset/") if at else None
-    if preset == tail:
-        return Problem(valve, entry, "a preset is written @preset/slug", f"{head}@preset/{tail.rpartition('/')[2]}")
-    if preset not in (None, "*") and not is_preset_slug(preset or ""):
-        hint = "letters, digits, dots, dashes, underscores; a variant stands before @preset/"
-        return Problem(valve, entry, "not the slug of a preset", hint)
-    base, *written = head.split(":")
-    tags = tuple(dict.fromkeys(tag.lower() for tag in written))
-    if not all(map(is_tag, tags)):
-        return Problem(valve, entry, "a variant is written model:variant, in letters, digits and dashes")
-    if not base and (tags or preset is None):
-        return Problem(valve, entry, "no model is named")
+    parts = _ENTRY.fullmatch(entry)
+    if parts is None:
+        reason = "not written like model:variant, model@preset/slug or @preset/slug"
+        return Problem(valve, entry, reason, "variants have letters, digits and dashes; slugs dots and underscores too")
+    base, written, preset = parts.groups()
+    tags = tuple(dict.fromkeys(written.lower().split(":")[1:]))
     if not tags and preset is None:
         model, _, tag = base.rpartition("-")
         hint = f"{model}:{tag.lower()}" if tag.lower() in (*ROUTING_TAGS, *CATALOG_TAGS) else f"e.g. {base}:nitro"
@@ -1868,19 +1712,7 @@ def _read_entry(valve: str, entry: str) -> _Wanted | Problem:
     of_catalog = tuple(tag for tag in tags if tag in CATALOG_TAGS)
     if len(of_catalog) > 1:
         return Problem(valve, entry, f"one model cannot be both :{' and :'.join(of_catalog)}")
-    if "batch" in tags:
-        return Problem(valve, entry, "batch models cannot be called in a chat")
     return _Wanted(valve, entry, base, tuple(dict.fromkeys(of_catalog + tags)), preset)
-
-
-def display_name(ref: ModelRef, model: Model | None, preset_name: str | None) -> str:
-    """The describing row's name plus what that row does not already carry."""
-    carried = model.ref.variants if model else ()
-    words = [model.name if model else ref.base]
-    words += [tag[:1].upper() + tag[1:] for tag in ref.variants if tag not in carried]
-    if ref.preset is not None:
-        words.append(f"Preset: {preset_name or ref.preset}")
-    return " ".join(word for word in words if word)
 
 
 class _Expansion:
@@ -1898,64 +1730,84 @@ class _Expansion:
         self._bases = NameIndex(dict.fromkeys(model.ref.base for model in catalog.models.values()))
         self._presets = {preset.slug: preset for preset in sorted(catalog.presets, key=lambda it: it.name.casefold())}
         self._tries = 0
-        self.choice = choose(catalog, publishing.model_id, self._rows)
-        self.problems = self.choice.problems
+        self._matched: set[str] = set()
+        self._excludes: list[str] = []
+        self.virtual_entries: list[str] = []
+        self.problems: list[Problem] = []
         self.left_out: dict[str, str] = {}
         self.listed: dict[str, tuple[tuple[bool, str, str, int], Entry]] = {}
+        self._choose(split_entries(publishing.model_id))
         for model in catalog.models.values():
-            if valve := self._filter(model, model.ref) if model.id in self.choice.matched else "MODEL_ID":
+            if valve := self._filter(model, model.ref) if model.id in self._matched else "MODEL_ID":
                 self.left_out[model.id] = valve
             else:
                 entry = Entry(model.ref, model.name, model, model.description, model.ref.webui_id)
                 self.listed[model.id] = ((False, model.name.casefold(), model.id, 0), entry)
 
+    def _choose(self, entries: list[str]) -> None:
+        """Sort the entries of `MODEL_ID`. Batch rows cannot be called in a chat: they need to be named exactly."""
+        self._excludes = [entry for entry in entries if entry.startswith("!")]
+        includes = [entry for entry in entries if not entry.startswith("!")]
+        # As one of several, "auto" is the name of a model (openrouter/auto) like any other.
+        if [entry.lower() for entry in includes] in ([], ["auto"]):
+            includes = ["*"]
+        batch = {model.id for model in self._catalog.models.values() if model.is_batch}
+        for entry in includes:
+            if "@" in entry or any(tag in ROUTING_TAGS for tag in entry.lower().split(":")[1:]):
+                self.virtual_entries.append(entry)
+            elif found := self._rows.match(entry) - (batch if has_wildcard(entry) else set()):
+                self._matched |= found
+            else:
+                self._report("MODEL_ID", entry, "matches no model", like=entry)
+        for entry in self._excludes:
+            self._matched -= self._rows.match(entry)
+
     def add(self, valve: str, text: str) -> None:
-        """Expand one entry of `VARIANT_MODELS` (or one of `MODEL_ID` that names a virtual model)."""
+        """Expand one entry that names virtual models."""
         if self._tries > MAX_ENTRIES:
             return
         wanted = _read_entry(valve, text)
         if isinstance(wanted, Problem):
             self.problems.append(wanted)
             return
-        if wanted.preset is None:
-            presets: list[Preset | None] = [None]
-        elif wanted.preset == "*":
-            presets = list(self._presets.values())
-        else:
+        presets: list[Preset | None] = [None]
+        if wanted.preset == "*":
+            presets = [*self._presets.values()]
+        elif slug := wanted.preset:
             # A written one is named by its slug.
-            presets = [self._presets.get(wanted.preset, Preset(wanted.preset, ""))._replace(name=wanted.preset)]
-        for base, row in self._find(wanted) if wanted.base else [(ModelRef(""), None)]:
+            presets = [self._presets.get(slug, Preset(slug, slug))._replace(name=slug)]
+        for base, row in self._find(wanted) if wanted.base or wanted.tags else [(ModelRef(""), None)]:
             for preset in presets:
                 self._tries += 1
                 if self._tries > MAX_ENTRIES:
-                    self._report(wanted, f"too many virtual models: only the first {MAX_ENTRIES} count")
+                    self._report(*wanted[:2], f"too many virtual models: only the first {MAX_ENTRIES} count")
                     return
                 self._publish(wanted, base, row, preset)
 
     def exclude(self) -> None:
-        """Take away the virtual models that an entry with `!` names, and report those entries that name nothing at all."""
+        """Take away the virtual models that entries with `!` name; report those entries that name nothing at all."""
         names = NameIndex((*self.listed, *self.left_out))
-        for entry in self.choice.excludes:
+        for entry in self._excludes:
             matches = names.match(entry)
             for api_id in matches & self.listed.keys():
                 del self.listed[api_id]
             self.left_out |= dict.fromkeys(matches - self.left_out.keys(), "MODEL_ID")
             if not matches:
-                report_unmatched(self._catalog, entry, self.problems)
+                self._report("MODEL_ID", entry, "matches no model", like=entry)
 
     def _find(self, wanted: _Wanted) -> Iterable[tuple[ModelRef, Model | None]]:
         """The names that an entry stands for, without its preset, each with the row that describes it.
 
         A wildcard stands for each selected model, with a catalog tag for those that have such a row.
         """
-        models, is_pattern = self._catalog.models, has_wildcard(wanted.base)
+        is_pattern = has_wildcard(wanted.base)
         if is_pattern:
             ids = self._rows.match(wanted.base)
-            within = ids & self.choice.matched if wanted.valve == "VARIANT_MODELS" else ids
-            bases = [model.ref for model in models.values() if model.id in within]
+            ids &= self._matched if wanted.valve == "VARIANT_MODELS" else ids
+            bases = [self._catalog.models[row_id].ref for row_id in sorted(ids)]
         else:
             bases = [ModelRef(base) for base in sorted(self._bases.match(wanted.base))]
-        needed = set(wanted.tags).intersection(CATALOG_TAGS) if is_pattern else set()
+        needed = set(wanted.tags).intersection(CATALOG_TAGS if is_pattern else ())
         found: dict[ModelRef, Model] = {}
         for base in bases:
             ref = ModelRef(base.base, (*base.variants, *(tag for tag in wanted.tags if tag not in base.variants)))
@@ -1964,25 +1816,21 @@ class _Expansion:
                 found[ref] = model
         if found:
             self._note_doubtful_tags(wanted, *next(iter(found.items())))
-        elif models and is_pattern:
-            hint = f"none has a row :{' :'.join(needed)}" if needed else ""
-            self._report(wanted, "matches no selected model", hint)
-        elif models:
-            hint = similar_models(self._catalog, wanted.base, self.problems)
-            self._report(wanted, "Variant model base not found", hint)
+        elif is_pattern:
+            self._report(*wanted[:2], "matches no selected model")
+        else:
+            self._report(*wanted[:2], "Variant model base not found", like=wanted.base)
         return found.items()
 
     def _note_doubtful_tags(self, wanted: _Wanted, ref: ModelRef, model: Model) -> None:
-        """Report tags that OpenRouter may refuse; what is no row of its own is published all the same."""
         for tag in wanted.tags if ref != model.ref else ():
-            if tag in _INSTEAD_OF:
-                self._report(wanted, f"variant :{tag} is deprecated", _INSTEAD_OF[tag])
-            elif tag in CATALOG_TAGS and tag not in model.ref.variants:
-                hint = "listed all the same, but OpenRouter may refuse it"
-                self._report(wanted, f"the catalog has no {ref.base}:{tag}", hint)
-            elif tag not in (*ROUTING_TAGS, *model.ref.variants):
-                hint = f"listed all the same; OpenRouter has :{', :'.join(ROUTING_TAGS)}"
-                self._report(wanted, f"unknown variant :{tag}", hint)
+            if tag in _DEPRECATED:
+                reason = f"variant :{tag} is deprecated"
+            elif tag in (*ROUTING_TAGS, *model.ref.variants):
+                continue
+            else:
+                reason = f"the catalog has no {ref.base}:{tag}" if tag in CATALOG_TAGS else f"unknown variant :{tag}"
+            self._report(*wanted[:2], reason, "listed all the same, but OpenRouter may refuse it")
 
     def _publish(self, wanted: _Wanted, base: ModelRef, row: Model | None, preset: Preset | None) -> None:
         """Add one virtual model, or note which valve leaves it out. Without a base, the preset's own model describes it."""
@@ -1993,11 +1841,10 @@ class _Expansion:
         model, described, hint = row, base, ""
         place = (True, preset.name.casefold() if preset else "", api_id, 0)
         if row:
-            row_ids = (row.id,) if row.id in self.choice.matched else base.row_ids
             models = self._catalog.models
-            anchor = next((models[row_id] for row_id in row_ids if row_id in models and row_id in self.listed), row)
+            anchor = next((models[name] for name in base.row_ids if name in models and name in self.listed), row)
             place = (False, anchor.name.casefold(), anchor.id, self._tries)
-            if wanted.valve == "VARIANT_MODELS" and self.choice.matched.isdisjoint(row_ids):
+            if wanted.valve == "VARIANT_MODELS" and self._matched.isdisjoint(base.row_ids):
                 # A base that MODEL_ID leaves out takes its variants along.
                 hint = f"{row.id} has to be selected there"
         elif preset:
@@ -2007,21 +1854,25 @@ class _Expansion:
             self.left_out[api_id] = valve
             # What a wildcard brings is left out without a word.
             if not has_wildcard(wanted.entry):
-                self._report(wanted, f"left out by {valve}", hint)
+                self._report(*wanted[:2], f"left out by {valve}", hint)
             return
-        name = display_name(ref, row, preset.name if preset else None)
+        # The row's name plus what that row does not already carry.
+        words = [row.name] if row else []
+        words += [tag.capitalize() for tag in base.variants if row and tag not in row.ref.variants]
+        words += [f"Preset: {preset.name}"] if preset else []
         description = (preset.description if preset else "") or (model.description if model else "")
-        self.listed[api_id] = (place, Entry(ref, name, model, description, ref.webui_id))
+        self.listed[api_id] = (place, Entry(ref, " ".join(words), model, description, ref.webui_id))
 
     def _filter(self, model: Model, ref: ModelRef) -> str:
         """The filter valve that leaves such a model out, or an empty text. `:free` in its own name makes it free."""
-        for valve, trait, value in self._filters:
-            if getattr(model._replace(ref=ref), trait) != value:
-                return valve
-        return ""
+        model = model._replace(ref=ref)
+        return next((valve for valve, trait, value in self._filters if getattr(model, trait) != value), "")
 
-    def _report(self, wanted: _Wanted, reason: str, hint: str = "") -> None:
-        self.problems.append(Problem(wanted.valve, wanted.entry, reason, hint))
+    def _report(self, valve: str, entry: str, reason: str, hint: str = "", like: str = "") -> None:
+        """Add a problem. `like` is a name that nothing has: the hint is then what it may have meant."""
+        if like and len(self.problems) < MAX_HINTS:
+            hint = self._rows.similar(like)
+        self.problems.append(Problem(valve, entry, reason, hint))
 
 
 # ===== chat_stream.py =====
@@ -2609,9 +2460,9 @@ class Settings(_Tolerant):
     def provider(self) -> dict[str, Any]:
         """The `provider` object; what is at its default is not in it."""
         provider: dict[str, object] = {
-            "order": split_entries("", self.PROVIDER_ORDER)[0],
-            "only": split_entries("", self.PROVIDER_ONLY)[0],
-            "ignore": split_entries("", self.PROVIDER_IGNORE)[0],
+            "order": split_entries(self.PROVIDER_ORDER),
+            "only": split_entries(self.PROVIDER_ONLY),
+            "ignore": split_entries(self.PROVIDER_IGNORE),
             "sort": self.PROVIDER_SORT,
             "allow_fallbacks": "default" if self.ALLOW_FALLBACKS else False,
             "require_parameters": self.REQUIRE_PARAMETERS or "default",
@@ -2674,8 +2525,6 @@ class UserValves(_Tolerant):
 _MAX_SHOWN = 100
 _MARKUP = re.compile(r"([\\`*_\[\]<>~|#$])")
 _ESCAPED = r"\\\1"
-# Seconds, and what so many of them are called.
-_UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
 _USED_KEYS = {"usage": "in all", "usage_daily": "today", "usage_weekly": "this week", "usage_monthly": "this month"}
 
 
@@ -2696,19 +2545,20 @@ class PipeState(NamedTuple):
 
 def status_report(state: PipeState) -> str:
     """The report, section by section."""
-    sections = [("Key", _key_lines(state.key)), ("Models", _model_lines(state)), ("Problems", _problem_lines(state))]
+    sections = {
+        "Key": _key_lines(state.key),
+        "Models": _model_lines(state),
+        "Problems": [_unmarked(str(problem)) for problem in state.problems],
+        "Last errors": [f"{_ago(state.now - at)}: {_unmarked(text)}" for at, text in reversed(state.errors)],
+    }
     if state.published is not None and state.published.publishing.wants_presets:
-        sections.append(("Presets", _preset_lines(state.published)))
-    sections.append(
-        ("Last errors", [f"{_ago(state.now - at)}: {_unmarked(text)}" for at, text in reversed(state.errors)])
-    )
-    return "\n\n".join((f"**OpenRouter pipe {state.version}**", *(_section(title, lines) for title, lines in sections)))
+        sections["Presets"] = _preset_lines(state.published)
+    return "\n\n".join((f"**OpenRouter pipe {state.version}**", *(_section(*section) for section in sections.items())))
 
 
-def _section(title: str, lines: Iterable[str]) -> str:
-    shown = list(lines) or ["none"]
-    rest = len(shown) - _MAX_SHOWN
-    shown[_MAX_SHOWN:] = [f"… and {rest} more"] if rest > 0 else []
+def _section(title: str, lines: list[str]) -> str:
+    rest = len(lines) - _MAX_SHOWN
+    shown = [*lines[:_MAX_SHOWN], *([f"… and {rest} more"] if rest > 0 else [])] or ["none"]
     return "\n".join((f"### {title}", *(f"- {line}" for line in shown)))
 
 
@@ -2718,20 +2568,13 @@ def _key_lines(key: Mapping[str, Any] | str) -> list[str]:
         return [_unmarked(key)]
     used = [f"{_dollars(key[name])} {words}" for name, words in _USED_KEYS.items() if name in key]
     limit, resets = key.get("limit"), key.get("limit_reset")
-    resetting = f", resets {resets}" if isinstance(resets, str) else ""
+    resetting = f", resets {_unmarked(resets)}" if isinstance(resets, str) else ""
     left = f"{_dollars(limit)}, {_dollars(key.get('limit_remaining'))} left{resetting}"
-    expires = key.get("expires_at")
     return [
         # OpenRouter's own label is the key's two ends.
         f"label: {_MARKUP.sub(_ESCAPED, one_line(key.get('label'))[:60]) or '-'}",
         f"used: {', '.join(used) or '-'}",
         f"limit: {left if isinstance(limit, (int, float)) else 'none'}",
-        *([f"expires: {_unmarked(expires)}"] if isinstance(expires, str) else []),
-        *(
-            ["free tier: OpenRouter limits how often free models may be asked"]
-            if key.get("is_free_tier") is True
-            else []
-        ),
     ]
 
 
@@ -2756,15 +2599,6 @@ def _model_lines(state: PipeState) -> list[str]:
     return [age, *(f"{what}: {count}" for what, count in counts.items() if count)]
 
 
-def _problem_lines(state: PipeState) -> Iterator[str]:
-    for problem in state.problems:
-        where = f"`{problem.valve}`: " if problem.valve else ""
-        quoted = plain(problem.entry)[:120].replace("`", "′")
-        entry = f" — `{quoted}`" if quoted else ""
-        hint = f" ({_unmarked(problem.hint)})" if problem.hint else ""
-        yield f"{where}{_unmarked(problem.reason)}{entry}{hint}"
-
-
 def _preset_lines(published: Published) -> list[str]:
     if not published.catalog.knows_presets:
         return ["not fetched yet"]
@@ -2781,10 +2615,7 @@ def _dollars(value: object) -> str:
 
 
 def _ago(seconds: float) -> str:
-    for size, unit in _UNITS:
-        if seconds >= size:
-            return f"{seconds // size:.0f} {unit} ago"
-    return "just now"
+    return f"{duration(seconds)} ago"
 
 
 def _unmarked(text: str) -> str:
@@ -2946,7 +2777,7 @@ class Transport:
         self, settings: Settings, method: str, path: str, limits: aiohttp.ClientTimeout, data: bytes | None = None
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         if not settings.base_url:
-            raise SettingsError("The valve BASE_URL does not hold the address of an API. An admin can correct it.")
+            raise PipeError("The valve BASE_URL does not hold the address of an API. An admin can correct it.")
         failed = None
         try:
             if settings.base_url != self._proxy[0]:
@@ -3007,13 +2838,13 @@ def _retry_after(header: str) -> float | None:
     return min(max(0.0, seconds), 1e7)
 
 
-def connection_failed(error: BaseException, settings: Settings, seconds: float) -> ConnectionFailedError:
+def connection_failed(error: BaseException, settings: Settings, seconds: float) -> PipeError:
     """The error for a connection that could not be made or fell silent, `seconds` being the limit for that."""
     host = _host(settings)
     if isinstance(error, aiohttp.ConnectionTimeoutError):
-        return ConnectionFailedError(f"{host} did not answer within {settings.CONNECT_TIMEOUT_SECONDS} s. Try again.")
+        return PipeError(f"{host} did not answer within {settings.CONNECT_TIMEOUT_SECONDS} s. Try again.", ANY_NUMBER)
     if isinstance(error, TimeoutError):
-        return ConnectionFailedError(f"{host} was silent for {seconds:.0f} s, so the request was ended. Try again.")
+        return PipeError(f"{host} was silent for {seconds:.0f} s, so the request was ended. Try again.", ANY_NUMBER)
     inner = getattr(error, "os_error", None) or error
     cause = getattr(inner, "strerror", None) or str(inner) or type(error).__name__
     # The texts of these quote what came, whatever that was.
@@ -3023,15 +2854,15 @@ def connection_failed(error: BaseException, settings: Settings, seconds: float) 
         cause = "what came back is not HTTP"
     elif isinstance(error, aiohttp.ServerDisconnectedError):
         cause = "it closed the connection"
-    return ConnectionFailedError(f"{host} cannot be reached ({cause}). Check the network and the valve BASE_URL.")
+    return PipeError(f"{host} cannot be reached ({cause}). Check the network and the valve BASE_URL.", ANY_NUMBER)
 
 
 def _host(settings: Settings) -> str:
     return settings.base_url.partition("://")[2].partition("/")[0]
 
 
-def _not_an_api(settings: Settings) -> SettingsError:
-    return SettingsError(
+def _not_an_api(settings: Settings) -> PipeError:
+    return PipeError(
         f"{settings.base_url} does not answer like OpenRouter (no JSON came back). Check the valve BASE_URL."
     )
 
@@ -3055,7 +2886,7 @@ async def read_body(response: aiohttp.ClientResponse, settings: Settings, second
     except TimeoutError as error:
         failed = connection_failed(error, settings, seconds)
     except BROKEN:
-        failed = ConnectionFailedError(f"The answer of {_host(settings)} broke off before its end. Try again.")
+        failed = PipeError(f"The answer of {_host(settings)} broke off before its end. Try again.", ANY_NUMBER)
     if failed and response.status < 400:
         raise failed
     return without_key(bytes(body), key_forms(settings))
@@ -3212,7 +3043,7 @@ def _add_by_valves(
     """Add what the request does not say; not with a preset, whose own settings that would override."""
     if provider := {**settings.provider, **asked.get("provider", {})}:
         asked["provider"] = provider
-    if fallbacks := split_entries("", settings.FALLBACK_MODELS)[0]:
+    if fallbacks := split_entries(settings.FALLBACK_MODELS):
         asked.setdefault("models", list(dict.fromkeys((ref.api_id, *fallbacks))))
     if settings.PROMPT_CACHING and not has_breakpoints and ref.base.startswith(("anthropic/", "~anthropic/")):
         asked.setdefault("cache_control", {"type": "ephemeral"})
@@ -3409,7 +3240,7 @@ class Attempt:
         if self.reader.error is not None:
             raise UpstreamError(read_failure(0, {"error": self.reader.error}), self._model_id)
         if not self.reader.ended:
-            raise BrokenAnswerError(BROKE_OFF.format(model=self._model_id), ANY_NUMBER)
+            raise PipeError(BROKE_OFF.format(model=self._model_id), ANY_NUMBER)
 
     async def _read_stream(self, response: aiohttp.ClientResponse) -> AsyncGenerator[list[Delta], None]:
         decoder, reader = SseDecoder(), self.reader
@@ -3430,7 +3261,7 @@ class Attempt:
                 reader.feed(without_key(payload, self._key_forms))
         except EventTooLongError:
             text = f"The answer of {self._model_id} holds a piece that is too large to show. Choose another model."
-            raise BrokenAnswerError(text) from None
+            raise PipeError(text) from None
         except TimeoutError as error:
             if not reader.ended:
                 raise connection_failed(error, self._settings, self._settings.READ_TIMEOUT_SECONDS) from None
@@ -3696,7 +3527,7 @@ class Answer:
         reason = str(reader.finish_reason)
         if not answered and (not shown or (reason in _EMPTY and not self._request.is_task)):
             text = _EMPTY.get(reason, _EMPTY_OTHERWISE).format(model=self._api_id)
-            raise BrokenAnswerError(text, 0 if reason in _EMPTY else 1)
+            raise PipeError(text, 0 if reason in _EMPTY else 1)
         if closing := self._visible(reader.close()):
             yield closing
 
@@ -3773,40 +3604,38 @@ class CatalogStore:
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
-        self._account: _Account | None = None
+        self._account = _Account("")
 
     @property
     def fetched_at(self) -> float:
         """When the catalog was fetched (Unix time); 0: never."""
-        return self._account.fetched_at if self._account else 0.0
+        return self._account.fetched_at
+
+    def problems(self) -> list[Problem]:
+        """Why the catalog or the presets could not be fetched, as of now."""
+        return [Problem("", "", self._account.problem)] if self._account.problem else []
 
     async def catalog_for_list(self, settings: Settings) -> Catalog | None:
         """The catalog for the model list. Waits for the network, 5 s at most, only when nothing at all is known."""
         catalog = await self.catalog_for_chat(settings)
         account = self._account
-        if catalog is None and account is not None:
+        if catalog is None and account.key:
             await account.wait()
-            catalog = account.catalog
-        return catalog
+        return account.catalog
 
     async def catalog_for_chat(self, settings: Settings) -> Catalog | None:
         """The catalog from memory or the shared copy, None when unknown. A refresh that is due starts in the background."""
         if not settings.api_key or not settings.base_url:
-            self._account = None
+            self._account = _Account("")
             return None
         zdr = settings.publishing.zdr_only
         key = hashlib.sha256(f"{settings.base_url}\0{settings.api_key}\0{zdr}".encode()).hexdigest()[:16]
+        if self._account.key != key:
+            self._account = _Account(key)
         account = self._account
-        if account is None or account.key != key:
-            account = self._account = _Account(key)
         await account.read_copy()
         account.refresh(self._transport, settings)
         return account.catalog
-
-    def problems(self) -> list[Problem]:
-        """Why the catalog or the presets could not be fetched, as of now."""
-        reason = self._account.problem if self._account else ""
-        return [Problem("", "", reason)] if reason else []
 
 
 class _Account:
@@ -3818,8 +3647,7 @@ class _Account:
         self.fetched_at = 0.0
         self.problem = ""
         self._name = f"catalog-{key}.json"
-        self._reading = asyncio.Lock()
-        self._is_read = False
+        self._reading: asyncio.Task[None] | None = None
         self._task: asyncio.Task[None] | None = None
         self._tried = asyncio.Event()
         self._pause = 0.0
@@ -3828,10 +3656,8 @@ class _Account:
 
     async def read_copy(self) -> None:
         """Take the copy that an earlier run or another worker left, once; concurrent callers wait for the same read."""
-        async with self._reading:
-            if not self._is_read:
-                await self._take_copy()
-                self._is_read = True
+        self._reading = self._reading or asyncio.create_task(self._take_copy())
+        await asyncio.shield(self._reading)
 
     def refresh(self, transport: Transport, settings: Settings) -> None:
         """Fetch in the background when that is due, unless it is under way or failed a moment ago."""
@@ -3859,8 +3685,8 @@ class _Account:
                 await self._tried.wait()
         except TimeoutError:
             self._tried.set()
-            wait = f"{_LIST_WAITS_SECONDS:g} s"
-            self.problem = self.problem or f"the models have not come within {wait}; they are listed once they have"
+            late = f"the models have not come within {_LIST_WAITS_SECONDS:g} s; they are listed once they have"
+            self.problem = self.problem or late
 
     async def _run(self, transport: Transport, settings: Settings) -> None:
         problem = ""
@@ -3935,7 +3761,7 @@ async def _fetch_catalog(transport: Transport, settings: Settings) -> Catalog:
     def rows_of(answer: object) -> list[Any]:
         rows = mapping(answer).get("data")
         if not isinstance(rows, list):
-            raise SettingsError(f"{settings.base_url} did not send a list of models. Check the valve BASE_URL.")
+            raise PipeError(f"{settings.base_url} did not send a list of models. Check the valve BASE_URL.")
         return rows
 
     answer = await _get(transport, settings, "/models/user")
@@ -3945,7 +3771,7 @@ async def _fetch_catalog(transport: Transport, settings: Settings) -> Catalog:
         rows = [{**row, "has_zdr": str(row.get("id")) in ids} for row in dicts(rows)]
     catalog = await asyncio.to_thread(Catalog.from_rows, rows)
     if not catalog.models:
-        raise SettingsError(f"{settings.base_url} lists no models that can chat.")
+        raise PipeError(f"{settings.base_url} lists no models that can chat.")
     return catalog
 
 
@@ -3953,10 +3779,8 @@ async def _fetch_presets(transport: Transport, settings: Settings) -> list[Prese
     """The active presets of the account, each with the model that its own page names. A gateway without presets has none."""
     rows: list[dict[str, Any]] = []
     for page in range(_MAX_PRESET_PAGES):
-        answer = await _get(
-            transport, settings, f"/presets?offset={page * _PRESETS_PER_PAGE}&limit={_PRESETS_PER_PAGE}"
-        )
-        found = dicts(mapping(answer).get("data"))
+        part = f"offset={page * _PRESETS_PER_PAGE}&limit={_PRESETS_PER_PAGE}"
+        found = dicts(mapping(await _get(transport, settings, f"/presets?{part}")).get("data"))
         rows += found
         if len(found) < _PRESETS_PER_PAGE:
             break
@@ -4017,6 +3841,9 @@ async def _logos(transport: Transport, names: set[str], template: str) -> dict[s
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_LOGO_SECONDS):
             await asyncio.gather(*(_fetch(transport, due, template, logos) for _ in range(4)))
+    if len(logos) == known:
+        # Nobody answers: the rows, and who waits for them, are not kept waiting again today.
+        logos |= dict.fromkeys(names - logos.keys(), "")
     if len(logos) > known:
         await write_shared("icons.json", {**about, "logos": logos})
     return logos
@@ -4257,7 +4084,7 @@ class Pipe:
         own = own if isinstance(own, UserValves) else UserValves()
         settings = own.over(listing)
         if not settings.api_key:
-            raise SettingsError("No usable OpenRouter key is set. An admin can set the valve API_KEY of this function.")
+            raise PipeError("No usable OpenRouter key is set. An admin can set the valve API_KEY of this function.")
         ref, model = await self._resolve(webui_id, listing, own.PREFERRED_VARIANT)
         rounds = shared_by_rounds(metadata)
         kinds = None if context.task else taken_kinds(model, settings)
@@ -4265,12 +4092,8 @@ class Pipe:
         body = {**body, "messages": with_files(body.get("messages"), files)} if files else body
         build = partial(build_request, body, ref, model, settings, context)
         request = build(self._served_on(ref.api_id))
-        log.debug(
-            "endpoint: %s, api_model_id: %s, left out: %s",
-            request.endpoint,
-            request.body["model"],
-            ", ".join(request.left_out) or "-",
-        )
+        left_out = ", ".join(request.left_out) or "-"
+        log.debug("endpoint: %s, api_model_id: %s, left out: %s", request.endpoint, request.body["model"], left_out)
 
         def rebuild() -> UpstreamRequest:
             other: Endpoint = "responses" if request.endpoint == "chat_completions" else "chat_completions"
@@ -4291,7 +4114,7 @@ class Pipe:
         """The model meant by an id, and its row. The published list decides where it is known; else the id is enough."""
         ref = ModelRef.from_webui(webui_id)
         if not ref.base and ref.preset is None:
-            raise SettingsError("No model is chosen. Choose one in the model selector.")
+            raise PipeError("No model is chosen. Choose one in the model selector.")
         published = await self._publish(settings, await self._store.catalog_for_chat(settings))
         listed = published.by_webui_id if published else {}
         entry = listed.get(webui_id) or listed.get(ref.webui_id)
@@ -4307,7 +4130,7 @@ class Pipe:
     async def _tell_status(self, user: Mapping[str, Any], task: str) -> str:
         """The status model's answer."""
         if user.get("role") != "admin":
-            raise SettingsError("The status model answers admins only. Choose another model.")
+            raise PipeError("The status model answers admins only. Choose another model.")
         if task:
             # A title, tags: there is nothing to say about it.
             return "{}"

@@ -14,7 +14,7 @@ FRONTMATTER = {
     "required_open_webui_version": "0.11.1",
 }
 ORIGIN = "# Built by scripts/bundle.py from src/openrouter_pipe/: change the modules there, then run `make bundle`."
-LIMIT = 230_000  # bytes: what an admin can still paste, and read
+LIMIT = 200_000  # bytes: what an admin can still paste, and read
 
 
 def rewritten_texts(text: str) -> list[tuple[int, str]]:
