@@ -789,7 +789,7 @@ STILL = {
 
 
 def left(before: set[asyncio.Task[Any]]) -> list[asyncio.Task[Any]]:
-    return [task for task in asyncio.all_tasks() - before if "openrouter_pipe" in str(task.get_coro())]
+    return [task for task in asyncio.all_tasks() - before if "src/openrouter_pipe/" in repr(task)]
 
 
 @pytest.mark.parametrize("case", STILL)
