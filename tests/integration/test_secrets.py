@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import json
 import logging
@@ -13,7 +14,7 @@ from typing import Any
 
 import loguru
 import pytest
-from integration.chats import ENDPOINTS, MODEL, left_tasks
+from integration.chats import ENDPOINTS, MODEL
 from integration.faults import FAULTS, HEADERS, Fault, Good, chunked, error_event
 from polling import until
 
@@ -60,7 +61,7 @@ class Witness:
                 self.seen.append((f"answer of {model}", answer))
             else:
                 self.seen += [(f"event of {model}", part) async for part in answer.body_iterator]
-        await until(lambda: not left_tasks(set()))
+        await until(lambda: "_Account._run" not in str([task.get_coro() for task in asyncio.all_tasks()]))
 
     def search(self, errors: list[PipeError], log: str) -> None:
         """Nothing has the key in it."""
