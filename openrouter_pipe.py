@@ -458,7 +458,7 @@ def _is_number(price: object) -> bool:
 
 
 # ===== cost_line.py =====
-# The line under an answer: what it cost, how much was read and written, how fast, and who served it.
+# The status line of an answer: what it cost, how much was read and written, how fast, and who served it.
 
 # Shorter than this, the speed says more about the network than about the model.
 _MIN_SECONDS = 0.2
@@ -3565,7 +3565,7 @@ class Answer:
         return spent
 
     async def _tell_cost(self) -> None:
-        """Under the answer's last round, show what all its rounds have used."""
+        """After the answer's last round, show what all its rounds have used."""
         spent, reader = self._count_usage(), self._attempt.reader
         if self._settings.COST_DISPLAY == "off" or reader.has_calls:
             return

@@ -196,7 +196,7 @@ class Answer:
         return spent
 
     async def _tell_cost(self) -> None:
-        """Under the answer's last round, show what all its rounds have used."""
+        """After the answer's last round, show what all its rounds have used."""
         spent, reader = self._count_usage(), self._attempt.reader
         if self._settings.COST_DISPLAY == "off" or reader.has_calls:
             return

@@ -1,4 +1,4 @@
-"""The line under an answer: what it cost, how much was read and written, how fast, and who served it."""
+"""The status line of an answer: what it cost, how much was read and written, how fast, and who served it."""
 
 from __future__ import annotations
 
