@@ -70,7 +70,10 @@ class Settings(_Tolerant):
         2, ge=0, le=10, description="How often a request that failed before its first word is sent again; `0`: never."
     )
     RETRY_MAX_WAIT_SECONDS: int = Field(
-        30, ge=0, le=86_400, description="The longest pause before that. Asked for more, the error comes at once."
+        30,
+        ge=0,
+        le=86_400,
+        description="The longest pause before that, e.g. `30`; when more is asked for, the error comes at once.",
     )
     HTTP_REFERER: str = Field(
         "https://openwebui.com/",
