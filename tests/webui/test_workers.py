@@ -46,8 +46,10 @@ def listed(server: OpenWebUI) -> frozenset[str]:
 def rows_and_versions(database: Path) -> tuple[int, int]:
     """How many models have a row, and how many versions of them were written."""
     with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as connection:
-        tables = ("model", "model_history")
-        models, versions = (connection.execute(f"select count(*) from {table}").fetchone()[0] for table in tables)
+        models = connection.execute("select count(*) from model").fetchone()[0]
+        # Open WebUI keeps versions since 0.12.
+        has_versions = connection.execute("select 1 from sqlite_master where name = 'model_history'").fetchone()
+        versions = connection.execute("select count(*) from model_history").fetchone()[0] if has_versions else models
     return models, versions
 
 
