@@ -567,6 +567,7 @@ _SECRETS = re.compile(
 _STACK_TRACE = re.compile(r"Traceback \(most recent|^[ \t]*File \"|\sat (?:\S+ )?\(?\S+:\d+:\d+\)?", re.MULTILINE)
 
 ANY_NUMBER = 1_000_000
+BROKE_OFF = "The answer of {whose} broke off before its end. Try again."
 # Statuses after which another attempt may help, and how often.
 _RETRIES = {**dict.fromkeys((408, 429, 502, 503, 504, 524, 529), ANY_NUMBER), 500: 1}
 
@@ -2204,7 +2205,7 @@ def row_fields(entry: Entry, name_prefix: str, direct_files: bool, icon: str | N
     is_free = "free" in ref.variants or (model is not None and model.is_free)
     lacks_tools = model is not None and bool(model.supported_parameters) and not model.has_tools
     is_direct = direct_files and not {"file", "audio", "video"}.isdisjoint(inputs)
-    tags = {"Free": is_free, **{tag[:1].upper() + tag[1:]: True for tag in ref.variants}, "Preset": bool(ref.preset)}
+    tags = {"Free": is_free, **{tag.capitalize(): True for tag in ref.variants}, "Preset": bool(ref.preset)}
     text = f"{_facts_of(model, is_free)}\n{entry.description}".strip()[:5_000]
     fields = {
         _NAME: name_prefix + entry.name,
@@ -2588,7 +2589,7 @@ def _model_lines(state: PipeState) -> list[str]:
     models, listed = published.catalog.models, len(published.entries)
     rows = sum(entry.ref.api_id in models for entry in published.entries)
     # Batch models are left out whatever the valves say, unless one is named.
-    batch = [api_id for api_id in published.left_out if api_id in models and models[api_id].is_batch]
+    batch = {api_id for api_id in published.left_out if api_id in models and models[api_id].is_batch}
     left_out = Counter(valve for api_id, valve in published.left_out.items() if api_id not in batch)
     counts = {
         "listed": listed,
@@ -2889,7 +2890,7 @@ async def read_body(response: aiohttp.ClientResponse, settings: Settings, second
     except TimeoutError as error:
         failed = connection_failed(error, settings, seconds)
     except BROKEN:
-        failed = PipeError(f"The answer of {_host(settings)} broke off before its end. Try again.", ANY_NUMBER)
+        failed = PipeError(BROKE_OFF.format(whose=_host(settings)), ANY_NUMBER)
     if failed and response.status < 400:
         raise failed
     return without_key(bytes(body), key_forms(settings))
@@ -3203,7 +3204,6 @@ def _stored_part(kind: tuple[str, str], record: Any) -> dict[str, Any]:
 # ===== attempt.py =====
 # One request sent upstream, and its answer read.
 
-BROKE_OFF = "The answer of {model} broke off before its end. Try again."
 _READERS: dict[Endpoint, type[AnswerReader]] = {"responses": ResponsesReader, "chat_completions": ChatReader}
 # After the end was announced, the connection can be used again once the last bytes are read; they are not waited for longer.
 _DRAIN_SECONDS = 0.1
@@ -3243,7 +3243,7 @@ class Attempt:
         if self.reader.error is not None:
             raise UpstreamError(read_failure(0, {"error": self.reader.error}), self._model_id)
         if not self.reader.ended:
-            raise PipeError(BROKE_OFF.format(model=self._model_id), ANY_NUMBER)
+            raise PipeError(BROKE_OFF.format(whose=self._model_id), ANY_NUMBER)
 
     async def _read_stream(self, response: aiohttp.ClientResponse) -> AsyncGenerator[list[Delta], None]:
         decoder, reader = SseDecoder(), self.reader

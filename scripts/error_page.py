@@ -14,8 +14,7 @@ from aiohttp.client_reqrep import ConnectionKey
 
 from openrouter_pipe import errors
 from openrouter_pipe.answer import _EMPTY, _EMPTY_OTHERWISE, SURPRISE
-from openrouter_pipe.attempt import BROKE_OFF
-from openrouter_pipe.errors import ANY_NUMBER, Failure, PipeError, UpstreamError
+from openrouter_pipe.errors import ANY_NUMBER, BROKE_OFF, Failure, PipeError, UpstreamError
 from openrouter_pipe.settings import Settings
 from openrouter_pipe.transport import connection_failed
 
@@ -54,7 +53,7 @@ def tables() -> str:
         "closed without an answer": aiohttp.ServerDisconnectedError(),
     }
     broken = {
-        "the stream ends without its end": PipeError(BROKE_OFF.format(model=MODEL), ANY_NUMBER),
+        "the stream ends without its end": PipeError(BROKE_OFF.format(whose=MODEL), ANY_NUMBER),
         "nothing in it": PipeError(_EMPTY_OTHERWISE.format(model=MODEL), 1),
         **{f"nothing in it, `{reason}`": PipeError(text.format(model=MODEL)) for reason, text in _EMPTY.items()},
         "a fault of the pipe itself": PipeError(SURPRISE),

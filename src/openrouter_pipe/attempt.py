@@ -13,7 +13,7 @@ import aiohttp
 from .chat_stream import ChatReader
 from .codec import mapping, parse_json
 from .deltas import AnswerReader, Delta
-from .errors import ANY_NUMBER, PipeError, UpstreamError, read_failure
+from .errors import ANY_NUMBER, BROKE_OFF, PipeError, UpstreamError, read_failure
 from .parameters import Endpoint
 from .requests import ENDPOINT_PATHS, UpstreamRequest
 from .responses_stream import ResponsesReader
@@ -21,7 +21,6 @@ from .settings import Settings
 from .sse import EventTooLongError, SseDecoder
 from .transport import BROKEN, Transport, connection_failed, key_forms, next_bytes, read_body, without_key
 
-BROKE_OFF = "The answer of {model} broke off before its end. Try again."
 _READERS: dict[Endpoint, type[AnswerReader]] = {"responses": ResponsesReader, "chat_completions": ChatReader}
 # After the end was announced, the connection can be used again once the last bytes are read; they are not waited for longer.
 _DRAIN_SECONDS = 0.1
@@ -61,7 +60,7 @@ class Attempt:
         if self.reader.error is not None:
             raise UpstreamError(read_failure(0, {"error": self.reader.error}), self._model_id)
         if not self.reader.ended:
-            raise PipeError(BROKE_OFF.format(model=self._model_id), ANY_NUMBER)
+            raise PipeError(BROKE_OFF.format(whose=self._model_id), ANY_NUMBER)
 
     async def _read_stream(self, response: aiohttp.ClientResponse) -> AsyncGenerator[list[Delta], None]:
         decoder, reader = SseDecoder(), self.reader

@@ -24,6 +24,7 @@ _SECRETS = re.compile(
 _STACK_TRACE = re.compile(r"Traceback \(most recent|^[ \t]*File \"|\sat (?:\S+ )?\(?\S+:\d+:\d+\)?", re.MULTILINE)
 
 ANY_NUMBER = 1_000_000
+BROKE_OFF = "The answer of {whose} broke off before its end. Try again."
 # Statuses after which another attempt may help, and how often.
 _RETRIES = {**dict.fromkeys((408, 429, 502, 503, 504, 524, 529), ANY_NUMBER), 500: 1}
 

@@ -37,7 +37,7 @@ def row_fields(entry: Entry, name_prefix: str, direct_files: bool, icon: str | N
     is_free = "free" in ref.variants or (model is not None and model.is_free)
     lacks_tools = model is not None and bool(model.supported_parameters) and not model.has_tools
     is_direct = direct_files and not {"file", "audio", "video"}.isdisjoint(inputs)
-    tags = {"Free": is_free, **{tag[:1].upper() + tag[1:]: True for tag in ref.variants}, "Preset": bool(ref.preset)}
+    tags = {"Free": is_free, **{tag.capitalize(): True for tag in ref.variants}, "Preset": bool(ref.preset)}
     text = f"{_facts_of(model, is_free)}\n{entry.description}".strip()[:5_000]
     fields = {
         _NAME: name_prefix + entry.name,

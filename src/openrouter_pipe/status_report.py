@@ -76,7 +76,7 @@ def _model_lines(state: PipeState) -> list[str]:
     models, listed = published.catalog.models, len(published.entries)
     rows = sum(entry.ref.api_id in models for entry in published.entries)
     # Batch models are left out whatever the valves say, unless one is named.
-    batch = [api_id for api_id in published.left_out if api_id in models and models[api_id].is_batch]
+    batch = {api_id for api_id in published.left_out if api_id in models and models[api_id].is_batch}
     left_out = Counter(valve for api_id, valve in published.left_out.items() if api_id not in batch)
     counts = {
         "listed": listed,

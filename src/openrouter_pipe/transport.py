@@ -15,7 +15,7 @@ from urllib.request import getproxies, proxy_bypass
 import aiohttp
 
 from .codec import dump_json, parse_json
-from .errors import ANY_NUMBER, PipeError, UpstreamError, read_failure
+from .errors import ANY_NUMBER, BROKE_OFF, PipeError, UpstreamError, read_failure
 from .settings import Settings
 
 _MAX_JSON_BYTES = 64 * 1024 * 1024
@@ -191,7 +191,7 @@ async def read_body(response: aiohttp.ClientResponse, settings: Settings, second
     except TimeoutError as error:
         failed = connection_failed(error, settings, seconds)
     except BROKEN:
-        failed = PipeError(f"The answer of {_host(settings)} broke off before its end. Try again.", ANY_NUMBER)
+        failed = PipeError(BROKE_OFF.format(whose=_host(settings)), ANY_NUMBER)
     if failed and response.status < 400:
         raise failed
     return without_key(bytes(body), key_forms(settings))

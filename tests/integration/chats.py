@@ -106,6 +106,20 @@ async def ask(pipe: Pipe, streaming: bool, **body: object) -> Told:
     )
 
 
+async def text_and_error(answer: StreamingResponse | dict[str, Any]) -> tuple[str, str]:
+    """What a pipe has returned, read to its end: the text and the error."""
+    if isinstance(answer, dict):
+        return (
+            ("", answer["error"]["message"]) if "error" in answer else (answer["choices"][0]["message"]["content"], "")
+        )
+    text = error = ""
+    async for part in answer.body_iterator:
+        event = json.loads(bytes(part)[6:]) if bytes(part) != b"data: [DONE]\n\n" else {}
+        error += event.get("error", {}).get("message", "")
+        text += "".join(choice["delta"].get("content", "") for choice in event.get("choices", ()))
+    return text, error
+
+
 async def works(pipe: Pipe, sandbox: Sandbox, streaming: bool) -> None:
     """The next chat is answered as if nothing had been.
 

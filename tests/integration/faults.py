@@ -56,9 +56,9 @@ def chunked(content: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(content), content) if content else b""
 
 
-def error_event(endpoint: str, message: str) -> bytes:
+def error_event(endpoint: str, message: str, code: object = 502) -> bytes:
     """An error as each endpoint sends it in the middle of a stream."""
-    error = {"code": 502, "message": message}
+    error = {"code": code, "message": message}
     event = {"type": "error", "error": error} if endpoint == "responses" else {"choices": [], "error": error}
     return b"data: " + json.dumps(event).encode() + b"\n\n"
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
+from integration.chats import text_and_error
 
 from openrouter_pipe.pipe import Pipe
 from openrouter_pipe.settings import Settings, UserValves
@@ -38,14 +38,7 @@ class Chat:
         answer = await self.pipe.pipe(
             body, self.user, "chat", task, __event_emitter__=self.emit, __metadata__=dict(self.metadata)
         )
-        if isinstance(answer, dict):
-            return str(answer["error"]["message"] if "error" in answer else answer["choices"][0]["message"]["content"])
-        text = ""
-        async for part in answer.body_iterator:
-            event = json.loads(bytes(part)[6:]) if bytes(part) != b"data: [DONE]\n\n" else {}
-            text += event.get("error", {}).get("message", "")
-            text += "".join(choice["delta"].get("content", "") for choice in event.get("choices", ()))
-        return text
+        return "".join(await text_and_error(answer))
 
 
 def sent_by(sandbox: Sandbox) -> dict[str, Any]:

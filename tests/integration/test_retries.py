@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
 
 import pytest
+from integration.chats import text_and_error
+from integration.faults import error_event
 from polling import until
 
 from openrouter_pipe.pipe import Pipe
@@ -44,18 +45,7 @@ class Chat:
         """Text and error."""
         body = {"model": f"x.{model}", "stream": streaming, "messages": [{"role": "user", "content": "Hi"}], **more}
         answer = await self.pipe.pipe(body, __event_emitter__=self.emit, __metadata__=dict(self.metadata))
-        if isinstance(answer, dict):
-            return (
-                ("", answer["error"]["message"])
-                if "error" in answer
-                else (answer["choices"][0]["message"]["content"], "")
-            )
-        text = error = ""
-        async for part in answer.body_iterator:
-            event = json.loads(bytes(part)[6:]) if bytes(part) != b"data: [DONE]\n\n" else {}
-            error += event.get("error", {}).get("message", "")
-            text += "".join(choice["delta"].get("content", "") for choice in event.get("choices", ()))
-        return text, error
+        return await text_and_error(answer)
 
     @property
     def attempts(self) -> list[str]:
@@ -64,13 +54,6 @@ class Chat:
 
 def failing(endpoint: str, times: int | None = None, **rule: Any) -> Rule:
     return Rule(path=endpoint.replace("_", "/"), times=times, **rule)
-
-
-def code_event(endpoint: str, code: object) -> list[str]:
-    """An error event as the first thing of a stream."""
-    error = {"code": code, "message": "Sorry"}
-    event = {"type": "error", "error": error} if endpoint == "responses" else {"error": error, "choices": []}
-    return [f"data: {json.dumps(event)}\n\n"]
 
 
 FAILURES: dict[str, dict[str, Any]] = {
@@ -102,7 +85,7 @@ async def test_what_passes_by_is_tried_again(sandbox: Sandbox, endpoint: str, fa
 async def test_an_error_event_before_the_first_word_counts_as_well(
     sandbox: Sandbox, endpoint: str, code: object
 ) -> None:
-    sandbox.rules.append(failing(endpoint, 1, events=code_event(endpoint, code)))
+    sandbox.rules.append(failing(endpoint, 1, events=[error_event(endpoint, "Sorry", code)]))
     chat = Chat(sandbox, endpoint)
     text, error = await chat.ask()
     assert (bool(text), error, len(chat.attempts)) == (True, "", 2)
