@@ -39,10 +39,12 @@ class SseDecoder:
                 if payload := b"\n".join(self._data):
                     payloads.append(payload)
                 self._data, self._size = [], 0
-        # Lines that bring no data count as long as an event is not complete.
         self._size = len(last) if lines and not self._data else self._size + len(chunk)
         if self._size > MAX_EVENT_BYTES:
-            raise EventTooLongError
+            # What came counts until then; what is kept of it (`data: ` is six bytes) is less where lines brought no data.
+            self._size = sum(map(len, self._line)) + sum(map(len, self._data)) + 6 * len(self._data)
+            if self._size > MAX_EVENT_BYTES:
+                raise EventTooLongError
         return payloads
 
     def flush(self) -> list[bytes]:

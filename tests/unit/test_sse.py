@@ -135,6 +135,12 @@ def test_many_lines_of_data_count_together(monkeypatch: pytest.MonkeyPatch) -> N
 def test_comments_for_ever_are_no_long_event(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sse, "MAX_EVENT_BYTES", 1000)
     assert decode(*[b": keep-alive\n"] * 500, b"data: a\n\n") == [b"a"]
+    assert decode(b"data: a\n", *[b": keep-alive\n"] * 500, b"\n") == [b"a"]
+
+
+def test_a_long_comment_does_not_count_for_the_event_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sse, "MAX_EVENT_BYTES", 1000)
+    assert decode(b":" + b"a" * 700, b"\ndata: " + b"b" * 600 + b"\n", b"\n") == [b"b" * 600]
 
 
 def cut(stream: bytes, size: int) -> list[bytes]:
