@@ -356,7 +356,7 @@ def check_stream(case: tuple[bytes, tuple[float, ...], int]) -> None:
 
 
 def standard_payloads(data: bytes) -> tuple[list[bytes], int]:
-    """The standard's algorithm over complete input (the last event needs no empty line), and the most bytes that one event needs."""
+    """The standard's algorithm over complete input (the last event needs no empty line), and the size of its longest event."""
     payloads: list[bytes] = []
     lines: list[bytes] = []
     size = longest = 0
