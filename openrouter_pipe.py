@@ -11,7 +11,6 @@ required_open_webui_version: 0.11.1
 
 from __future__ import annotations
 import asyncio
-import base64
 import contextlib
 import difflib
 import fnmatch
@@ -33,11 +32,11 @@ import weakref
 from base64 import b64encode
 from collections import Counter, deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, aclosing, asynccontextmanager, suppress
+from contextlib import ExitStack, aclosing, asynccontextmanager, closing, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
@@ -49,13 +48,13 @@ from pydantic import model_validator
 from starlette.responses import StreamingResponse
 
 
-# ===== __init__.py =====
-# The OpenRouter pipe for Open WebUI, as a package; `make bundle` merges it into the one file that admins install.
+# === __init__.py
+# The OpenRouter pipe for Open WebUI.
 
 __version__ = "0.1.0"
 
 
-# ===== model_ref.py =====
+# === model_ref.py
 # The grammar of model names.
 #
 # One name has two spellings:
@@ -153,7 +152,7 @@ def _split_tags(text: str) -> tuple[str, tuple[str, ...]]:
     return (base, tuple(parts[start:])) if base else (text, ())
 
 
-# ===== codec.py =====
+# === codec.py
 # JSON, read by orjson where it is installed, else by the standard library; and what others sent.
 
 try:
@@ -207,12 +206,17 @@ def texts_in(value: object, key: str) -> tuple[str, ...]:
     return texts([item.get(key) for item in dicts(value)])
 
 
+def parts_of(messages: object) -> Iterator[dict[str, Any]]:
+    """The parts of all messages."""
+    return (part for message in dicts(messages) for part in dicts(message.get("content")))
+
+
 def as_text(value: object) -> str:
     """`value` if it is text, an object or a list as JSON, else nothing: some send objects for JSON text."""
     return value if isinstance(value, str) else dump_json(value).decode() if isinstance(value, dict | list) else ""
 
 
-# ===== sse.py =====
+# === sse.py
 # Server-sent events: bytes in, the payload of each event out.
 #
 # Standard: https://html.spec.whatwg.org/multipage/server-sent-events.html. Only `data` matters here: OpenRouter repeats the
@@ -253,7 +257,7 @@ class SseDecoder:
                 self._data, self._size = [], 0
         self._size = len(last) if lines and not self._data else self._size + len(chunk)
         if self._size > MAX_EVENT_BYTES:
-            # What came counts until then; what is kept of it (`data: ` is six bytes) is less where lines brought no data.
+            # Where lines brought no data, less is kept than came. (`data: ` is six bytes.)
             self._size = sum(map(len, self._line)) + sum(map(len, self._data)) + 6 * len(self._data)
             if self._size > MAX_EVENT_BYTES:
                 raise EventTooLongError
@@ -264,7 +268,7 @@ class SseDecoder:
         return self.feed(b"\n\n")
 
 
-# ===== catalog.py =====
+# === catalog.py
 # The catalog: what OpenRouter's `GET /models` says, as immutable rows.
 
 # Open WebUI refuses model ids with white space and ids over 256 characters; some room is left for the function id.
@@ -446,7 +450,9 @@ def parse_preset(row: object) -> Preset | None:
 def one_line(value: object) -> str:
     """`value` as one line of printable text (names go into lists and logs); empty when it is not text."""
     text = _text(value)[:500]
-    return " ".join("".join(char if char.isprintable() else " " for char in text).split())
+    if not text.isprintable():
+        text = "".join(char if char.isprintable() else " " for char in text)
+    return " ".join(text.split())
 
 
 def _text(value: object) -> str:
@@ -459,7 +465,7 @@ def _is_number(price: object) -> bool:
     return False
 
 
-# ===== cost_line.py =====
+# === cost_line.py
 # The status line of an answer: what it cost, how much was read and written, how fast, and who served it.
 
 # Shorter than this, the speed says more about the network than about the model.
@@ -530,7 +536,9 @@ def _other_model(answered: object, asked: ModelRef, model: Model | None) -> str:
     if not name or not asked.base or asked.base.startswith(("openrouter/", "~")):
         return ""
     own = (asked.api_id, *((model.id, model.canonical_slug) if model else ()))
-    return "" if _plain_name(name) in map(_plain_name, own) else f"⚠ answered by {name}, asked for {asked.api_id}"
+    if name in own or _plain_name(name) in map(_plain_name, own):
+        return ""
+    return f"⚠ answered by {name}, asked for {asked.api_id}"
 
 
 def _plain_name(text: str) -> str:
@@ -552,7 +560,7 @@ def amount_of(value: object) -> float | None:
     return float(value) if is_number and 0 <= value < 1e15 else None  # type: ignore[operator,arg-type]
 
 
-# ===== errors.py =====
+# === errors.py
 # What goes wrong, and the one line that a person reads.
 
 _MAX_LENGTH = 500
@@ -748,7 +756,7 @@ def sentence(failure: Failure, model_id: str) -> str:
         line = f"{line} ({failure.status})"
     if failure.said:
         line = f"{line}: {failure.said}"
-    # What was said is the part that may be long: the advice has to survive the cut, and how often it was tried.
+    # The advice has to survive the cut, and how often it was tried.
     room = _MAX_LENGTH - len(advice) - 25
     line = f"{line.rstrip('.')}." if len(line) <= room else f"{line[: room - 1]}…"
     return f"{line} {advice}"
@@ -806,24 +814,20 @@ def _status_of(code: object) -> int:
     return int(status) if re.fullmatch("[4-9][0-9]{2}", str(status)) else 0
 
 
-# ===== parameters.py =====
+# === parameters.py
 # The parameters of a request: one table of where each goes, and which models take it.
 
 Endpoint = Literal["responses", "chat_completions"]
 
 
 class Parameter(NamedTuple):
-    """Where one request field goes; empty: nowhere. `a.b` is field `b` of object `a`."""
+    """Where one request field goes on each endpoint; empty: nowhere. `a.b` is field `b` of object `a`."""
 
     name: str
-    chat: str
+    chat_completions: str
     responses: str
     # One of these in a row's `supported_parameters` says that the model takes it; none: all models do.
     needs: tuple[str, ...] = ()
-
-    def place(self, endpoint: Endpoint) -> str:
-        """Its field on this endpoint."""
-        return self.responses if endpoint == "responses" else self.chat
 
 
 def _rows(names: str, chat: str = "{}", responses: str = "{}", needs: str = "") -> list[Parameter]:
@@ -848,6 +852,7 @@ PARAMETERS = (
     *_rows("preset transforms audio usage", responses=""),
     *_rows("safety_identifier truncation", chat=""),
 )
+_BY_NAME = {parameter.name: parameter for parameter in PARAMETERS}
 # Two names of one thing; which one a model takes its row says.
 LENGTHS = ("max_tokens", "max_completion_tokens")
 _CHOICES = ("auto", "none", "required")
@@ -864,13 +869,13 @@ def read_parameters(body: Mapping[str, Any], model: Model | None) -> dict[str, A
     if given := [name for name in LENGTHS if body.get(name) is not None]:
         name = next((name for name in (given[-1], *LENGTHS) if name in supported), given[-1])
         body = {**body, **dict.fromkeys(LENGTHS), name: body[given[-1]]}
-    for parameter in PARAMETERS:
-        value = body.get(parameter.name)
-        if value is not None and (convert := _CONVERTERS.get(parameter.name)):
+    for name in [name for name in body if name in _BY_NAME]:
+        value, needs = body[name], _BY_NAME[name].needs
+        if value is not None and (convert := _CONVERTERS.get(name)):
             value = convert(value)
-        refused = supported and parameter.needs and supported.isdisjoint(parameter.needs)
+        refused = supported and needs and supported.isdisjoint(needs)
         if value is not None and not refused:
-            asked[parameter.name] = value
+            asked[name] = value
     return asked
 
 
@@ -882,9 +887,9 @@ def needs_chat(asked: Mapping[str, Any]) -> bool:
 def place_parameters(asked: Mapping[str, Any], endpoint: Endpoint) -> dict[str, Any]:
     """The fields of the body, as far as the endpoint has a place for the parameters."""
     fields: dict[str, Any] = {}
-    for parameter in PARAMETERS:
-        place, value = parameter.place(endpoint), asked.get(parameter.name)
-        if place and value is not None and (adapt := _ADAPTED[endpoint].get(parameter.name)):
+    for name, value in asked.items():
+        place: str = getattr(_BY_NAME[name], endpoint)
+        if place and value is not None and (adapt := _ADAPTED[endpoint].get(name)):
             # What is then empty would be refused.
             value = adapt(value) or None
         if place and value is not None:
@@ -898,10 +903,12 @@ def place_parameters(asked: Mapping[str, Any], endpoint: Endpoint) -> dict[str, 
 
 def left_out(body: Mapping[str, Any], fields: Mapping[str, Any], endpoint: Endpoint) -> tuple[str, ...]:
     """The names of the parameters in `body` that have not become one of the fields."""
-    places = {parameter.name: parameter.place(endpoint).partition(".")[0] for parameter in PARAMETERS}
-    places["reasoning_effort"] = "reasoning"
     sent = {*fields, *(LENGTHS if not fields.keys().isdisjoint(LENGTHS) else ())}
-    return tuple([name for name, place in places.items() if body.get(name) is not None and place not in sent])
+    asked = {
+        name: "reasoning" if name == "reasoning_effort" else name for name, value in body.items() if value is not None
+    }
+    places = ((name, getattr(_BY_NAME[known], endpoint)) for name, known in asked.items() if known in _BY_NAME)
+    return tuple([name for name, place in places if place.partition(".")[0] not in sent])
 
 
 def _logit_bias(value: object) -> dict[str, float] | None:
@@ -989,12 +996,12 @@ _ADAPTED: dict[Endpoint, dict[str, Callable[[Any], Any]]] = {
 }
 
 
-# ===== problems.py =====
+# === problems.py
 # What is wrong with a setting or an entry of one: collected as data, logged once, shown to the admin.
 
 log = logging.getLogger("openrouter_pipe")
 
-# A text that is far too long to be meant is cut here, so that a pasted book costs a moment, not a minute.
+# Longer texts are cut, so that a pasted book costs a moment, not a minute.
 MAX_ENTRIES = 5_000
 _MAX_ENTRY_LENGTH = 256
 MAX_HINTS = 50
@@ -1020,14 +1027,15 @@ class Problem(NamedTuple):
         return one_line(f"{text} ({self.hint})" if self.hint else text)
 
 
-def split_entries(text: str) -> list[str]:
+@lru_cache(maxsize=64)
+def split_entries(text: str) -> tuple[str, ...]:
     """The distinct entries of a list valve, in order.
 
     Entries stand between commas, semicolons or line ends; `#` starts a comment to the end of the line; spaces do not count.
     """
     written = filter(None, re.split(r"[,;\r\n]", _NOT_MEANT.sub("", text)))
     # No id is as long as an entry that had to be cut.
-    return list(dict.fromkeys(entry[:_MAX_ENTRY_LENGTH] for entry in written))[:MAX_ENTRIES]
+    return tuple(dict.fromkeys(entry[:_MAX_ENTRY_LENGTH] for entry in written))[:MAX_ENTRIES]
 
 
 def has_wildcard(text: str) -> bool:
@@ -1035,7 +1043,7 @@ def has_wildcard(text: str) -> bool:
     return "*" in text or "?" in text
 
 
-# ===== reasoning.py =====
+# === reasoning.py
 # Reasoning: how much is asked for, and carrying it unchanged from one round of a conversation to the next.
 #
 # Open WebUI keeps `reasoning_details` (of /chat/completions) with each answer and hands them back. /responses has `reasoning`
@@ -1225,7 +1233,7 @@ def _continues(item: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     return not proofs
 
 
-# ===== selection.py =====
+# === selection.py
 # Which models the entries of a list valve mean.
 
 class NameIndex:
@@ -1264,7 +1272,7 @@ class NameIndex:
         return spelled
 
 
-# ===== deltas.py =====
+# === deltas.py
 # What an answer is made of, whatever the endpoint: a stream of deltas, neighbours merged.
 
 # A piece of the answer, as in a chat chunk: the reasoning comes before the text. Tool calls have deltas of their own, since
@@ -1474,7 +1482,7 @@ def index_of(source: Mapping[str, Any], key: str) -> int | None:
     return value if isinstance(value, int) else None
 
 
-# ===== messages.py =====
+# === messages.py
 # Open WebUI's messages → what each endpoint takes, with the same meaning on either.
 
 _SYSTEM_ROLES = ("system", "developer")
@@ -1524,8 +1532,7 @@ def responses_input(messages: object) -> tuple[str, list[dict[str, Any]]]:
 
 def has_cache_control(messages: object) -> bool:
     """Whether a part has its own `cache_control`, which only `/chat/completions` understands."""
-    parts = (part for message in dicts(messages) for part in dicts(message.get("content")))
-    return any(isinstance(part.get("cache_control"), dict) for part in parts)
+    return any(isinstance(part.get("cache_control"), dict) for part in parts_of(messages))
 
 
 def _read_message(message: dict[str, Any]) -> dict[str, Any]:
@@ -1613,7 +1620,7 @@ def _text_of(content: str | list[dict[str, Any]]) -> str:
     return content if isinstance(content, str) else "\n\n".join(part["text"] for part in content)
 
 
-# ===== virtual_models.py =====
+# === virtual_models.py
 # The published list: what `MODEL_ID`, `VARIANT_MODELS` and the filters make of the catalog, and why the rest is missing.
 
 _DEPRECATED = ("online", "thinking", "extended")
@@ -1747,7 +1754,7 @@ class _Expansion:
                 entry = Entry(model.ref, model.name, model, model.description, model.ref.webui_id)
                 self.listed[model.id] = ((False, model.name.casefold(), model.id, 0), entry)
 
-    def _choose(self, entries: list[str]) -> None:
+    def _choose(self, entries: Iterable[str]) -> None:
         """Sort the entries of `MODEL_ID`. Batch rows cannot be called in a chat: they need to be named exactly."""
         self._excludes = [entry for entry in entries if entry.startswith("!")]
         includes = [entry for entry in entries if not entry.startswith("!")]
@@ -1844,10 +1851,10 @@ class _Expansion:
         model, described, hint = row, base, ""
         place = (True, preset.name.casefold() if preset else "", api_id, 0)
         if row:
-            models = self._catalog.models
-            anchor = next((models[name] for name in base.row_ids if name in models and name in self.listed), row)
+            models, names = self._catalog.models, (row.id,) if row.id in self._matched else base.row_ids
+            anchor = next((models[name] for name in names if name in models and name in self.listed), row)
             place = (False, anchor.name.casefold(), anchor.id, self._tries)
-            if wanted.valve == "VARIANT_MODELS" and self._matched.isdisjoint(base.row_ids):
+            if wanted.valve == "VARIANT_MODELS" and self._matched.isdisjoint(names):
                 # A base that MODEL_ID leaves out takes its variants along.
                 hint = f"{row.id} has to be selected there"
         elif preset:
@@ -1868,7 +1875,7 @@ class _Expansion:
 
     def _filter(self, model: Model, ref: ModelRef) -> str:
         """The filter valve that leaves such a model out, or an empty text. `:free` in its own name makes it free."""
-        model = model._replace(ref=ref)
+        model = model._replace(ref=ref) if self._filters else model
         return next((valve for valve, trait, value in self._filters if getattr(model, trait) != value), "")
 
     def _report(self, valve: str, entry: str, reason: str, hint: str = "", like: str = "") -> None:
@@ -1878,7 +1885,7 @@ class _Expansion:
         self.problems.append(Problem(valve, entry, reason, hint))
 
 
-# ===== chat_stream.py =====
+# === chat_stream.py
 # Answers of `/chat/completions`, streamed or whole, read into deltas.
 
 class ChatReader(AnswerReader):
@@ -1937,7 +1944,7 @@ def _with_provider(error: object, provider: object) -> object:
     return {**error, "metadata": {"provider_name": provider, **mapping(error.get("metadata"))}}
 
 
-# ===== chunks.py =====
+# === chunks.py
 # What leaves the pipe: `chat.completion.chunk` events, or one `chat.completion`.
 
 DONE = b"data: [DONE]\n\n"
@@ -1989,7 +1996,7 @@ def error_event(message: str) -> bytes:
     return b"data: %b\n\n" % dump_json(error_body(message))
 
 
-# ===== responses_stream.py =====
+# === responses_stream.py
 # Answers of `/responses`, streamed or whole, read into deltas; the status lines of server tools.
 
 # `/responses` name → chat name. Source: OpenRouter's OpenAPI document, Usage and ChatUsage.
@@ -2178,7 +2185,7 @@ def _server_tool(item: Mapping[str, Any]) -> str:
     return name if name in _TOOL_WORDS or kind.startswith("openrouter:") else ""
 
 
-# ===== model_rows.py =====
+# === model_rows.py
 # What a model's row in Open WebUI should hold, and how it gets there without undoing an admin's work.
 #
 # A row carries a mark, under one key of its `meta`, of each field as the pipe wrote it. A field that fits its mark follows the
@@ -2280,7 +2287,7 @@ def _per_million(price: str) -> str:
     return max(f"${amount:.4g}", f"${amount:.2f}".removesuffix(".00"), key=len)
 
 
-# ===== settings.py =====
+# === settings.py
 # The valves that an admin and each user set.
 
 _DEFAULT_BASE_URL = "https://openrouter.ai/api/v1"
@@ -2288,6 +2295,7 @@ _DEFAULT_BASE_URL = "https://openrouter.ai/api/v1"
 _URL = re.compile(r"https?://[^\s/?#@]+(/[^\s?#]*)?", re.IGNORECASE)
 _KEY = re.compile(r"[!-~]{1,1000}")
 _HEADER_TEXT = "^[ -~]{0,500}$"
+_COST_DISPLAY = "`status`: a line with cost, tokens and provider above each answer. `off`: none."
 _PASSWORD: dict[str, Any] = {"input": {"type": "password"}}
 
 Seconds = Annotated[int, Field(ge=1, le=86_400)]
@@ -2436,9 +2444,7 @@ class Settings(_Tolerant):
     )
 
     # --- Display
-    COST_DISPLAY: Literal["status", "off"] = Field(
-        "status", description="`status`: a line with cost, tokens and provider above each answer. `off`: none."
-    )
+    COST_DISPLAY: Literal["status", "off"] = Field("status", description=_COST_DISPLAY)
     STREAM_INTERVAL_MS: int = Field(
         25, ge=0, le=10_000, description="The least time between two updates of an answer, e.g. `25`; `0`: none."
     )
@@ -2466,9 +2472,9 @@ class Settings(_Tolerant):
     def provider(self) -> dict[str, Any]:
         """The `provider` object; what is at its default is not in it."""
         provider: dict[str, object] = {
-            "order": split_entries(self.PROVIDER_ORDER),
-            "only": split_entries(self.PROVIDER_ONLY),
-            "ignore": split_entries(self.PROVIDER_IGNORE),
+            "order": list(split_entries(self.PROVIDER_ORDER)),
+            "only": list(split_entries(self.PROVIDER_ONLY)),
+            "ignore": list(split_entries(self.PROVIDER_IGNORE)),
             "sort": self.PROVIDER_SORT,
             "allow_fallbacks": "default" if self.ALLOW_FALLBACKS else False,
             "require_parameters": self.REQUIRE_PARAMETERS or "default",
@@ -2514,18 +2520,16 @@ class UserValves(_Tolerant):
         "default", description="`deny`: only providers that do not store or train on what you send."
     )
     ZDR: bool = Field(False, description="Only endpoints with zero data retention.")
-    COST_DISPLAY: Literal["default", "status", "off"] = Field(
-        "default", description="`status`: a line with cost, tokens and provider above each answer. `off`: none."
-    )
+    COST_DISPLAY: Literal["default", "status", "off"] = Field("default", description=_COST_DISPLAY)
 
     def over(self, valves: Settings) -> Settings:
         """The valves that this user's chats run with."""
-        own = self.model_dump(exclude={"PREFERRED_VARIANT", "ZDR"})
+        own: dict[str, object] = {**vars(self), "ZDR": "enforce" if self.ZDR else "", "PREFERRED_VARIANT": ""}
         changes = {name: value for name, value in own.items() if value not in ("", "default")}
-        return valves.model_copy(update=changes | ({"ZDR": "enforce"} if self.ZDR else {}))
+        return valves.model_copy(update=changes) if changes else valves
 
 
-# ===== status_report.py =====
+# === status_report.py
 # What the status model answers: the state of the pipe, in Markdown.
 
 _MAX_SHOWN = 100
@@ -2629,7 +2633,7 @@ def _unmarked(text: str) -> str:
     return _MARKUP.sub(_ESCAPED, plain(text))
 
 
-# ===== direct_files.py =====
+# === direct_files.py
 # A chat's files for a model that takes them itself: which go as they are, which as text, and in which message.
 
 # Of all files that go as they are together, before base64 adds a third; of the text of one file.
@@ -2712,11 +2716,10 @@ def with_files(messages: object, files: Mapping[str, dict[str, Any]]) -> list[di
 
 def has_chat_audio(messages: object) -> bool:
     """Whether a message holds audio in a format that only `/chat/completions` takes."""
-    parts = (part for message in dicts(messages) for part in dicts(message.get("content")))
-    return any(mapping(part.get("input_audio")).get("format") in _CHAT_AUDIO for part in parts)
+    return any(mapping(part.get("input_audio")).get("format") in _CHAT_AUDIO for part in parts_of(messages))
 
 
-# ===== transport.py =====
+# === transport.py
 # HTTP: one shared session, time limits, and nothing left open when the pipe is dropped.
 
 _MAX_JSON_BYTES = 64 * 1024 * 1024
@@ -2729,6 +2732,8 @@ class Transport:
     """Sends requests. One session for all chats, made on first use, closed by itself when its owner is dropped."""
 
     def __init__(self) -> None:
+        # How many answers are being read.
+        self.running = 0
         self._session: aiohttp.ClientSession | None = None
         # The latest base URL, and the proxy for it.
         self._proxy: tuple[str, str | None] = ("", None)
@@ -2736,7 +2741,7 @@ class Transport:
     async def get_json(self, settings: Settings, path: str, seconds: float) -> object:
         """The body of a GET, parsed. Raises `PipeError`, for a refusal an `UpstreamError`."""
         timeout = aiohttp.ClientTimeout(total=seconds)
-        async with self._request(settings, "GET", path, timeout) as response:
+        with closing(await self._send(settings, "GET", path, timeout)) as response:
             body = await read_body(response, settings, seconds)
             if response.status >= 400:
                 raise UpstreamError(read_failure(response.status, body), path)
@@ -2767,24 +2772,26 @@ class Transport:
 
         Leaving the block early closes the connection, so that the upstream stops working (and billing).
         """
-        timeout = aiohttp.ClientTimeout(
-            total=None, sock_connect=settings.CONNECT_TIMEOUT_SECONDS, sock_read=settings.READ_TIMEOUT_SECONDS
-        )
-        async with self._request(settings, "POST", path, timeout, dump_json(body)) as response:
+        # `next_bytes` limits the reading: aiohttp would set a timer anew with all that comes.
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=settings.CONNECT_TIMEOUT_SECONDS)
+        with closing(await self._send(settings, "POST", path, timeout, dump_json(body))) as response:
             if response.status >= 400:
                 body_read = await read_body(response, settings, settings.READ_TIMEOUT_SECONDS)
                 failure = read_failure(response.status, body_read)
                 waits = _retry_after(response.headers.get("Retry-After", ""))
                 raise UpstreamError(failure if waits is None else failure._replace(retry_after=waits), model_id)
-            yield response
+            self.running += 1
+            try:
+                yield response
+            finally:
+                self.running -= 1
 
-    @asynccontextmanager
-    async def _request(
+    async def _send(
         self, settings: Settings, method: str, path: str, limits: aiohttp.ClientTimeout, data: bytes | None = None
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
+    ) -> aiohttp.ClientResponse:
+        """The answer, its body not yet read. Closing it stops the upstream."""
         if not settings.base_url:
             raise PipeError("The valve BASE_URL does not hold the address of an API. An admin can correct it.")
-        failed = None
         try:
             if settings.base_url != self._proxy[0]:
                 self._proxy = (settings.base_url, _proxy_for(settings.base_url))
@@ -2792,7 +2799,7 @@ class Transport:
             async with asyncio.timeout(
                 limits.total or settings.CONNECT_TIMEOUT_SECONDS + settings.READ_TIMEOUT_SECONDS
             ):
-                response = await self._open_session().request(
+                return await self._open_session().request(
                     method,
                     settings.base_url + path,
                     data=data,
@@ -2803,14 +2810,8 @@ class Transport:
                 )
         except (*BROKEN, ValueError) as error:
             failed = connection_failed(error, settings, limits.total or settings.READ_TIMEOUT_SECONDS)
-        if failed:
-            # Not inside: aiohttp's errors hold the request with its key, and would go along as the context of this one.
-            raise failed
-        try:
-            yield response
-        finally:
-            # Closing is what stops the upstream; an answer read to its end has given its connection back already.
-            response.close()
+        # Not inside: aiohttp's errors hold the request with its key, and would go along as the context of this one.
+        raise failed
 
     def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -2875,6 +2876,8 @@ def _not_an_api(settings: Settings) -> PipeError:
 
 async def next_bytes(response: aiohttp.ClientResponse, seconds: float) -> bytes:
     """What of the body has come, or comes within so many seconds; nothing at its end. Raises `TimeoutError`, or `BROKEN`."""
+    if here := response.content.read_nowait():
+        return here
     # aiohttp's own limit is none: after garbage between two chunks it waits for ever.
     async with asyncio.timeout(seconds):
         return await response.content.readany()
@@ -2937,7 +2940,7 @@ def _close_session(
         connector._close()
 
 
-# ===== requests.py =====
+# === requests.py
 # One chat's request: which endpoint, and the JSON body.
 
 ENDPOINT_PATHS: dict[Endpoint, str] = {"responses": "/responses", "chat_completions": "/chat/completions"}
@@ -3064,7 +3067,7 @@ def _add_by_valves(
         asked["plugins"] = [*plugins, {"id": _COMPRESSION, "enabled": settings.CONTEXT_COMPRESSION == "on"}]
 
 
-# ===== webui.py =====
+# === webui.py
 # The only room that knows Open WebUI.
 #
 # Its modules are looked up among those already loaded, never imported: inside Open WebUI they are there, and outside of it
@@ -3203,14 +3206,16 @@ def _stored_part(kind: tuple[str, str], record: Any) -> dict[str, Any]:
     return file_part(kind, record.filename, Path(path).read_bytes())
 
 
-# ===== attempt.py =====
+# === attempt.py
 # One request sent upstream, and its answer read.
 
 _READERS: dict[Endpoint, type[AnswerReader]] = {"responses": ResponsesReader, "chat_completions": ChatReader}
-# After the end was announced, the connection can be used again once the last bytes are read; they are not waited for longer.
+# How long the last bytes are waited for, after which the connection can be used again.
 _DRAIN_SECONDS = 0.1
-# The usage may come after the end; a stream that is then left open is not waited for as long as one that is thinking.
+# How long the usage is waited for, which may come after the end.
 _AFTER_END_SECONDS = 3.0
+# With more answers at once than this, each is updated less often: all their updates share Open WebUI's one thread.
+_CROWD = 50
 
 
 class Attempt:
@@ -3250,9 +3255,11 @@ class Attempt:
     async def _read_stream(self, response: aiohttp.ClientResponse) -> AsyncGenerator[list[Delta], None]:
         decoder, reader = SseDecoder(), self.reader
         clock = asyncio.get_running_loop().time
-        interval = self._settings.STREAM_INTERVAL_MS / 1000
+        interval, silence = self._settings.STREAM_INTERVAL_MS / 1000, self._settings.READ_TIMEOUT_SECONDS
         try:
-            while not reader.done and (chunk := await self._next_bytes(response)):
+            while not reader.done and (
+                chunk := await next_bytes(response, _AFTER_END_SECONDS if reader.ended else silence)
+            ):
                 for payload in decoder.feed(chunk):
                     reader.feed(without_key(payload, self._key_forms))
                 deltas = reader.take()
@@ -3261,7 +3268,8 @@ class Attempt:
                     yield deltas
                     # What arrives meanwhile waits in the buffer and leaves as one piece.
                     if interval and not reader.ended:
-                        await asyncio.sleep(max(0.0, interval - (clock() - began)))
+                        pause = interval * max(1.0, self._transport.running / _CROWD)
+                        await asyncio.sleep(max(0.0, pause - (clock() - began)))
             for payload in decoder.flush():
                 reader.feed(without_key(payload, self._key_forms))
         except EventTooLongError:
@@ -3269,18 +3277,14 @@ class Attempt:
             raise PipeError(text) from None
         except TimeoutError as error:
             if not reader.ended:
-                raise connection_failed(error, self._settings, self._settings.READ_TIMEOUT_SECONDS) from None
+                raise connection_failed(error, self._settings, silence) from None
         except BROKEN:
             # The reader knows whether the end had come already; if not, that is the error.
             pass
         else:
             yield reader.take()
-            await _drain(response)
-
-    async def _next_bytes(self, response: aiohttp.ClientResponse) -> bytes:
-        return await next_bytes(
-            response, _AFTER_END_SECONDS if self.reader.ended else self._settings.READ_TIMEOUT_SECONDS
-        )
+            if not response.content.at_eof():
+                await _drain(response)
 
     async def _read_whole(self, response: aiohttp.ClientResponse) -> AsyncGenerator[list[Delta], None]:
         """An answer that is not a stream."""
@@ -3302,7 +3306,7 @@ async def _drain(response: aiohttp.ClientResponse) -> None:
                 await response.content.readany()
 
 
-# ===== shared.py =====
+# === shared.py
 # What the workers of one Open WebUI share: JSON in its data directory, in its Redis as well where it has one; locks.
 
 try:
@@ -3393,7 +3397,7 @@ def _replace_file(path: Path, content: bytes) -> None:
         log.warning("%s cannot be stored in %s: %s", path.name, path.parent, error.strerror)
 
 
-# ===== answer.py =====
+# === answer.py
 # One chat's answer: sends the request, reads what comes back, and writes it for Open WebUI.
 
 _EMPTY = {
@@ -3588,12 +3592,14 @@ class Answer:
             log.debug("A status line could not be shown: %s", type(error).__name__)
 
 
-# ===== catalog_store.py =====
+# === catalog_store.py
 # The cached catalog: memory, then what the workers share, then the network.
 #
 # A stale copy beats a failure, and nobody waits for a refresh.
 
 _LIST_WAITS_SECONDS = 5.0
+# Storing the catalog can wait; what waits for the list cannot.
+_STORE_AFTER_SECONDS = 0.05
 _FETCH_SECONDS = 60.0
 _FIRST_PAUSE_SECONDS = 5.0
 _LONGEST_PAUSE_SECONDS = 600.0
@@ -3660,9 +3666,10 @@ class _Account:
         self._next_try = 0.0
 
     async def read_copy(self) -> None:
-        """Take the copy that an earlier run or another worker left, once; concurrent callers wait for the same read."""
+        """Take the copy that an earlier run or another worker left, once."""
         self._reading = self._reading or asyncio.create_task(self._take_copy())
-        await asyncio.shield(self._reading)
+        if not self._reading.done():
+            await asyncio.shield(self._reading)
 
     def refresh(self, transport: Transport, settings: Settings) -> None:
         """Fetch in the background when that is due, unless it is under way or failed a moment ago."""
@@ -3679,7 +3686,8 @@ class _Account:
 
     async def _take_copy(self) -> None:
         """Take the shared copy, if it is newer than what is known."""
-        copy = await asyncio.to_thread(_catalog_in, await read_shared(self._name))
+        content = await read_shared(self._name)
+        copy = await asyncio.to_thread(_catalog_in, content) if content else None
         if copy and copy[1] > self.fetched_at:
             self.catalog, self.fetched_at = copy
 
@@ -3727,6 +3735,7 @@ class _Account:
             self.problem = ""
         self.catalog = catalog
         self._tried.set()
+        await asyncio.sleep(_STORE_AFTER_SECONDS)
         content = {
             "fetched_at": self.fetched_at,
             "rows": [model.row for model in catalog.models.values()],
@@ -3802,7 +3811,7 @@ async def _fetch_presets(transport: Transport, settings: Settings) -> list[Prese
     return await asyncio.gather(*map(with_model, filter(None, map(parse_preset, rows))))
 
 
-# ===== icons.py =====
+# === icons.py
 # A model's icon: its author's logo, fetched once by the server, or a monogram drawn here.
 
 # Author -> logo, where that is not the author without hyphens.
@@ -3892,7 +3901,7 @@ def _tile(mark: Any, colour: str) -> str:
     tile.alpha_composite(mark, ((_DRAWN - mark.width) // 2, (_DRAWN - mark.height) // 2))
     file = io.BytesIO()
     tile.resize((_DRAWN // 4, _DRAWN // 4)).quantize(64).save(file, "PNG", optimize=True)
-    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+    return f"data:image/png;base64,{b64encode(file.getvalue()).decode()}"
 
 
 def _logo_tile(body: bytes) -> str:
@@ -3912,7 +3921,7 @@ def _logo_tile(body: bytes) -> str:
         return ""
 
 
-# ===== row_keeper.py =====
+# === row_keeper.py
 # Keeps the rows of the published models up to date, in the background and by one worker at a time.
 
 _LIST_WAITS_FOR_ROWS_SECONDS = 1.0
@@ -3993,7 +4002,7 @@ def _change(fields: Mapping[str, Any], row: Any) -> tuple[str, dict[str, Any]] |
     return None if row.base_model_id else merge_row(fields, row.name, row.meta.model_dump())
 
 
-# ===== pipe.py =====
+# === pipe.py
 # `class Pipe`: what Open WebUI calls. Wiring only.
 
 _MAX_LOGGED_PROBLEMS = 50

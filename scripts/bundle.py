@@ -175,7 +175,7 @@ def build(package: Path, version: str) -> str:
     parts += ["", "if TYPE_CHECKING:", *(f"    {line}" for line in types)] if types else []
     for module in modules:
         about = [f"# {line}".rstrip() for line in module.docstring.split("\n")]
-        parts += ["", "", f"# ===== {module.path.name} =====", *about, "", module.body]
+        parts += ["", "", f"# === {module.path.name}", *about, "", module.body]
     text = "\n".join([*parts, ""])
     if found := built_file_rules.problems(text, version):
         raise BundleError(f"the built file would not do: {found[0]}")

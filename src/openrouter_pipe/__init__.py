@@ -1,3 +1,3 @@
-"""The OpenRouter pipe for Open WebUI, as a package; `make bundle` merges it into the one file that admins install."""
+"""The OpenRouter pipe for Open WebUI."""
 
 __version__ = "0.1.0"

@@ -22,10 +22,12 @@ from .sse import EventTooLongError, SseDecoder
 from .transport import BROKEN, Transport, connection_failed, key_forms, next_bytes, read_body, without_key
 
 _READERS: dict[Endpoint, type[AnswerReader]] = {"responses": ResponsesReader, "chat_completions": ChatReader}
-# After the end was announced, the connection can be used again once the last bytes are read; they are not waited for longer.
+# How long the last bytes are waited for, after which the connection can be used again.
 _DRAIN_SECONDS = 0.1
-# The usage may come after the end; a stream that is then left open is not waited for as long as one that is thinking.
+# How long the usage is waited for, which may come after the end.
 _AFTER_END_SECONDS = 3.0
+# With more answers at once than this, each is updated less often: all their updates share Open WebUI's one thread.
+_CROWD = 50
 
 
 class Attempt:
@@ -65,9 +67,11 @@ class Attempt:
     async def _read_stream(self, response: aiohttp.ClientResponse) -> AsyncGenerator[list[Delta], None]:
         decoder, reader = SseDecoder(), self.reader
         clock = asyncio.get_running_loop().time
-        interval = self._settings.STREAM_INTERVAL_MS / 1000
+        interval, silence = self._settings.STREAM_INTERVAL_MS / 1000, self._settings.READ_TIMEOUT_SECONDS
         try:
-            while not reader.done and (chunk := await self._next_bytes(response)):
+            while not reader.done and (
+                chunk := await next_bytes(response, _AFTER_END_SECONDS if reader.ended else silence)
+            ):
                 for payload in decoder.feed(chunk):
                     reader.feed(without_key(payload, self._key_forms))
                 deltas = reader.take()
@@ -76,7 +80,8 @@ class Attempt:
                     yield deltas
                     # What arrives meanwhile waits in the buffer and leaves as one piece.
                     if interval and not reader.ended:
-                        await asyncio.sleep(max(0.0, interval - (clock() - began)))
+                        pause = interval * max(1.0, self._transport.running / _CROWD)
+                        await asyncio.sleep(max(0.0, pause - (clock() - began)))
             for payload in decoder.flush():
                 reader.feed(without_key(payload, self._key_forms))
         except EventTooLongError:
@@ -84,18 +89,14 @@ class Attempt:
             raise PipeError(text) from None
         except TimeoutError as error:
             if not reader.ended:
-                raise connection_failed(error, self._settings, self._settings.READ_TIMEOUT_SECONDS) from None
+                raise connection_failed(error, self._settings, silence) from None
         except BROKEN:
             # The reader knows whether the end had come already; if not, that is the error.
             pass
         else:
             yield reader.take()
-            await _drain(response)
-
-    async def _next_bytes(self, response: aiohttp.ClientResponse) -> bytes:
-        return await next_bytes(
-            response, _AFTER_END_SECONDS if self.reader.ended else self._settings.READ_TIMEOUT_SECONDS
-        )
+            if not response.content.at_eof():
+                await _drain(response)
 
     async def _read_whole(self, response: aiohttp.ClientResponse) -> AsyncGenerator[list[Delta], None]:
         """An answer that is not a stream."""

@@ -189,7 +189,9 @@ def parse_preset(row: object) -> Preset | None:
 def one_line(value: object) -> str:
     """`value` as one line of printable text (names go into lists and logs); empty when it is not text."""
     text = _text(value)[:500]
-    return " ".join("".join(char if char.isprintable() else " " for char in text).split())
+    if not text.isprintable():
+        text = "".join(char if char.isprintable() else " " for char in text)
+    return " ".join(text.split())
 
 
 def _text(value: object) -> str:

@@ -21,6 +21,8 @@ from .shared import read_shared, shared_lock, write_shared
 from .transport import Transport
 
 _LIST_WAITS_SECONDS = 5.0
+# Storing the catalog can wait; what waits for the list cannot.
+_STORE_AFTER_SECONDS = 0.05
 _FETCH_SECONDS = 60.0
 _FIRST_PAUSE_SECONDS = 5.0
 _LONGEST_PAUSE_SECONDS = 600.0
@@ -87,9 +89,10 @@ class _Account:
         self._next_try = 0.0
 
     async def read_copy(self) -> None:
-        """Take the copy that an earlier run or another worker left, once; concurrent callers wait for the same read."""
+        """Take the copy that an earlier run or another worker left, once."""
         self._reading = self._reading or asyncio.create_task(self._take_copy())
-        await asyncio.shield(self._reading)
+        if not self._reading.done():
+            await asyncio.shield(self._reading)
 
     def refresh(self, transport: Transport, settings: Settings) -> None:
         """Fetch in the background when that is due, unless it is under way or failed a moment ago."""
@@ -106,7 +109,8 @@ class _Account:
 
     async def _take_copy(self) -> None:
         """Take the shared copy, if it is newer than what is known."""
-        copy = await asyncio.to_thread(_catalog_in, await read_shared(self._name))
+        content = await read_shared(self._name)
+        copy = await asyncio.to_thread(_catalog_in, content) if content else None
         if copy and copy[1] > self.fetched_at:
             self.catalog, self.fetched_at = copy
 
@@ -154,6 +158,7 @@ class _Account:
             self.problem = ""
         self.catalog = catalog
         self._tried.set()
+        await asyncio.sleep(_STORE_AFTER_SECONDS)
         content = {
             "fetched_at": self.fetched_at,
             "rows": [model.row for model in catalog.models.values()],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 try:
@@ -55,6 +55,11 @@ def texts(value: object) -> tuple[str, ...]:
 def texts_in(value: object, key: str) -> tuple[str, ...]:
     """The texts under `key` of the objects in a list."""
     return texts([item.get(key) for item in dicts(value)])
+
+
+def parts_of(messages: object) -> Iterator[dict[str, Any]]:
+    """The parts of all messages."""
+    return (part for message in dicts(messages) for part in dicts(message.get("content")))
 
 
 def as_text(value: object) -> str:

@@ -79,7 +79,9 @@ def _other_model(answered: object, asked: ModelRef, model: Model | None) -> str:
     if not name or not asked.base or asked.base.startswith(("openrouter/", "~")):
         return ""
     own = (asked.api_id, *((model.id, model.canonical_slug) if model else ()))
-    return "" if _plain_name(name) in map(_plain_name, own) else f"⚠ answered by {name}, asked for {asked.api_id}"
+    if name in own or _plain_name(name) in map(_plain_name, own):
+        return ""
+    return f"⚠ answered by {name}, asked for {asked.api_id}"
 
 
 def _plain_name(text: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .catalog import Model
-from .codec import dicts, mapping
+from .codec import dicts, mapping, parts_of
 from .settings import Settings
 
 # Of all files that go as they are together, before base64 adds a third; of the text of one file.
@@ -90,5 +90,4 @@ def with_files(messages: object, files: Mapping[str, dict[str, Any]]) -> list[di
 
 def has_chat_audio(messages: object) -> bool:
     """Whether a message holds audio in a format that only `/chat/completions` takes."""
-    parts = (part for message in dicts(messages) for part in dicts(message.get("content")))
-    return any(mapping(part.get("input_audio")).get("format") in _CHAT_AUDIO for part in parts)
+    return any(mapping(part.get("input_audio")).get("format") in _CHAT_AUDIO for part in parts_of(messages))

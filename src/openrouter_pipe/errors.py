@@ -203,7 +203,7 @@ def sentence(failure: Failure, model_id: str) -> str:
         line = f"{line} ({failure.status})"
     if failure.said:
         line = f"{line}: {failure.said}"
-    # What was said is the part that may be long: the advice has to survive the cut, and how often it was tried.
+    # The advice has to survive the cut, and how often it was tried.
     room = _MAX_LENGTH - len(advice) - 25
     line = f"{line.rstrip('.')}." if len(line) <= room else f"{line[: room - 1]}…"
     return f"{line} {advice}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
 import hashlib
 import importlib
@@ -11,6 +10,7 @@ import io
 import math
 import re
 import time
+from base64 import b64encode
 from collections.abc import Iterable, Iterator
 from typing import Any
 from urllib.parse import quote
@@ -107,7 +107,7 @@ def _tile(mark: Any, colour: str) -> str:
     tile.alpha_composite(mark, ((_DRAWN - mark.width) // 2, (_DRAWN - mark.height) // 2))
     file = io.BytesIO()
     tile.resize((_DRAWN // 4, _DRAWN // 4)).quantize(64).save(file, "PNG", optimize=True)
-    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+    return f"data:image/png;base64,{b64encode(file.getvalue()).decode()}"
 
 
 def _logo_tile(body: bytes) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import takewhile
 from typing import Any
 
-from .codec import as_text, dicts, mapping
+from .codec import as_text, dicts, mapping, parts_of
 from .reasoning import reasoning_items, replayed_details
 
 _SYSTEM_ROLES = ("system", "developer")
@@ -55,8 +55,7 @@ def responses_input(messages: object) -> tuple[str, list[dict[str, Any]]]:
 
 def has_cache_control(messages: object) -> bool:
     """Whether a part has its own `cache_control`, which only `/chat/completions` understands."""
-    parts = (part for message in dicts(messages) for part in dicts(message.get("content")))
-    return any(isinstance(part.get("cache_control"), dict) for part in parts)
+    return any(isinstance(part.get("cache_control"), dict) for part in parts_of(messages))
 
 
 def _read_message(message: dict[str, Any]) -> dict[str, Any]:

@@ -13,17 +13,13 @@ Endpoint = Literal["responses", "chat_completions"]
 
 
 class Parameter(NamedTuple):
-    """Where one request field goes; empty: nowhere. `a.b` is field `b` of object `a`."""
+    """Where one request field goes on each endpoint; empty: nowhere. `a.b` is field `b` of object `a`."""
 
     name: str
-    chat: str
+    chat_completions: str
     responses: str
     # One of these in a row's `supported_parameters` says that the model takes it; none: all models do.
     needs: tuple[str, ...] = ()
-
-    def place(self, endpoint: Endpoint) -> str:
-        """Its field on this endpoint."""
-        return self.responses if endpoint == "responses" else self.chat
 
 
 def _rows(names: str, chat: str = "{}", responses: str = "{}", needs: str = "") -> list[Parameter]:
@@ -48,6 +44,7 @@ PARAMETERS = (
     *_rows("preset transforms audio usage", responses=""),
     *_rows("safety_identifier truncation", chat=""),
 )
+_BY_NAME = {parameter.name: parameter for parameter in PARAMETERS}
 # Two names of one thing; which one a model takes its row says.
 LENGTHS = ("max_tokens", "max_completion_tokens")
 _CHOICES = ("auto", "none", "required")
@@ -64,13 +61,13 @@ def read_parameters(body: Mapping[str, Any], model: Model | None) -> dict[str, A
     if given := [name for name in LENGTHS if body.get(name) is not None]:
         name = next((name for name in (given[-1], *LENGTHS) if name in supported), given[-1])
         body = {**body, **dict.fromkeys(LENGTHS), name: body[given[-1]]}
-    for parameter in PARAMETERS:
-        value = body.get(parameter.name)
-        if value is not None and (convert := _CONVERTERS.get(parameter.name)):
+    for name in [name for name in body if name in _BY_NAME]:
+        value, needs = body[name], _BY_NAME[name].needs
+        if value is not None and (convert := _CONVERTERS.get(name)):
             value = convert(value)
-        refused = supported and parameter.needs and supported.isdisjoint(parameter.needs)
+        refused = supported and needs and supported.isdisjoint(needs)
         if value is not None and not refused:
-            asked[parameter.name] = value
+            asked[name] = value
     return asked
 
 
@@ -82,9 +79,9 @@ def needs_chat(asked: Mapping[str, Any]) -> bool:
 def place_parameters(asked: Mapping[str, Any], endpoint: Endpoint) -> dict[str, Any]:
     """The fields of the body, as far as the endpoint has a place for the parameters."""
     fields: dict[str, Any] = {}
-    for parameter in PARAMETERS:
-        place, value = parameter.place(endpoint), asked.get(parameter.name)
-        if place and value is not None and (adapt := _ADAPTED[endpoint].get(parameter.name)):
+    for name, value in asked.items():
+        place: str = getattr(_BY_NAME[name], endpoint)
+        if place and value is not None and (adapt := _ADAPTED[endpoint].get(name)):
             # What is then empty would be refused.
             value = adapt(value) or None
         if place and value is not None:
@@ -98,10 +95,12 @@ def place_parameters(asked: Mapping[str, Any], endpoint: Endpoint) -> dict[str, 
 
 def left_out(body: Mapping[str, Any], fields: Mapping[str, Any], endpoint: Endpoint) -> tuple[str, ...]:
     """The names of the parameters in `body` that have not become one of the fields."""
-    places = {parameter.name: parameter.place(endpoint).partition(".")[0] for parameter in PARAMETERS}
-    places["reasoning_effort"] = "reasoning"
     sent = {*fields, *(LENGTHS if not fields.keys().isdisjoint(LENGTHS) else ())}
-    return tuple([name for name, place in places.items() if body.get(name) is not None and place not in sent])
+    asked = {
+        name: "reasoning" if name == "reasoning_effort" else name for name, value in body.items() if value is not None
+    }
+    places = ((name, getattr(_BY_NAME[known], endpoint)) for name, known in asked.items() if known in _BY_NAME)
+    return tuple([name for name, place in places if place.partition(".")[0] not in sent])
 
 
 def _logit_bias(value: object) -> dict[str, float] | None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import re
 import traceback
+from functools import lru_cache
 from typing import NamedTuple
 
 from .catalog import one_line
 
 log = logging.getLogger("openrouter_pipe")
 
-# A text that is far too long to be meant is cut here, so that a pasted book costs a moment, not a minute.
+# Longer texts are cut, so that a pasted book costs a moment, not a minute.
 MAX_ENTRIES = 5_000
 _MAX_ENTRY_LENGTH = 256
 MAX_HINTS = 50
@@ -37,14 +38,15 @@ class Problem(NamedTuple):
         return one_line(f"{text} ({self.hint})" if self.hint else text)
 
 
-def split_entries(text: str) -> list[str]:
+@lru_cache(maxsize=64)
+def split_entries(text: str) -> tuple[str, ...]:
     """The distinct entries of a list valve, in order.
 
     Entries stand between commas, semicolons or line ends; `#` starts a comment to the end of the line; spaces do not count.
     """
     written = filter(None, re.split(r"[,;\r\n]", _NOT_MEANT.sub("", text)))
     # No id is as long as an entry that had to be cut.
-    return list(dict.fromkeys(entry[:_MAX_ENTRY_LENGTH] for entry in written))[:MAX_ENTRIES]
+    return tuple(dict.fromkeys(entry[:_MAX_ENTRY_LENGTH] for entry in written))[:MAX_ENTRIES]
 
 
 def has_wildcard(text: str) -> bool:

@@ -17,6 +17,7 @@ _DEFAULT_BASE_URL = "https://openrouter.ai/api/v1"
 _URL = re.compile(r"https?://[^\s/?#@]+(/[^\s?#]*)?", re.IGNORECASE)
 _KEY = re.compile(r"[!-~]{1,1000}")
 _HEADER_TEXT = "^[ -~]{0,500}$"
+_COST_DISPLAY = "`status`: a line with cost, tokens and provider above each answer. `off`: none."
 _PASSWORD: dict[str, Any] = {"input": {"type": "password"}}
 
 Seconds = Annotated[int, Field(ge=1, le=86_400)]
@@ -165,9 +166,7 @@ class Settings(_Tolerant):
     )
 
     # --- Display
-    COST_DISPLAY: Literal["status", "off"] = Field(
-        "status", description="`status`: a line with cost, tokens and provider above each answer. `off`: none."
-    )
+    COST_DISPLAY: Literal["status", "off"] = Field("status", description=_COST_DISPLAY)
     STREAM_INTERVAL_MS: int = Field(
         25, ge=0, le=10_000, description="The least time between two updates of an answer, e.g. `25`; `0`: none."
     )
@@ -195,9 +194,9 @@ class Settings(_Tolerant):
     def provider(self) -> dict[str, Any]:
         """The `provider` object; what is at its default is not in it."""
         provider: dict[str, object] = {
-            "order": split_entries(self.PROVIDER_ORDER),
-            "only": split_entries(self.PROVIDER_ONLY),
-            "ignore": split_entries(self.PROVIDER_IGNORE),
+            "order": list(split_entries(self.PROVIDER_ORDER)),
+            "only": list(split_entries(self.PROVIDER_ONLY)),
+            "ignore": list(split_entries(self.PROVIDER_IGNORE)),
             "sort": self.PROVIDER_SORT,
             "allow_fallbacks": "default" if self.ALLOW_FALLBACKS else False,
             "require_parameters": self.REQUIRE_PARAMETERS or "default",
@@ -243,12 +242,10 @@ class UserValves(_Tolerant):
         "default", description="`deny`: only providers that do not store or train on what you send."
     )
     ZDR: bool = Field(False, description="Only endpoints with zero data retention.")
-    COST_DISPLAY: Literal["default", "status", "off"] = Field(
-        "default", description="`status`: a line with cost, tokens and provider above each answer. `off`: none."
-    )
+    COST_DISPLAY: Literal["default", "status", "off"] = Field("default", description=_COST_DISPLAY)
 
     def over(self, valves: Settings) -> Settings:
         """The valves that this user's chats run with."""
-        own = self.model_dump(exclude={"PREFERRED_VARIANT", "ZDR"})
+        own: dict[str, object] = {**vars(self), "ZDR": "enforce" if self.ZDR else "", "PREFERRED_VARIANT": ""}
         changes = {name: value for name, value in own.items() if value not in ("", "default")}
-        return valves.model_copy(update=changes | ({"ZDR": "enforce"} if self.ZDR else {}))
+        return valves.model_copy(update=changes) if changes else valves

@@ -41,7 +41,7 @@ class SseDecoder:
                 self._data, self._size = [], 0
         self._size = len(last) if lines and not self._data else self._size + len(chunk)
         if self._size > MAX_EVENT_BYTES:
-            # What came counts until then; what is kept of it (`data: ` is six bytes) is less where lines brought no data.
+            # Where lines brought no data, less is kept than came. (`data: ` is six bytes.)
             self._size = sum(map(len, self._line)) + sum(map(len, self._data)) + 6 * len(self._data)
             if self._size > MAX_EVENT_BYTES:
                 raise EventTooLongError

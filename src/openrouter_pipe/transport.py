@@ -6,7 +6,7 @@ import asyncio
 import time
 import weakref
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -28,6 +28,8 @@ class Transport:
     """Sends requests. One session for all chats, made on first use, closed by itself when its owner is dropped."""
 
     def __init__(self) -> None:
+        # How many answers are being read.
+        self.running = 0
         self._session: aiohttp.ClientSession | None = None
         # The latest base URL, and the proxy for it.
         self._proxy: tuple[str, str | None] = ("", None)
@@ -35,7 +37,7 @@ class Transport:
     async def get_json(self, settings: Settings, path: str, seconds: float) -> object:
         """The body of a GET, parsed. Raises `PipeError`, for a refusal an `UpstreamError`."""
         timeout = aiohttp.ClientTimeout(total=seconds)
-        async with self._request(settings, "GET", path, timeout) as response:
+        with closing(await self._send(settings, "GET", path, timeout)) as response:
             body = await read_body(response, settings, seconds)
             if response.status >= 400:
                 raise UpstreamError(read_failure(response.status, body), path)
@@ -66,24 +68,26 @@ class Transport:
 
         Leaving the block early closes the connection, so that the upstream stops working (and billing).
         """
-        timeout = aiohttp.ClientTimeout(
-            total=None, sock_connect=settings.CONNECT_TIMEOUT_SECONDS, sock_read=settings.READ_TIMEOUT_SECONDS
-        )
-        async with self._request(settings, "POST", path, timeout, dump_json(body)) as response:
+        # `next_bytes` limits the reading: aiohttp would set a timer anew with all that comes.
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=settings.CONNECT_TIMEOUT_SECONDS)
+        with closing(await self._send(settings, "POST", path, timeout, dump_json(body))) as response:
             if response.status >= 400:
                 body_read = await read_body(response, settings, settings.READ_TIMEOUT_SECONDS)
                 failure = read_failure(response.status, body_read)
                 waits = _retry_after(response.headers.get("Retry-After", ""))
                 raise UpstreamError(failure if waits is None else failure._replace(retry_after=waits), model_id)
-            yield response
+            self.running += 1
+            try:
+                yield response
+            finally:
+                self.running -= 1
 
-    @asynccontextmanager
-    async def _request(
+    async def _send(
         self, settings: Settings, method: str, path: str, limits: aiohttp.ClientTimeout, data: bytes | None = None
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
+    ) -> aiohttp.ClientResponse:
+        """The answer, its body not yet read. Closing it stops the upstream."""
         if not settings.base_url:
             raise PipeError("The valve BASE_URL does not hold the address of an API. An admin can correct it.")
-        failed = None
         try:
             if settings.base_url != self._proxy[0]:
                 self._proxy = (settings.base_url, _proxy_for(settings.base_url))
@@ -91,7 +95,7 @@ class Transport:
             async with asyncio.timeout(
                 limits.total or settings.CONNECT_TIMEOUT_SECONDS + settings.READ_TIMEOUT_SECONDS
             ):
-                response = await self._open_session().request(
+                return await self._open_session().request(
                     method,
                     settings.base_url + path,
                     data=data,
@@ -102,14 +106,8 @@ class Transport:
                 )
         except (*BROKEN, ValueError) as error:
             failed = connection_failed(error, settings, limits.total or settings.READ_TIMEOUT_SECONDS)
-        if failed:
-            # Not inside: aiohttp's errors hold the request with its key, and would go along as the context of this one.
-            raise failed
-        try:
-            yield response
-        finally:
-            # Closing is what stops the upstream; an answer read to its end has given its connection back already.
-            response.close()
+        # Not inside: aiohttp's errors hold the request with its key, and would go along as the context of this one.
+        raise failed
 
     def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -174,6 +172,8 @@ def _not_an_api(settings: Settings) -> PipeError:
 
 async def next_bytes(response: aiohttp.ClientResponse, seconds: float) -> bytes:
     """What of the body has come, or comes within so many seconds; nothing at its end. Raises `TimeoutError`, or `BROKEN`."""
+    if here := response.content.read_nowait():
+        return here
     # aiohttp's own limit is none: after garbage between two chunks it waits for ever.
     async with asyncio.timeout(seconds):
         return await response.content.readany()

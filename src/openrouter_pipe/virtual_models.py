@@ -143,7 +143,7 @@ class _Expansion:
                 entry = Entry(model.ref, model.name, model, model.description, model.ref.webui_id)
                 self.listed[model.id] = ((False, model.name.casefold(), model.id, 0), entry)
 
-    def _choose(self, entries: list[str]) -> None:
+    def _choose(self, entries: Iterable[str]) -> None:
         """Sort the entries of `MODEL_ID`. Batch rows cannot be called in a chat: they need to be named exactly."""
         self._excludes = [entry for entry in entries if entry.startswith("!")]
         includes = [entry for entry in entries if not entry.startswith("!")]
@@ -240,10 +240,10 @@ class _Expansion:
         model, described, hint = row, base, ""
         place = (True, preset.name.casefold() if preset else "", api_id, 0)
         if row:
-            models = self._catalog.models
-            anchor = next((models[name] for name in base.row_ids if name in models and name in self.listed), row)
+            models, names = self._catalog.models, (row.id,) if row.id in self._matched else base.row_ids
+            anchor = next((models[name] for name in names if name in models and name in self.listed), row)
             place = (False, anchor.name.casefold(), anchor.id, self._tries)
-            if wanted.valve == "VARIANT_MODELS" and self._matched.isdisjoint(base.row_ids):
+            if wanted.valve == "VARIANT_MODELS" and self._matched.isdisjoint(names):
                 # A base that MODEL_ID leaves out takes its variants along.
                 hint = f"{row.id} has to be selected there"
         elif preset:
@@ -264,7 +264,7 @@ class _Expansion:
 
     def _filter(self, model: Model, ref: ModelRef) -> str:
         """The filter valve that leaves such a model out, or an empty text. `:free` in its own name makes it free."""
-        model = model._replace(ref=ref)
+        model = model._replace(ref=ref) if self._filters else model
         return next((valve for valve, trait, value in self._filters if getattr(model, trait) != value), "")
 
     def _report(self, valve: str, entry: str, reason: str, hint: str = "", like: str = "") -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+import redis.asyncio
+from integration.chats import left_tasks
 from polling import until
 
 from openrouter_pipe import shared
@@ -23,14 +26,21 @@ async def host(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pyte
         monkeypatch.setattr(shared, "data_directory", lambda: tmp_path / "data")
         yield None
         return
-    import redis.asyncio
+    async with shared_redis(request.getfixturevalue("redis_port"), monkeypatch) as client:
+        await client.flushall()
+        yield client
 
-    client = redis.asyncio.Redis(port=request.getfixturevalue("redis_port"), decode_responses=True)
-    await until(client.ping)
-    await client.flushall()
+
+@asynccontextmanager
+async def shared_redis(port: int, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Any]:
+    """The Redis at this port as Open WebUI's, until the pipe has nothing more to store."""
+    client = redis.asyncio.Redis(port=port, decode_responses=True)
     monkeypatch.setattr(shared, "redis_client", lambda: client)
-    yield client
-    await client.aclose()
+    try:
+        yield client
+    finally:
+        await until(lambda: not left_tasks(set()))
+        await client.aclose()
 
 
 def worker(sandbox: Sandbox, **valves: Any) -> Pipe:
@@ -85,45 +95,31 @@ async def test_one_worker_is_let_in_at_a_time(host: Any) -> None:
 
 
 async def test_a_worker_that_died_keeps_nobody_out_for_ever(redis_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    import redis.asyncio
-
     monkeypatch.setattr(shared, "_LOCK_SECONDS", 1)
-    client = redis.asyncio.Redis(port=redis_port)
-    await client.set("openrouter_pipe:x", "another worker", ex=1)
-    monkeypatch.setattr(shared, "redis_client", lambda: client)
-    async with asyncio.timeout(5), shared.shared_lock("x"):
-        pass
-    assert await client.get("openrouter_pipe:x") is None
-    await client.aclose()
+    async with shared_redis(redis_port, monkeypatch) as client:
+        await client.set("openrouter_pipe:x", "another worker", ex=1)
+        async with asyncio.timeout(5), shared.shared_lock("x"):
+            pass
+        assert await client.get("openrouter_pipe:x") is None
 
 
 async def test_without_its_redis_the_disk_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import redis.asyncio
-
-    client = redis.asyncio.Redis(port=9)
-    monkeypatch.setattr(shared, "redis_client", lambda: client)
     monkeypatch.setattr(shared, "data_directory", lambda: tmp_path / "data")
-    async with Sandbox() as sandbox:
+    async with shared_redis(9, monkeypatch), Sandbox() as sandbox:
         before = await worker(sandbox).pipes()
         assert before
         await until(lambda: bool(list((tmp_path / "data").glob("*.json"))))
         sandbox.rules.append(Rule(status=503))
         assert await worker(sandbox).pipes() == before
-    await client.aclose()
 
 
 @pytest.mark.parametrize("odd", ["", "[]", "{", '{"rows": 5}', "\x00"])
 async def test_an_odd_copy_in_redis_is_no_copy(redis_port: int, odd: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    import redis.asyncio
-
-    client = redis.asyncio.Redis(port=redis_port, decode_responses=True)
-    monkeypatch.setattr(shared, "redis_client", lambda: client)
-    async with Sandbox() as sandbox:
+    async with shared_redis(redis_port, monkeypatch) as client, Sandbox() as sandbox:
+        await client.flushall()
         before = await worker(sandbox).pipes()
         await until(lambda: client.keys("openrouter_pipe:catalog-*"))
         for key in await client.keys("openrouter_pipe:catalog-*"):
             await client.set(key, odd)
         assert await worker(sandbox).pipes() == before
         assert fetches(sandbox) == 2
-    await client.flushall()
-    await client.aclose()

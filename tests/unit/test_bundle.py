@@ -98,7 +98,7 @@ def test_comments_and_docstrings_are_kept_word_for_word(tmp_path: Path) -> None:
     )
     text = built(tmp_path, pipe='"""A room.\n\n    drawn -> here\nend\n"""\n\n' + FUTURE + "\n" + body)
     assert body in text
-    assert "# ===== pipe.py =====\n# A room.\n#\n#     drawn -> here\n# end\n" in text
+    assert "# === pipe.py\n# A room.\n#\n#     drawn -> here\n# end\n" in text
 
 
 def test_external_imports_are_merged_and_sorted(tmp_path: Path) -> None:
