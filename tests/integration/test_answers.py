@@ -71,6 +71,18 @@ async def test_a_paced_stream_is_shown_at_the_interval(pipe: Pipe, sandbox: Sand
     assert 2 <= told.kinds.count("delta") <= 10
 
 
+async def test_many_answers_at_once_are_each_updated_less_often(
+    pipe: Pipe, sandbox: Sandbox, endpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attempts, "_CROWD", 1)
+    pipe.valves = valves(sandbox, endpoint, STREAM_INTERVAL_MS=20)
+    sandbox.rules.append(Rule(answer=Answer(deltas=100), pace_seconds=0.005))
+    alone = await ask(pipe, True)
+    together = await asyncio.gather(*(ask(pipe, True) for _ in range(10)))
+    assert {told.text for told in together} == {alone.text}
+    assert max(told.kinds.count("delta") for told in together) < alone.kinds.count("delta") / 2
+
+
 # --- What is odd, and not wrong
 
 
