@@ -75,6 +75,8 @@ CATALOG_TAGS = ("free", "thinking", "extended", "beta", "batch")
 
 _TAG = re.compile(r"[a-z0-9-]+")
 _SLUG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+# With such a base the spelling is known to read back.
+_USUAL_BASE = re.compile(r"[^/.:]+/[^:]+")
 _API_PRESET = "@preset/"
 _WEBUI_PRESET = ":preset/"
 _VERBATIM = "/"
@@ -119,7 +121,8 @@ class ModelRef(NamedTuple):
         natural = ":".join((self.base.replace("/", ".", 1), *self.variants))
         if self.preset is not None:
             natural = f"{natural}{_WEBUI_PRESET}{self.preset}".removeprefix(":")
-        return natural if ModelRef.from_webui(natural) == self else _VERBATIM + self.api_id
+        reads_back = _USUAL_BASE.fullmatch(self.base) or ModelRef.from_webui(natural) == self
+        return natural if reads_back else _VERBATIM + self.api_id
 
     @property
     def row_ids(self) -> tuple[str, ...]:
