@@ -24,10 +24,10 @@ import math
 import os
 import random
 import re
+import secrets
 import sys
 import time
 import traceback
-import uuid
 import weakref
 from base64 import b64encode
 from collections import Counter, deque
@@ -227,6 +227,7 @@ def as_text(value: object) -> str:
 
 # An image in base64 may be some ten megabytes; more than this in one event is not an answer.
 MAX_EVENT_BYTES = 64 * 1024 * 1024
+_EMPTY_LINES = (b"", b"\r")
 
 
 class EventTooLongError(ValueError):
@@ -251,13 +252,12 @@ class SseDecoder:
             self._line = []
         self._line.append(last)
         for line in lines:
-            line = line.removesuffix(b"\r")
             if line.startswith(b"data:"):
-                self._data.append(line[6:] if line[5:6] == b" " else line[5:])
-            elif not line and self._data:
+                self._data.append(line[6 if line[5:6] == b" " else 5 :].removesuffix(b"\r"))
+            elif self._data and line in _EMPTY_LINES:
                 if payload := b"\n".join(self._data):
                     payloads.append(payload)
-                self._data, self._size = [], 0
+                self._data.clear()
         self._size = len(last) if lines and not self._data else self._size + len(chunk)
         if self._size > MAX_EVENT_BYTES:
             # Where lines brought no data, less is kept than came. (`data: ` is six bytes.)
@@ -1405,7 +1405,7 @@ class AnswerReader:
             if not self._answered:
                 self._explain_silence()
             # Providers repeat ids, or give none.
-            unique = call_id if call_id and call_id not in self._calls else f"call_{uuid.uuid4().hex[:24]}"
+            unique = call_id if call_id and call_id not in self._calls else f"call_{secrets.token_hex(12)}"
             call = _Call(self._calls[""].index + 1 if self._calls else 0, name, arguments)
             self._calls |= dict.fromkeys((place, call_id, unique, ""), call)
             function = {"name": name, "arguments": arguments}
@@ -1957,7 +1957,7 @@ class ChunkWriter:
     """Writes one answer. Each call gives exactly one complete event, as Open WebUI reads them one by one."""
 
     def __init__(self, model_id: str) -> None:
-        self._envelope = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": model_id}
+        self._envelope = {"id": f"chatcmpl-{secrets.token_hex(12)}", "created": int(time.time()), "model": model_id}
 
     def delta(self, delta: Delta) -> bytes:
         """The event for one delta."""
@@ -2045,9 +2045,10 @@ class ResponsesReader(AnswerReader):
 
     def read(self, event: Mapping[str, Any]) -> None:
         """Read an event, or a whole response object: it says the same as the event that closes a stream."""
-        untyped = "response.completed" if "output" in event else "error" if event.get("error") else ""
-        handler = self._handlers.get(str(event.get("type", untyped)))
-        if handler is not None:
+        kind = event.get("type")
+        if kind is None:
+            kind = "response.completed" if "output" in event else "error" if event.get("error") else ""
+        if handler := self._handlers.get(str(kind)):
             handler(self, event)
 
     def _text(self, event: Mapping[str, Any]) -> None:
@@ -3229,9 +3230,10 @@ class Attempt:
         self._transport = transport
         self._settings = settings
         self._request = request
-        # Not a variable of `_read_stream`: those may be shown with an error.
+        # Not a variable of a function: those may be shown with an error.
         self._key_forms = key_forms(settings)
         self._model_id = str(request.body["model"])
+        self._decoder = SseDecoder()
         # By a clock that only runs forward.
         self._began = self._latest = 0.0
 
@@ -3242,55 +3244,55 @@ class Attempt:
 
     async def batches(self) -> AsyncGenerator[list[Delta], None]:
         """The deltas of each network read, of which there may be none. Raises `PipeError` when it fails or breaks off."""
-        path = ENDPOINT_PATHS[self._request.endpoint]
+        path, clock = ENDPOINT_PATHS[self._request.endpoint], asyncio.get_running_loop().time
         async with self._transport.post(self._settings, path, self._request.body, self._model_id) as response:
-            is_stream = response.content_type == "text/event-stream"
-            async with aclosing(self._read_stream(response) if is_stream else self._read_whole(response)) as reads:
-                async for deltas in reads:
-                    self._latest = time.monotonic()
-                    self._began = self._began or self._latest
-                    yield deltas
+            if response.content_type == "text/event-stream":
+                while await self._read_more(response):
+                    if (deltas := self._take()) or self.reader.statuses:
+                        began = clock()
+                        yield deltas
+                        # What arrives meanwhile waits in the buffer and leaves as one piece.
+                        pause = self._settings.STREAM_INTERVAL_MS / 1000 * max(1.0, self._transport.running / _CROWD)
+                        if pause and not self.reader.ended:
+                            await asyncio.sleep(max(0.0, pause - (clock() - began)))
+            else:
+                await self._read_whole(response)
+            yield self._take()
+            if not response.content.at_eof():
+                await _drain(response)
         if self.reader.error is not None:
             raise UpstreamError(read_failure(0, {"error": self.reader.error}), self._model_id)
         if not self.reader.ended:
             raise PipeError(BROKE_OFF.format(whose=self._model_id), ANY_NUMBER)
 
-    async def _read_stream(self, response: aiohttp.ClientResponse) -> AsyncGenerator[list[Delta], None]:
-        decoder, reader = SseDecoder(), self.reader
-        clock = asyncio.get_running_loop().time
-        interval, silence = self._settings.STREAM_INTERVAL_MS / 1000, self._settings.READ_TIMEOUT_SECONDS
+    def _take(self) -> list[Delta]:
+        if deltas := self.reader.take():
+            self._latest = time.monotonic()
+            self._began = self._began or self._latest
+        return deltas
+
+    async def _read_more(self, response: aiohttp.ClientResponse) -> bool:
+        """Read what has come of a stream, or wait for it; whether more may come."""
+        reader, silence = self.reader, self._settings.READ_TIMEOUT_SECONDS
         try:
-            while not reader.done and (
-                chunk := await next_bytes(response, _AFTER_END_SECONDS if reader.ended else silence)
-            ):
-                for payload in decoder.feed(chunk):
-                    reader.feed(without_key(payload, self._key_forms))
-                deltas = reader.take()
-                if deltas or reader.statuses:
-                    began = clock()
-                    yield deltas
-                    # What arrives meanwhile waits in the buffer and leaves as one piece.
-                    if interval and not reader.ended:
-                        pause = interval * max(1.0, self._transport.running / _CROWD)
-                        await asyncio.sleep(max(0.0, pause - (clock() - began)))
-            for payload in decoder.flush():
-                reader.feed(without_key(payload, self._key_forms))
+            chunk = await next_bytes(response, _AFTER_END_SECONDS if reader.ended else silence)
+            payloads = self._decoder.feed(chunk) if chunk else self._decoder.flush()
         except EventTooLongError:
             text = f"The answer of {self._model_id} holds a piece that is too large to show. Choose another model."
             raise PipeError(text) from None
         except TimeoutError as error:
             if not reader.ended:
                 raise connection_failed(error, self._settings, silence) from None
+            return False
         except BROKEN:
             # The reader knows whether the end had come already; if not, that is the error.
-            pass
-        else:
-            yield reader.take()
-            if not response.content.at_eof():
-                await _drain(response)
+            return False
+        for payload in payloads:
+            reader.feed(without_key(payload, self._key_forms))
+        return bool(chunk) and not reader.done
 
-    async def _read_whole(self, response: aiohttp.ClientResponse) -> AsyncGenerator[list[Delta], None]:
-        """An answer that is not a stream."""
+    async def _read_whole(self, response: aiohttp.ClientResponse) -> None:
+        """Read an answer that is not a stream."""
         body = await read_body(response, self._settings, self._settings.READ_TIMEOUT_SECONDS)
         try:
             answer = mapping(parse_json(body))
@@ -3299,7 +3301,6 @@ class Attempt:
         if answer.get("error") or not answer.keys() & {"choices", "output"}:
             raise UpstreamError(read_failure(0, body), self._model_id)
         self.reader.read(answer)
-        yield self.reader.take()
 
 
 async def _drain(response: aiohttp.ClientResponse) -> None:

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
 
 import aiohttp
 
@@ -38,9 +37,10 @@ class Attempt:
         self._transport = transport
         self._settings = settings
         self._request = request
-        # Not a variable of `_read_stream`: those may be shown with an error.
+        # Not a variable of a function: those may be shown with an error.
         self._key_forms = key_forms(settings)
         self._model_id = str(request.body["model"])
+        self._decoder = SseDecoder()
         # By a clock that only runs forward.
         self._began = self._latest = 0.0
 
@@ -51,55 +51,55 @@ class Attempt:
 
     async def batches(self) -> AsyncGenerator[list[Delta], None]:
         """The deltas of each network read, of which there may be none. Raises `PipeError` when it fails or breaks off."""
-        path = ENDPOINT_PATHS[self._request.endpoint]
+        path, clock = ENDPOINT_PATHS[self._request.endpoint], asyncio.get_running_loop().time
         async with self._transport.post(self._settings, path, self._request.body, self._model_id) as response:
-            is_stream = response.content_type == "text/event-stream"
-            async with aclosing(self._read_stream(response) if is_stream else self._read_whole(response)) as reads:
-                async for deltas in reads:
-                    self._latest = time.monotonic()
-                    self._began = self._began or self._latest
-                    yield deltas
+            if response.content_type == "text/event-stream":
+                while await self._read_more(response):
+                    if (deltas := self._take()) or self.reader.statuses:
+                        began = clock()
+                        yield deltas
+                        # What arrives meanwhile waits in the buffer and leaves as one piece.
+                        pause = self._settings.STREAM_INTERVAL_MS / 1000 * max(1.0, self._transport.running / _CROWD)
+                        if pause and not self.reader.ended:
+                            await asyncio.sleep(max(0.0, pause - (clock() - began)))
+            else:
+                await self._read_whole(response)
+            yield self._take()
+            if not response.content.at_eof():
+                await _drain(response)
         if self.reader.error is not None:
             raise UpstreamError(read_failure(0, {"error": self.reader.error}), self._model_id)
         if not self.reader.ended:
             raise PipeError(BROKE_OFF.format(whose=self._model_id), ANY_NUMBER)
 
-    async def _read_stream(self, response: aiohttp.ClientResponse) -> AsyncGenerator[list[Delta], None]:
-        decoder, reader = SseDecoder(), self.reader
-        clock = asyncio.get_running_loop().time
-        interval, silence = self._settings.STREAM_INTERVAL_MS / 1000, self._settings.READ_TIMEOUT_SECONDS
+    def _take(self) -> list[Delta]:
+        if deltas := self.reader.take():
+            self._latest = time.monotonic()
+            self._began = self._began or self._latest
+        return deltas
+
+    async def _read_more(self, response: aiohttp.ClientResponse) -> bool:
+        """Read what has come of a stream, or wait for it; whether more may come."""
+        reader, silence = self.reader, self._settings.READ_TIMEOUT_SECONDS
         try:
-            while not reader.done and (
-                chunk := await next_bytes(response, _AFTER_END_SECONDS if reader.ended else silence)
-            ):
-                for payload in decoder.feed(chunk):
-                    reader.feed(without_key(payload, self._key_forms))
-                deltas = reader.take()
-                if deltas or reader.statuses:
-                    began = clock()
-                    yield deltas
-                    # What arrives meanwhile waits in the buffer and leaves as one piece.
-                    if interval and not reader.ended:
-                        pause = interval * max(1.0, self._transport.running / _CROWD)
-                        await asyncio.sleep(max(0.0, pause - (clock() - began)))
-            for payload in decoder.flush():
-                reader.feed(without_key(payload, self._key_forms))
+            chunk = await next_bytes(response, _AFTER_END_SECONDS if reader.ended else silence)
+            payloads = self._decoder.feed(chunk) if chunk else self._decoder.flush()
         except EventTooLongError:
             text = f"The answer of {self._model_id} holds a piece that is too large to show. Choose another model."
             raise PipeError(text) from None
         except TimeoutError as error:
             if not reader.ended:
                 raise connection_failed(error, self._settings, silence) from None
+            return False
         except BROKEN:
             # The reader knows whether the end had come already; if not, that is the error.
-            pass
-        else:
-            yield reader.take()
-            if not response.content.at_eof():
-                await _drain(response)
+            return False
+        for payload in payloads:
+            reader.feed(without_key(payload, self._key_forms))
+        return bool(chunk) and not reader.done
 
-    async def _read_whole(self, response: aiohttp.ClientResponse) -> AsyncGenerator[list[Delta], None]:
-        """An answer that is not a stream."""
+    async def _read_whole(self, response: aiohttp.ClientResponse) -> None:
+        """Read an answer that is not a stream."""
         body = await read_body(response, self._settings, self._settings.READ_TIMEOUT_SECONDS)
         try:
             answer = mapping(parse_json(body))
@@ -108,7 +108,6 @@ class Attempt:
         if answer.get("error") or not answer.keys() & {"choices", "output"}:
             raise UpstreamError(read_failure(0, body), self._model_id)
         self.reader.read(answer)
-        yield self.reader.take()
 
 
 async def _drain(response: aiohttp.ClientResponse) -> None:

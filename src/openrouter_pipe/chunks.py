@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
 import time
-import uuid
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -17,7 +17,7 @@ class ChunkWriter:
     """Writes one answer. Each call gives exactly one complete event, as Open WebUI reads them one by one."""
 
     def __init__(self, model_id: str) -> None:
-        self._envelope = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": model_id}
+        self._envelope = {"id": f"chatcmpl-{secrets.token_hex(12)}", "created": int(time.time()), "model": model_id}
 
     def delta(self, delta: Delta) -> bytes:
         """The event for one delta."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import uuid
+import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -137,7 +137,7 @@ class AnswerReader:
             if not self._answered:
                 self._explain_silence()
             # Providers repeat ids, or give none.
-            unique = call_id if call_id and call_id not in self._calls else f"call_{uuid.uuid4().hex[:24]}"
+            unique = call_id if call_id and call_id not in self._calls else f"call_{secrets.token_hex(12)}"
             call = _Call(self._calls[""].index + 1 if self._calls else 0, name, arguments)
             self._calls |= dict.fromkeys((place, call_id, unique, ""), call)
             function = {"name": name, "arguments": arguments}

@@ -52,9 +52,10 @@ class ResponsesReader(AnswerReader):
 
     def read(self, event: Mapping[str, Any]) -> None:
         """Read an event, or a whole response object: it says the same as the event that closes a stream."""
-        untyped = "response.completed" if "output" in event else "error" if event.get("error") else ""
-        handler = self._handlers.get(str(event.get("type", untyped)))
-        if handler is not None:
+        kind = event.get("type")
+        if kind is None:
+            kind = "response.completed" if "output" in event else "error" if event.get("error") else ""
+        if handler := self._handlers.get(str(kind)):
             handler(self, event)
 
     def _text(self, event: Mapping[str, Any]) -> None:

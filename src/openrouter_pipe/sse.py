@@ -8,6 +8,7 @@ from __future__ import annotations
 
 # An image in base64 may be some ten megabytes; more than this in one event is not an answer.
 MAX_EVENT_BYTES = 64 * 1024 * 1024
+_EMPTY_LINES = (b"", b"\r")
 
 
 class EventTooLongError(ValueError):
@@ -32,13 +33,12 @@ class SseDecoder:
             self._line = []
         self._line.append(last)
         for line in lines:
-            line = line.removesuffix(b"\r")
             if line.startswith(b"data:"):
-                self._data.append(line[6:] if line[5:6] == b" " else line[5:])
-            elif not line and self._data:
+                self._data.append(line[6 if line[5:6] == b" " else 5 :].removesuffix(b"\r"))
+            elif self._data and line in _EMPTY_LINES:
                 if payload := b"\n".join(self._data):
                     payloads.append(payload)
-                self._data, self._size = [], 0
+                self._data.clear()
         self._size = len(last) if lines and not self._data else self._size + len(chunk)
         if self._size > MAX_EVENT_BYTES:
             # Where lines brought no data, less is kept than came. (`data: ` is six bytes.)
