@@ -3391,7 +3391,7 @@ def _parse_copy(content: bytes | str, directory: Path | None, name: str) -> Mapp
 
 
 def _replace_file(path: Path, content: bytes) -> None:
-    part = path.with_suffix(f".{os.getpid()}")
+    part = path.with_suffix(f".{secrets.token_hex(8)}")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         part.touch(mode=0o600)
@@ -3399,6 +3399,8 @@ def _replace_file(path: Path, content: bytes) -> None:
         part.replace(path)
     except OSError as error:
         log.warning("%s cannot be stored in %s: %s", path.name, path.parent, error.strerror)
+        with suppress(OSError):
+            part.unlink()
 
 
 # === answer.py

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
+import secrets
 from collections.abc import AsyncIterator, Mapping
 from contextlib import ExitStack, asynccontextmanager, suppress
 from pathlib import Path
@@ -91,7 +91,7 @@ def _parse_copy(content: bytes | str, directory: Path | None, name: str) -> Mapp
 
 
 def _replace_file(path: Path, content: bytes) -> None:
-    part = path.with_suffix(f".{os.getpid()}")
+    part = path.with_suffix(f".{secrets.token_hex(8)}")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         part.touch(mode=0o600)
@@ -99,3 +99,5 @@ def _replace_file(path: Path, content: bytes) -> None:
         part.replace(path)
     except OSError as error:
         log.warning("%s cannot be stored in %s: %s", path.name, path.parent, error.strerror)
+        with suppress(OSError):
+            part.unlink()

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,6 +15,7 @@ from typing import Any
 import pytest
 import redis.asyncio
 from integration.chats import left_tasks
+from integration.sharing_worker import COPY, ROWS, content
 from polling import until
 
 from openrouter_pipe import shared
@@ -123,3 +128,38 @@ async def test_an_odd_copy_in_redis_is_no_copy(redis_port: int, odd: str, monkey
             await client.set(key, odd)
         assert await worker(sandbox).pipes() == before
         assert fetches(sandbox) == 2
+
+
+@pytest.mark.parametrize("how", [["locked"], [], ["same-id"]], ids=["locked", "no locks", "no locks, two containers"])
+def test_processes_that_write_at_the_same_moment_leave_whole_copies(tmp_path: Path, how: list[str]) -> None:
+    """Without locks all get in at once; in containers that share a folder, processes often have the same id."""
+    (tmp_path / COPY).write_text(json.dumps(content("short", 0)))
+    script = str(Path(__file__).with_name("sharing_worker.py"))
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+
+    def start(*arguments: str) -> subprocess.Popen[str]:
+        command = [sys.executable, script, str(tmp_path), *arguments]
+        return subprocess.Popen(command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+    writers = [start("write", name, *how) for name in ROWS]
+    reader = start("read")
+    try:
+        told = reader.communicate(timeout=60)
+    finally:
+        (tmp_path / "stop").touch()
+        ends = [process.communicate(timeout=60) for process in writers]
+        reader.kill()
+    assert told == ("[]\n", ""), "each read is a whole copy"
+    assert ends == 2 * [("", "")], "nobody complains"
+    left = {file.name for file in tmp_path.iterdir()} - {"catalog.lock", "inside", "stop"}
+    assert left == {COPY}
+
+
+async def test_what_cannot_be_stored_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(shared, "data_directory", lambda: tmp_path)
+    (tmp_path / COPY).mkdir()
+    await shared.write_shared(COPY, content("short", 1))
+    assert "cannot be stored" in caplog.text
+    assert [file.name for file in tmp_path.iterdir()] == [COPY]
