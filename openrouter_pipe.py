@@ -3610,9 +3610,9 @@ _FETCH_SECONDS = 60.0
 _FIRST_PAUSE_SECONDS = 5.0
 _LONGEST_PAUSE_SECONDS = 600.0
 _PRESETS_PER_PAGE = 100
-_MAX_PRESET_PAGES = 20
+_MAX_PRESETS = 2_000
 _PRESETS_AT_ONCE = 4
-# Statuses of a gateway that has no such path; 401 and 403 mean that the key may not.
+# Statuses of a gateway without such a path.
 _NO_SUCH_PATH = (404, 405, 501)
 
 
@@ -3686,7 +3686,7 @@ class _Account:
 
     def _is_due(self, settings: Settings) -> bool:
         known, age = self.catalog, time.time() - self.fetched_at
-        has_all = known is not None and (known.knows_presets or not settings.publishing.wants_presets)
+        has_all = known and (known.knows_presets or not settings.publishing.wants_presets)
         # A time in the future means that the clock was set back since: fetch again rather than never.
         return not has_all or not 0 <= age < settings.MODEL_CATALOG_REFRESH_SECONDS
 
@@ -3728,11 +3728,11 @@ class _Account:
     async def _fetch(self, transport: Transport, settings: Settings) -> None:
         catalog = await _fetch_catalog(transport, settings)
         self.fetched_at = time.time()
-        known = self.catalog
+        known = self.catalog or catalog
         # The presets of the last time stay until they are here anew.
-        await self._keep(catalog.with_presets(known.presets) if known and known.knows_presets else catalog)
+        await self._keep(catalog.with_presets(known.presets) if known.knows_presets else catalog)
         if settings.publishing.wants_presets:
-            await self._keep(catalog.with_presets(await _fetch_presets(transport, settings)))
+            await self._keep(catalog.with_presets(await _fetch_presets(transport, settings, known.presets)))
 
     async def _keep(self, catalog: Catalog) -> None:
         """Show this catalog, and store it."""
@@ -3766,53 +3766,48 @@ def _catalog_in(content: Mapping[str, Any]) -> tuple[Catalog, float] | None:
 
 
 async def _get(transport: Transport, settings: Settings, path: str) -> Any:
-    """The answer to a GET; None where there is no such path."""
+    """The `data` that a GET answers, empty where it has none; None where there is no such path."""
     try:
-        return await transport.get_json(settings, path, _FETCH_SECONDS)
+        return mapping(await transport.get_json(settings, path, _FETCH_SECONDS)).get("data", ())
     except UpstreamError as error:
-        if error.failure.status not in _NO_SUCH_PATH:
-            raise
-    return None
+        if error.failure.status in _NO_SUCH_PATH:
+            return None
+        raise
 
 
 async def _fetch_catalog(transport: Transport, settings: Settings) -> Catalog:
     """The models that this key may use, and which of them have an endpoint with zero data retention, if that matters."""
-
-    def rows_of(answer: object) -> list[Any]:
-        rows = mapping(answer).get("data")
-        if not isinstance(rows, list):
-            raise PipeError(f"{settings.base_url} did not send a list of models. Check the valve BASE_URL.")
-        return rows
-
-    answer = await _get(transport, settings, "/models/user")
-    rows = rows_of(await transport.get_json(settings, "/models", _FETCH_SECONDS) if answer is None else answer)
+    rows = await _get(transport, settings, "/models/user")
+    if rows is None:
+        rows = await _get(transport, settings, "/models")
     if settings.publishing.zdr_only:
-        ids = {str(row.get("id")) for row in dicts(rows_of(await _get(transport, settings, "/models?zdr=true")))}
+        ids = {*texts_in(await _get(transport, settings, "/models?zdr=true"), "id")}
         rows = [{**row, "has_zdr": str(row.get("id")) in ids} for row in dicts(rows)]
-    catalog = await asyncio.to_thread(Catalog.from_rows, rows)
-    if not catalog.models:
-        raise PipeError(f"{settings.base_url} lists no models that can chat.")
+    catalog = await asyncio.to_thread(Catalog.from_rows, rows if isinstance(rows, list) else [])
+    if not any(model.has_zdr for model in catalog.models.values()):
+        raise PipeError(f"{settings.base_url} sent no list of models that can be used. Check the valve BASE_URL.")
     return catalog
 
 
-async def _fetch_presets(transport: Transport, settings: Settings) -> list[Preset]:
-    """The active presets of the account, each with the model that its own page names. A gateway without presets has none."""
-    rows: list[dict[str, Any]] = []
-    for page in range(_MAX_PRESET_PAGES):
-        part = f"offset={page * _PRESETS_PER_PAGE}&limit={_PRESETS_PER_PAGE}"
-        found = dicts(mapping(await _get(transport, settings, f"/presets?{part}")).get("data"))
+async def _fetch_presets(transport: Transport, settings: Settings, known: Iterable[Preset]) -> Iterable[Preset]:
+    """The active presets of the account, each with the model that its own page names; what does not come is as `known`."""
+    rows: list[object] = []
+    for offset in range(0, _MAX_PRESETS, _PRESETS_PER_PAGE):
+        found = await _get(transport, settings, f"/presets?offset={offset}&limit={_PRESETS_PER_PAGE}")
+        if not isinstance(found, list):
+            return known
         rows += found
         if len(found) < _PRESETS_PER_PAGE:
             break
     gate = asyncio.Semaphore(_PRESETS_AT_ONCE)
+    models = {preset.slug: preset.model_id for preset in known}
 
     async def with_model(preset: Preset) -> Preset:
+        page = None
         async with gate:
-            try:
-                answer = await _get(transport, settings, f"/presets/{preset.slug}")
-            except PipeError:
-                return preset
-        return parse_preset(mapping(answer).get("data")) or preset
+            with suppress(PipeError):
+                page = await _get(transport, settings, f"/presets/{preset.slug}")
+        return parse_preset(page) or preset._replace(model_id=models.get(preset.slug, preset.model_id))
 
     return await asyncio.gather(*map(with_model, filter(None, map(parse_preset, rows))))
 

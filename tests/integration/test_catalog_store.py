@@ -11,6 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
+from integration.chats import left_tasks
+from integration.faults import PAGE
+from polling import until as until_true
 
 from openrouter_pipe import catalog_store, pipe, shared
 from openrouter_sandbox import Rule, Sandbox
@@ -241,7 +245,7 @@ async def test_a_refresh_that_fails_keeps_the_stale_copy(data: Path, caplog: pyt
 
         async def reported() -> bool:
             assert await ids(made) == before
-            return "lists no models" in caplog.text
+            return "sent no list of models" in caplog.text
 
         assert await until(reported)
 
@@ -285,6 +289,266 @@ async def until_stored(data: Path) -> Path:
     (file,) = await until(stored)
     assert isinstance(file, Path)
     return file
+
+
+# How the copies of earlier versions differ, and those of a later one may; `...`: a field is not there.
+OTHER_FORMATS: dict[str, dict[str, Any]] = {
+    "presets as objects": {
+        "presets": [{"slug": "old", "name": "Old", "description": "", "model": None}],
+        "knows_presets": ...,
+    },
+    "presets with more fields": {"presets": [["old", "Old", "", None, "active"]]},
+    "presets with fewer fields": {"presets": [["old"]]},
+    "rows by id": {"rows": {"old/model": ROW}},
+    "rows with a list each": {"rows": [["old/model", "Old"]]},
+    **{f"no {field}": {field: ...} for field in ("fetched_at", "rows", "presets", "left_out", "knows_presets")},
+    "a date": {"fetched_at": "2026-08-19T10:00:00Z"},
+}
+
+
+@pytest.mark.parametrize("name", OTHER_FORMATS)
+async def test_a_copy_in_another_format_is_fetched_anew_and_replaced(
+    data: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    valves = {"VARIANT_MODELS": "@preset/*"}
+    async with Sandbox(catalog=[ROW], presets=[preset_row("new")]) as sandbox:
+        assert await until(lambda: preset_ids(new_pipe(sandbox, **valves)))
+        file = await until_stored(data)
+        current = json.loads(file.read_text())
+        other = current | {"rows": [{"id": "old/model"}], "presets": [["old", "Old", "", None]]} | OTHER_FORMATS[name]
+        content = {key: value for key, value in other.items() if value is not ...}
+        file.write_text(json.dumps(content))
+        sandbox.rules.append(Rule(path="/models", status=500))
+        assert await ids(new_pipe(sandbox, **valves)) == []
+        assert json.loads(file.read_text()) == content, "a refresh that fails leaves it alone"
+        assert len(caplog.records) == 1
+        assert "internal error" in caplog.text
+        sandbox.rules.clear()
+        made = new_pipe(sandbox, **valves)
+        assert await until(lambda: preset_ids(made)) == ["preset/new"]
+        assert await ids(made) == ["openai.gpt-4o", "preset/new"]
+
+        async def replaced() -> bool:
+            return json.loads(file.read_text()) | {"fetched_at": 0} == current | {"fetched_at": 0}
+
+        assert await until(replaced)
+
+
+# --- An upstream that flaps
+
+
+class Clock:
+    """The time that the pipe sees, moved on by hand: by the age of its catalog and by the event loop."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        loop = asyncio.get_running_loop()
+        ticks, wall = loop.time, time.time
+        self.ahead = 0.0
+        monkeypatch.setattr(loop, "time", lambda: ticks() + self.ahead)
+        monkeypatch.setattr(catalog_store.time, "time", lambda: wall() + self.ahead)
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(monkeypatch)
+
+
+HALF = b'HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n{"data": [{"id": "'
+SILENCE = "was silent for 60 s"
+NO_LIST = "sent no list of models"
+NO_JSON = "no JSON came back"
+# What comes instead of a good answer, and what is said of a list of models that comes so.
+BAD_ANSWERS: dict[str, tuple[dict[str, Any], str]] = {
+    "500": ({"status": 500}, "internal error"),
+    "429": ({"status": 429}, "rate-limiting"),
+    "cut": ({"raw": [b""], "cut_after_events": 0}, "closed the connection"),
+    "cut half-way": ({"raw": [HALF], "cut_after_events": 0}, "broke off"),
+    "garbage": ({"raw": [b"\x00\xff\xfe\r\n\r\n"]}, "not HTTP"),
+    "a page": ({"status": 200, "body": PAGE}, NO_JSON),
+    "half a list": ({"status": 200, "body": b'{"data": [{"id": "'}, NO_JSON),
+    "nothing": ({"status": 200, "body": b""}, NO_JSON),
+    "silence": ({"raw": [b""], "hang": True}, SILENCE),
+    "silence half-way": ({"raw": [HALF], "hang": True}, SILENCE),
+    "an empty list": ({"status": 200, "body": {"data": []}}, NO_LIST),
+    "a list of nothing": ({"status": 200, "body": {"data": [None, {}, 5]}}, NO_LIST),
+    "no list": ({"status": 200, "body": {"data": {"id": "x"}}}, NO_LIST),
+    "200, an error": ({"status": 200, "body": {"error": {"code": 500, "message": "Sorry"}}}, NO_LIST),
+}
+
+
+class Flapping:
+    """An upstream with one model and one preset, others in each good answer; and a pipe that lists them."""
+
+    def __init__(self, sandbox: Sandbox, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.sandbox, self.clock = sandbox, clock
+        self.before = asyncio.all_tasks()
+        self.count = self.silences = 0
+        monkeypatch.setattr(catalog_store, "_LIST_WAITS_SECONDS", 0.1)
+        for rows in ("catalog", "presets"):
+            monkeypatch.setattr(sandbox, rows, [])
+        self.pipe = self.worker()
+
+    def worker(self) -> pipe.Pipe:
+        """A worker that knows what is on disk. The preset is listed only while its model is known to be free."""
+        return new_pipe(self.sandbox, ZDR="filter", FREE_MODEL_FILTER="only", VARIANT_MODELS="@preset/*")
+
+    def is_good(self) -> list[str]:
+        """From now on the answers are good, and new ones; returns the list that they make."""
+        self.count += 1
+        model, slug = f"good/{self.count}:free", f"p-{self.count}"
+        self.sandbox.rules.clear()
+        self.sandbox.catalog[:] = [ROW | {"id": model}]
+        self.sandbox.presets[:] = [preset_row(slug, designated_version={"config": {"model": model}})]
+        return [f"good.{self.count}:free", f"preset/{slug}"]
+
+    def is_bad(self, place: str, answer: dict[str, Any]) -> None:
+        """From now on this is answered there."""
+        # The path of `/models?zdr=true` is a part of that of `/models/user`.
+        other = {"path": "/models/user", "status": 200, "body": {"data": list(self.sandbox.catalog)}}
+        self.silences = 0
+        self.sandbox.rules[:] = [Rule(**other)] if place == "/models" else []
+        self.sandbox.rules.append(Rule(path=place, **answer))
+
+    async def list_after(self, seconds: float, made: pipe.Pipe | None = None) -> list[str]:
+        """The list so many seconds later, once what began then has ended."""
+        made = made or self.pipe
+        self.clock.ahead += seconds
+        await ids(made)
+        await until_true(self.has_ended, 5)
+        return await ids(made)
+
+    def has_ended(self) -> bool:
+        """Whether no refresh is under way. When upstream has fallen silent, time flies."""
+        silences = sum(rule.used for rule in self.sandbox.rules if rule.hang)
+        if silences > self.silences:
+            self.clock.ahead += 61
+        self.silences = silences
+        return not left_tasks(self.before)
+
+    @property
+    def requests(self) -> int:
+        """How often a list of models was asked for."""
+        return gets(self.sandbox, "/models/user")
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def flapping(
+    sandbox: Sandbox, clock: Clock, monkeypatch: pytest.MonkeyPatch, nothing_is_left_behind: None
+) -> Flapping:
+    return Flapping(sandbox, clock, monkeypatch)
+
+
+def logged(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What the pipe has logged since the last call."""
+    found = [record.getMessage() for record in caplog.records]
+    caplog.clear()
+    return found
+
+
+HOUR = 3_700
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize("name", BAD_ANSWERS)
+async def test_an_upstream_that_flaps_neither_costs_models_nor_is_told_of_twice(
+    flapping: Flapping, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    answer, problem = BAD_ANSWERS[name]
+    flapping.is_bad("/models/user", answer)
+    assert await flapping.list_after(0) == []
+    assert problem in logged(caplog)[-1]
+    for _ in range(3):
+        known = flapping.is_good()
+        assert await flapping.list_after(HOUR) == known
+        assert flapping.pipe._store.problems() == []
+        flapping.is_bad("/models/user", answer)
+        requests = flapping.requests
+        for _ in range(3):
+            assert await flapping.list_after(HOUR) == known
+        # aiohttp asks once more itself where a connection is closed without an answer.
+        assert flapping.requests == requests + (6 if name == "cut" else 3)
+        assert [problem in line for line in logged(caplog)] == [True]
+        assert await flapping.list_after(0, flapping.worker()) == known, "from the copy on disk"
+        caplog.clear()
+
+
+# An account may have no presets any more.
+PARTS = [
+    (place, name)
+    for place in ("/models", "/presets", "/presets/p-")
+    for name in BAD_ANSWERS
+    if place != "/presets" or name not in ("an empty list", "a list of nothing")
+]
+# That there is no list of presets, or that one preset's page does not come, is nothing to complain about.
+QUIET = ("no list", "200, an error")
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize(("place", "name"), PARTS)
+async def test_a_part_of_the_list_that_flaps_stays_as_well(
+    flapping: Flapping, name: str, place: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(2):
+        known = flapping.is_good()
+        assert await flapping.list_after(HOUR) == known
+        flapping.is_bad(place, BAD_ANSWERS[name][0])
+        for _ in range(2):
+            assert await flapping.list_after(HOUR) == known
+        assert await flapping.list_after(HOUR, flapping.worker()) == known
+    assert bool(logged(caplog)) == (place == "/models" or (place == "/presets" and name not in QUIET))
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_one_bad_answer_after_the_other_is_told_of_at_each_change(
+    flapping: Flapping, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def bad_answers_in_a_row() -> int:
+        known = flapping.is_good()
+        assert await flapping.list_after(HOUR) == known
+        latest = ""
+        for answer, problem in BAD_ANSWERS.values():
+            flapping.is_bad("/models/user", answer)
+            assert await flapping.list_after(HOUR) == known
+            told = [problem in line for line in logged(caplog)]
+            assert told == ([] if problem == latest else [True]), problem
+            latest = problem
+        flapping.is_bad("/models/user", {"status": 200, "body": {"data": flapping.sandbox.catalog}})
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    sockets = await bad_answers_in_a_row()
+    for _ in range(3):
+        assert await bad_answers_in_a_row() <= sockets + 2
+    known = flapping.is_good()
+    flapping.sandbox.rules[:] = [Rule(path="/models", delay_seconds=0.2)]
+    assert await flapping.list_after(HOUR) == known, "late, but in time"
+    assert (flapping.pipe._store.problems(), logged(caplog)) == ([], [])
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("name", ["500", "cut half-way", "an empty list"])
+async def test_an_upstream_that_fails_is_asked_ever_more_rarely(flapping: Flapping, known: bool, name: str) -> None:
+    if known:
+        flapping.is_good()
+        await flapping.list_after(0)
+    flapping.clock.ahead += HOUR
+    for _ in range(2):
+        flapping.is_bad("/models/user", BAD_ANSWERS[name][0])
+        requests = flapping.requests
+        await flapping.list_after(0)
+        for number, pause in enumerate((5, 10, 20, 40, 80, 160, 320, 600, 600, 600), 1):
+            for seconds in (0, 0, pause - 2):
+                await flapping.list_after(seconds)
+                assert flapping.requests == requests + number
+            await flapping.list_after(3)
+            assert flapping.requests == requests + number + 1
+        expected = flapping.is_good()
+        assert await flapping.list_after(600) == expected
+        requests = flapping.requests
+        for _ in range(10):
+            await flapping.list_after(300)
+        assert flapping.requests == requests, "a good list is not asked for again within the hour"
+        flapping.clock.ahead += HOUR
 
 
 # --- Chats and the catalog
