@@ -692,14 +692,14 @@ _CODES = {
     400: "invalid_request invalid_prompt",
     401: "authentication invalid_api_key",
     402: "payment_required insufficient_quota",
-    403: "permission_denied content_policy_violation refusal",
+    403: "permission_denied content_policy_violation image_content_policy_violation refusal",
     404: "not_found",
     408: "timeout",
     413: "payload_too_large image_too_large",
     422: "unprocessable",
     429: "rate_limit_exceeded rate_limit_error",
     500: "server server_error internal_server_error",
-    503: "provider_unavailable",
+    502: "provider_unavailable",
     529: "provider_overloaded overloaded_error",
 }
 _STATUSES = {code: status for status, codes in _CODES.items() for code in codes.split()}
@@ -710,7 +710,7 @@ _ERROR_KEYS = ("message", "detail", "msg", "error")
 def read_failure(status: int, body: object) -> Failure:
     """The error in a response body (bytes), an event or an `error` object, in any of the shapes that occur.
 
-    Source: OpenRouter docs, api_reference/errors-and-debugging. `code` may be a number or text, `metadata.raw` JSON or text.
+    Source: OpenRouter docs, errors-and-debugging and responses/error-handling.
     """
     if isinstance(body, bytes):
         content = body
@@ -721,18 +721,20 @@ def read_failure(status: int, body: object) -> Failure:
         if status < 400 and not mapping(body).keys() & set(_ERROR_KEYS):
             return Failure(kind="not_an_api")
     body = body[0] if isinstance(body, list) and body else body
-    error = body.get("error") or body if isinstance(body, dict) else body
-    message = _innermost(error)
-    error = mapping(error)
+    message = _innermost(mapping(body).get("error") or body)
+    body = mapping(body)
+    error = mapping(body.get("error") or body)
     metadata, availability = mapping(error.get("metadata")), mapping(error.get("availability"))
-    kinds = [*map(availability.get, ("code", "error_type")), metadata.get("error_type")]
-    kinds += map(error.get, ("error_type", "code", "type"))
-    codes = (status, error.get("code"), availability.get("http_status"), *kinds)
+    code = error.get("code")
+    types = [part.get("error_type") for part in (availability, metadata, error, body)]
+    # Many errors of /responses are a "server_error".
+    kinds = [availability.get("code"), *types, code, error.get("type")]
+    codes = (status, isinstance(code, int) and code, availability.get("http_status"), *kinds)
     status = next(filter(None, map(_status_of, codes)), 0)
-    # Why moderation (`reasons`) or a guardrail (`patterns`) said no.
-    refused = ", ".join([*texts(metadata.get("reasons")), *texts(metadata.get("patterns"))])
+    # Why moderation or a guardrail said no.
+    refused = ", ".join(texts(metadata.get("reasons")) + texts(metadata.get("patterns")))
     constraint = mapping(availability.get("constraint")).get("detail")
-    reason = _innermost(metadata.get("raw")) or _clean(refused) or _clean(constraint)
+    reason = _innermost(metadata.get("raw")) or _clean(refused or constraint)
     said = message if reason in message else ": ".join(filter(None, (message, reason)))
     retryable = availability.get("retryable")
     waits = (availability.get("retry_after"), *map(metadata.get, ("retry_after", "retry_after_seconds")))
@@ -3612,7 +3614,7 @@ _LONGEST_PAUSE_SECONDS = 600.0
 _PRESETS_PER_PAGE = 100
 _MAX_PRESETS = 2_000
 _PRESETS_AT_ONCE = 4
-# Statuses of a gateway without such a path.
+# Of a gateway without such a path.
 _NO_SUCH_PATH = (404, 405, 501)
 
 
@@ -3766,7 +3768,7 @@ def _catalog_in(content: Mapping[str, Any]) -> tuple[Catalog, float] | None:
 
 
 async def _get(transport: Transport, settings: Settings, path: str) -> Any:
-    """The `data` that a GET answers, empty where it has none; None where there is no such path."""
+    """The `data` of a GET, empty where it has none; None where there is no such path."""
     try:
         return mapping(await transport.get_json(settings, path, _FETCH_SECONDS)).get("data", ())
     except UpstreamError as error:
@@ -3783,7 +3785,7 @@ async def _fetch_catalog(transport: Transport, settings: Settings) -> Catalog:
     if settings.publishing.zdr_only:
         ids = {*texts_in(await _get(transport, settings, "/models?zdr=true"), "id")}
         rows = [{**row, "has_zdr": str(row.get("id")) in ids} for row in dicts(rows)]
-    catalog = await asyncio.to_thread(Catalog.from_rows, rows if isinstance(rows, list) else [])
+    catalog = await asyncio.to_thread(Catalog.from_rows, dicts(rows))
     if not any(model.has_zdr for model in catalog.models.values()):
         raise PipeError(f"{settings.base_url} sent no list of models that can be used. Check the valve BASE_URL.")
     return catalog

@@ -29,7 +29,7 @@ _LONGEST_PAUSE_SECONDS = 600.0
 _PRESETS_PER_PAGE = 100
 _MAX_PRESETS = 2_000
 _PRESETS_AT_ONCE = 4
-# Statuses of a gateway without such a path.
+# Of a gateway without such a path.
 _NO_SUCH_PATH = (404, 405, 501)
 
 
@@ -183,7 +183,7 @@ def _catalog_in(content: Mapping[str, Any]) -> tuple[Catalog, float] | None:
 
 
 async def _get(transport: Transport, settings: Settings, path: str) -> Any:
-    """The `data` that a GET answers, empty where it has none; None where there is no such path."""
+    """The `data` of a GET, empty where it has none; None where there is no such path."""
     try:
         return mapping(await transport.get_json(settings, path, _FETCH_SECONDS)).get("data", ())
     except UpstreamError as error:
@@ -200,7 +200,7 @@ async def _fetch_catalog(transport: Transport, settings: Settings) -> Catalog:
     if settings.publishing.zdr_only:
         ids = {*texts_in(await _get(transport, settings, "/models?zdr=true"), "id")}
         rows = [{**row, "has_zdr": str(row.get("id")) in ids} for row in dicts(rows)]
-    catalog = await asyncio.to_thread(Catalog.from_rows, rows if isinstance(rows, list) else [])
+    catalog = await asyncio.to_thread(Catalog.from_rows, dicts(rows))
     if not any(model.has_zdr for model in catalog.models.values()):
         raise PipeError(f"{settings.base_url} sent no list of models that can be used. Check the valve BASE_URL.")
     return catalog

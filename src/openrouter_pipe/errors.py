@@ -136,14 +136,14 @@ _CODES = {
     400: "invalid_request invalid_prompt",
     401: "authentication invalid_api_key",
     402: "payment_required insufficient_quota",
-    403: "permission_denied content_policy_violation refusal",
+    403: "permission_denied content_policy_violation image_content_policy_violation refusal",
     404: "not_found",
     408: "timeout",
     413: "payload_too_large image_too_large",
     422: "unprocessable",
     429: "rate_limit_exceeded rate_limit_error",
     500: "server server_error internal_server_error",
-    503: "provider_unavailable",
+    502: "provider_unavailable",
     529: "provider_overloaded overloaded_error",
 }
 _STATUSES = {code: status for status, codes in _CODES.items() for code in codes.split()}
@@ -154,7 +154,7 @@ _ERROR_KEYS = ("message", "detail", "msg", "error")
 def read_failure(status: int, body: object) -> Failure:
     """The error in a response body (bytes), an event or an `error` object, in any of the shapes that occur.
 
-    Source: OpenRouter docs, api_reference/errors-and-debugging. `code` may be a number or text, `metadata.raw` JSON or text.
+    Source: OpenRouter docs, errors-and-debugging and responses/error-handling.
     """
     if isinstance(body, bytes):
         content = body
@@ -165,18 +165,20 @@ def read_failure(status: int, body: object) -> Failure:
         if status < 400 and not mapping(body).keys() & set(_ERROR_KEYS):
             return Failure(kind="not_an_api")
     body = body[0] if isinstance(body, list) and body else body
-    error = body.get("error") or body if isinstance(body, dict) else body
-    message = _innermost(error)
-    error = mapping(error)
+    message = _innermost(mapping(body).get("error") or body)
+    body = mapping(body)
+    error = mapping(body.get("error") or body)
     metadata, availability = mapping(error.get("metadata")), mapping(error.get("availability"))
-    kinds = [*map(availability.get, ("code", "error_type")), metadata.get("error_type")]
-    kinds += map(error.get, ("error_type", "code", "type"))
-    codes = (status, error.get("code"), availability.get("http_status"), *kinds)
+    code = error.get("code")
+    types = [part.get("error_type") for part in (availability, metadata, error, body)]
+    # Many errors of /responses are a "server_error".
+    kinds = [availability.get("code"), *types, code, error.get("type")]
+    codes = (status, isinstance(code, int) and code, availability.get("http_status"), *kinds)
     status = next(filter(None, map(_status_of, codes)), 0)
-    # Why moderation (`reasons`) or a guardrail (`patterns`) said no.
-    refused = ", ".join([*texts(metadata.get("reasons")), *texts(metadata.get("patterns"))])
+    # Why moderation or a guardrail said no.
+    refused = ", ".join(texts(metadata.get("reasons")) + texts(metadata.get("patterns")))
     constraint = mapping(availability.get("constraint")).get("detail")
-    reason = _innermost(metadata.get("raw")) or _clean(refused) or _clean(constraint)
+    reason = _innermost(metadata.get("raw")) or _clean(refused or constraint)
     said = message if reason in message else ": ".join(filter(None, (message, reason)))
     retryable = availability.get("retryable")
     waits = (availability.get("retry_after"), *map(metadata.get, ("retry_after", "retry_after_seconds")))

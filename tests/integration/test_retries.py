@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -89,6 +90,22 @@ async def test_an_error_event_before_the_first_word_counts_as_well(
     chat = Chat(sandbox, endpoint)
     text, error = await chat.ask()
     assert (bool(text), error, len(chat.attempts)) == (True, "", 2)
+
+
+@pytest.mark.parametrize("streaming", [True, False])
+@pytest.mark.parametrize(("error_type", "attempts"), [("provider_overloaded", 3), ("server", 2), ("authentication", 1)])
+async def test_a_response_that_failed_is_tried_again_where_its_error_type_passes_by(
+    sandbox: Sandbox, error_type: str, attempts: int, streaming: bool
+) -> None:
+    error = {"code": "server_error", "message": "Sorry"}
+    failed = {"status": "failed", "output": [], "error": error, "error_type": error_type}
+    event = json.dumps({"type": "response.failed", "response": failed})
+    sandbox.rules.append(
+        failing("responses", events=[f"data: {event}\n\n"]) if streaming else failing("responses", body=failed)
+    )
+    chat = Chat(sandbox, "responses")
+    assert (await chat.ask(streaming))[0] == ""
+    assert len(chat.attempts) == attempts
 
 
 @pytest.mark.parametrize("streaming", [True, False])

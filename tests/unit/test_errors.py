@@ -81,6 +81,7 @@ def test_each_status_says_what_who_and_what_to_do(status: int, form: str) -> Non
         ("payment_required", "credit"),
         ("permission_denied", "refused"),
         ("content_policy_violation", "refused"),
+        ("image_content_policy_violation", "refused"),
         ("provider_overloaded", "overloaded"),
         ("timeout", "too long"),
         ("context_length_exceeded", "too long for"),
@@ -94,6 +95,39 @@ def test_each_status_says_what_who_and_what_to_do(status: int, form: str) -> Non
 )
 def test_codes_that_are_no_status(code: object, part: str) -> None:
     assert part in line(200, error(code))
+
+
+# OpenRouter's ApiErrorType, all of it.
+ERROR_TYPES = {
+    **dict.fromkeys(
+        ("context_length_exceeded", "max_tokens_exceeded", "token_limit_exceeded", "string_too_long"), "too long for"
+    ),
+    **dict.fromkeys(("payload_too_large", "image_too_large"), "too long for"),
+    **dict.fromkeys(("invalid_request", "invalid_prompt", "unprocessable"), "did not accept the request"),
+    **dict.fromkeys(("permission_denied", "content_policy_violation", "refusal"), "refused"),
+    "authentication": "API key",
+    "payment_required": "credit",
+    "not_found": "no endpoint",
+    "rate_limit_exceeded": "rate-limiting",
+    "provider_overloaded": "overloaded",
+    "provider_unavailable": "no valid answer",
+    "timeout": "took too long",
+    "server": "internal error",
+    # They have no status of their own: the code beside them holds.
+    **dict.fromkeys(("invalid_image", "image_too_small", "unsupported_image_format"), "internal error"),
+    **dict.fromkeys(("image_not_found", "image_download_failed"), "internal error"),
+    **dict.fromkeys(("precondition_failed", "unmapped"), "internal error"),
+}
+
+
+@pytest.mark.parametrize("error_type", ERROR_TYPES)
+def test_an_error_type_says_more_than_the_code_that_many_share(error_type: str) -> None:
+    part = ERROR_TYPES[error_type]
+    assert part in line(200, {"status": "failed", **error("server_error"), "error_type": error_type})
+    assert part in line(200, error("server_error", error_type=error_type))
+    assert part in line(200, error("server_error", metadata={"error_type": error_type}))
+    # A number tells the status, whatever the name.
+    assert "rate-limiting" in line(200, error(429, metadata={"error_type": "server"}))
 
 
 @pytest.mark.parametrize("key", ["code", "error_type"])
