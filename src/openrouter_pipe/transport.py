@@ -127,8 +127,10 @@ def _proxy_for(url: str) -> str | None:
     aiohttp's `trust_env` would ask for it in threads at each request (0.4 ms), and fail where a `.netrc` names the host.
     """
     address = urlsplit(url)
-    proxy = None if proxy_bypass(address.hostname or "") else getproxies().get(address.scheme)
-    return f"http://{proxy}" if proxy and "://" not in proxy else proxy or None
+    proxy = getproxies().get(address.scheme)
+    if not proxy or proxy_bypass(address.hostname or ""):
+        return None
+    return proxy if "://" in proxy else f"http://{proxy}"
 
 
 def _retry_after(header: str) -> float | None:
