@@ -316,7 +316,9 @@ def test_a_text_too_long_for_an_id_is_cut() -> None:
 
 
 def test_too_many_entries_are_cut() -> None:
-    assert split_entries(",".join(f"e{number}" for number in range(6_000))) == tuple(f"e{number}" for number in range(5_000))
+    assert split_entries(",".join(f"e{number}" for number in range(6_000))) == tuple(
+        f"e{number}" for number in range(5_000)
+    )
 
 
 @pytest.mark.parametrize(
