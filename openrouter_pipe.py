@@ -3834,10 +3834,7 @@ _LOGO_SECONDS = 5.0
 
 
 async def icons_for(transport: Transport, authors: Iterable[str], settings: Settings) -> dict[str, str]:
-    """The icons of these authors, PNG data URLs. Fetches logos for 5 s at most.
-
-    Authors are what stands before the `/` of an API id, without `~`.
-    """
+    """The icons of these authors, PNG data URLs. Fetches logos for 5 s at most."""
     if settings.MODEL_ICONS == "off":
         return {}
     names = {author: _LOGO_NAMES.get(author, author.replace("-", "")) for author in authors}
@@ -3861,7 +3858,7 @@ async def _logos(transport: Transport, names: set[str], template: str) -> dict[s
         async with asyncio.timeout(_LOGO_SECONDS):
             await asyncio.gather(*(_fetch(transport, due, template, logos) for _ in range(4)))
     if len(logos) == known:
-        # Nobody answers: the rows, and who waits for them, are not kept waiting again today.
+        # Nobody answers: the rows do not wait again today.
         logos |= dict.fromkeys(names - logos.keys(), "")
     if len(logos) > known:
         await write_shared("icons.json", {**about, "logos": logos})
@@ -4015,7 +4012,7 @@ _REMEMBERED_ERRORS = 20
 _STATUS_ID = "status"
 _STATUS_NAME = "OpenRouter: Status"
 _KEY_SECONDS = 5.0
-# How long it is remembered that a model is served on the other endpoint only.
+# How long a model's other endpoint is remembered.
 _ENDPOINT_SECONDS = 3_600.0
 _SET_KEY = "no models: set the valve API_KEY"
 _ASK = "no models: ask it why"
@@ -4033,6 +4030,7 @@ class Pipe:
         self._store = CatalogStore(self._transport)
         self._rows = RowKeeper(self._transport)
         self._published: Published | None = None
+        self._publishing = asyncio.Lock()
         self._list: tuple[Published | None, object, list[dict[str, str]]] | None = None
         self._logged: frozenset[str] = frozenset()
         self._endpoints: dict[str, tuple[Endpoint, float]] = {}
@@ -4165,17 +4163,19 @@ class Pipe:
         return status_report(PipeState(__version__, key, published, at, problems, tuple(self._errors), time.time()))
 
     def _problems(self, settings: Settings, published: Published | None) -> tuple[Problem, ...]:
-        """All that is wrong with the settings, the account and the network."""
         return (*settings.problems(), *self._store.problems(), *(published.problems if published else ()))
 
     def _note(self, error: str) -> None:
         self._errors.append((time.time(), error))
 
     async def _publish(self, settings: Settings, catalog: Catalog | None) -> Published | None:
-        """The published list for these valves, made anew (in a thread, it can be long) when something has changed."""
-        known, publishing = self._published, settings.publishing
-        if catalog and (known is None or known.catalog is not catalog or known.publishing != publishing):
-            known = self._published = await asyncio.to_thread(publish, catalog, publishing)
+        """The published list for these valves, made anew in a thread when something has changed."""
+        publishing = settings.publishing
+        # Once for all who ask at once.
+        async with self._publishing:
+            known = self._published
+            if catalog and (known is None or known.catalog is not catalog or known.publishing != publishing):
+                known = self._published = await asyncio.to_thread(publish, catalog, publishing)
         return known if catalog else None
 
     def _entries(self, published: Published | None, settings: Settings) -> list[dict[str, str]]:
@@ -4190,7 +4190,6 @@ class Pipe:
         return self._list[2]
 
     def _log_new(self, problems: tuple[Problem, ...]) -> None:
-        """Log the problems that were not there at the last list."""
         texts = [plain(str(problem)) for problem in problems[:_MAX_LOGGED_PROBLEMS]]
         if len(problems) > len(texts):
             texts.append(f"… and {len(problems) - len(texts)} more problems")

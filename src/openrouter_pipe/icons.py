@@ -35,10 +35,7 @@ _LOGO_SECONDS = 5.0
 
 
 async def icons_for(transport: Transport, authors: Iterable[str], settings: Settings) -> dict[str, str]:
-    """The icons of these authors, PNG data URLs. Fetches logos for 5 s at most.
-
-    Authors are what stands before the `/` of an API id, without `~`.
-    """
+    """The icons of these authors, PNG data URLs. Fetches logos for 5 s at most."""
     if settings.MODEL_ICONS == "off":
         return {}
     names = {author: _LOGO_NAMES.get(author, author.replace("-", "")) for author in authors}
@@ -62,7 +59,7 @@ async def _logos(transport: Transport, names: set[str], template: str) -> dict[s
         async with asyncio.timeout(_LOGO_SECONDS):
             await asyncio.gather(*(_fetch(transport, due, template, logos) for _ in range(4)))
     if len(logos) == known:
-        # Nobody answers: the rows, and who waits for them, are not kept waiting again today.
+        # Nobody answers: the rows do not wait again today.
         logos |= dict.fromkeys(names - logos.keys(), "")
     if len(logos) > known:
         await write_shared("icons.json", {**about, "logos": logos})

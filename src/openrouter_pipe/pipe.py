@@ -35,7 +35,7 @@ _REMEMBERED_ERRORS = 20
 _STATUS_ID = "status"
 _STATUS_NAME = "OpenRouter: Status"
 _KEY_SECONDS = 5.0
-# How long it is remembered that a model is served on the other endpoint only.
+# How long a model's other endpoint is remembered.
 _ENDPOINT_SECONDS = 3_600.0
 _SET_KEY = "no models: set the valve API_KEY"
 _ASK = "no models: ask it why"
@@ -53,6 +53,7 @@ class Pipe:
         self._store = CatalogStore(self._transport)
         self._rows = RowKeeper(self._transport)
         self._published: Published | None = None
+        self._publishing = asyncio.Lock()
         self._list: tuple[Published | None, object, list[dict[str, str]]] | None = None
         self._logged: frozenset[str] = frozenset()
         self._endpoints: dict[str, tuple[Endpoint, float]] = {}
@@ -185,17 +186,19 @@ class Pipe:
         return status_report(PipeState(__version__, key, published, at, problems, tuple(self._errors), time.time()))
 
     def _problems(self, settings: Settings, published: Published | None) -> tuple[Problem, ...]:
-        """All that is wrong with the settings, the account and the network."""
         return (*settings.problems(), *self._store.problems(), *(published.problems if published else ()))
 
     def _note(self, error: str) -> None:
         self._errors.append((time.time(), error))
 
     async def _publish(self, settings: Settings, catalog: Catalog | None) -> Published | None:
-        """The published list for these valves, made anew (in a thread, it can be long) when something has changed."""
-        known, publishing = self._published, settings.publishing
-        if catalog and (known is None or known.catalog is not catalog or known.publishing != publishing):
-            known = self._published = await asyncio.to_thread(publish, catalog, publishing)
+        """The published list for these valves, made anew in a thread when something has changed."""
+        publishing = settings.publishing
+        # Once for all who ask at once.
+        async with self._publishing:
+            known = self._published
+            if catalog and (known is None or known.catalog is not catalog or known.publishing != publishing):
+                known = self._published = await asyncio.to_thread(publish, catalog, publishing)
         return known if catalog else None
 
     def _entries(self, published: Published | None, settings: Settings) -> list[dict[str, str]]:
@@ -210,7 +213,6 @@ class Pipe:
         return self._list[2]
 
     def _log_new(self, problems: tuple[Problem, ...]) -> None:
-        """Log the problems that were not there at the last list."""
         texts = [plain(str(problem)) for problem in problems[:_MAX_LOGGED_PROBLEMS]]
         if len(problems) > len(texts):
             texts.append(f"… and {len(problems) - len(texts)} more problems")

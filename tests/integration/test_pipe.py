@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from openrouter_pipe import answer, pipe
 from openrouter_pipe.responses_stream import ResponsesReader
+from openrouter_pipe.virtual_models import publish
 from openrouter_sandbox import Sandbox
 
 
@@ -56,6 +58,18 @@ async def test_a_surprise_in_the_answer_is_one_plain_error(
         assert await told(new_pipe(sandbox), streaming) == [{"error": {"message": answer.SURPRISE}}]
         assert sandbox.open_streams == 0
     assert "a surprise" in caplog.text
+
+
+async def test_a_list_that_many_ask_for_at_once_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Any] = []
+    monkeypatch.setattr(pipe, "publish", lambda *given: made.append(publish(*given)) or made[-1])
+    async with Sandbox() as sandbox:
+        ours = new_pipe(sandbox)
+        for number in (1, 2):
+            lists = await asyncio.gather(*(ours.pipes() for _ in range(20)))
+            assert all(len(entries) > 5 for entries in lists)
+            assert len(made) == number
+            configure(ours, sandbox, MODEL_ID="openai/*")
 
 
 async def test_a_problem_is_logged_when_it_comes_and_not_again(caplog: pytest.LogCaptureFixture) -> None:
