@@ -18,6 +18,8 @@ _URL = re.compile(r"https?://[^\s/?#@]+(/[^\s?#]*)?", re.IGNORECASE)
 _KEY = re.compile(r"[!-~]{1,1000}")
 _HEADER_TEXT = "^[ -~]{0,500}$"
 _COST_DISPLAY = "`status`: a line with cost, tokens and provider above each answer. `off`: none."
+_DENY = "`deny`: only providers that do not store or train on what is sent."
+_FIRST = "Which provider of a model comes first, e.g. by `price`."
 _PASSWORD: dict[str, Any] = {"input": {"type": "password"}}
 
 Seconds = Annotated[int, Field(ge=1, le=86_400)]
@@ -33,6 +35,7 @@ class _Tolerant(BaseModel):
     # The form shows the names that the docs and the log have.
     model_config = ConfigDict(str_strip_whitespace=True, field_title_generator=lambda name, _: name)
     _misfits: tuple[Problem, ...] = ()
+    _unused: dict[str, Any] = {}
 
     @model_validator(mode="wrap")
     @classmethod
@@ -44,7 +47,12 @@ class _Tolerant(BaseModel):
             reasons = {str(detail["loc"][0]): detail["msg"] for detail in error.errors()}
             valves = handler({name: value for name, value in data.items() if name not in reasons})
             valves._misfits = tuple([Problem(name, "", why, "the default is used") for name, why in reasons.items()])
+            valves._unused = {name: data[name] for name in reasons}
             return valves
+
+    def model_dump(self, **options: Any) -> dict[str, Any]:
+        """With what does not fit, so that it is stored, seen in the form, and reported."""
+        return super().model_dump(**options) | self._unused
 
 
 class Settings(_Tolerant):
@@ -139,7 +147,7 @@ class Settings(_Tolerant):
     REASONING_EFFORT: Effort = Field(
         "default", description="How much models think, unless the chat says it, e.g. `low`."
     )
-    PROVIDER_SORT: Sort = Field("default", description="Which provider of a model comes first, e.g. by `price`.")
+    PROVIDER_SORT: Sort = Field("default", description=_FIRST)
     PROVIDER_ORDER: str = Field("", description="Providers to try first, in order, e.g. `anthropic, amazon-bedrock`.")
     PROVIDER_ONLY: str = Field("", description="The only providers allowed, e.g. `azure, google-vertex`.")
     PROVIDER_IGNORE: str = Field("", description="Providers never to use, e.g. `deepinfra`.")
@@ -150,9 +158,7 @@ class Settings(_Tolerant):
     FALLBACK_MODELS: str = Field(
         "", description="Models that answer when the chosen one cannot, in order, e.g. `openai/gpt-4o-mini`."
     )
-    DATA_COLLECTION: Literal["default", "allow", "deny"] = Field(
-        "default", description="`deny`: only providers that do not store or train on what is sent."
-    )
+    DATA_COLLECTION: Literal["default", "allow", "deny"] = Field("default", description=_DENY)
     PROMPT_CACHING: bool = Field(True, description="Cache conversations for Anthropic models; others do it themselves.")
     CONTEXT_COMPRESSION: Literal["default", "on", "off"] = Field(
         "default", description="Shorten the middle of a too long conversation. `default`: as OpenRouter does it."
@@ -237,10 +243,8 @@ class UserValves(_Tolerant):
         "From `free` on: only where the model has it.",
     )
     REASONING_EFFORT: Effort = Field("default", description="How much models think, e.g. `low`.")
-    PROVIDER_SORT: Sort = Field("default", description="Which provider of a model comes first, e.g. `throughput`.")
-    DATA_COLLECTION: Literal["default", "deny"] = Field(
-        "default", description="`deny`: only providers that do not store or train on what you send."
-    )
+    PROVIDER_SORT: Sort = Field("default", description=_FIRST)
+    DATA_COLLECTION: Literal["default", "deny"] = Field("default", description=_DENY)
     ZDR: bool = Field(False, description="Only endpoints with zero data retention.")
     COST_DISPLAY: Literal["default", "status", "off"] = Field("default", description=_COST_DISPLAY)
 

@@ -72,6 +72,16 @@ def test_one_wrong_value_does_not_cost_the_others(name: str) -> None:
     assert ("" if name == "FALLBACK_MODELS" else "a/b") == settings.FALLBACK_MODELS
 
 
+def test_what_does_not_fit_is_stored_all_the_same_and_reported_from_then_on() -> None:
+    """Open WebUI stores this dump when an admin saves the form, and makes the valves from it before each list."""
+    stored = settings_of(MAX_RETRIES="many", ZDR="Enforce", STREAM_INTERVAL_MS=40).model_dump(exclude_unset=True)
+    assert stored == {"MAX_RETRIES": "many", "ZDR": "Enforce", "STREAM_INTERVAL_MS": 40}
+    again = settings_of(**stored)
+    assert [problem.valve for problem in again.problems()] == ["MAX_RETRIES", "ZDR"]
+    assert (again.MAX_RETRIES, again.ZDR, again.STREAM_INTERVAL_MS) == (2, "off", 40)
+    assert settings_of().model_dump(exclude_unset=True) == {}
+
+
 # --- Secrets
 
 

@@ -48,6 +48,14 @@ def test_a_valve_change_shows_at_the_next_list(pipe: Callable[..., list[str]]) -
     assert pipe(MODEL_ID="openai/gpt-4o", NAME_PREFIX="OR: ") == ["openai.gpt-4o"]
 
 
+def test_a_value_that_does_not_fit_is_kept_for_the_admin_to_see(
+    webui: OpenWebUI, pipe: Callable[..., list[str]]
+) -> None:
+    assert "openai.gpt-4o" in pipe(MAX_RETRIES="many")
+    assert webui.request("GET", f"/api/v1/functions/id/{FUNCTION}/valves")["MAX_RETRIES"] == "many"
+    assert "MAX\\_RETRIES: Input should be" in answer_text(webui.ask(f"{PREFIX}status", "How are you?"))
+
+
 def test_names_are_what_the_selector_shows(webui: OpenWebUI, pipe: Callable[..., list[str]]) -> None:
     pipe(MODEL_ID="openai/gpt-4o:nitro", NAME_PREFIX="OR: ")
     names = {model["id"]: model["name"] for model in webui.models()}
