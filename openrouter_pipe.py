@@ -260,7 +260,7 @@ class SseDecoder:
                 self._data.clear()
         self._size = len(last) if lines and not self._data else self._size + len(chunk)
         if self._size > MAX_EVENT_BYTES:
-            # Where lines brought no data, less is kept than came. (`data: ` is six bytes.)
+            # Where lines brought no data, less is kept than came.
             self._size = sum(map(len, self._line)) + sum(map(len, self._data)) + 6 * len(self._data)
             if self._size > MAX_EVENT_BYTES:
                 raise EventTooLongError
@@ -1015,7 +1015,7 @@ _NOT_MEANT = re.compile(r"#[^\r\n]*|[^\S\r\n]+")
 
 
 def log_surprise(what: str) -> None:
-    """Log the exception that is being handled, as text: Open WebUI may show the values of an exception's variables."""
+    """Log the exception that is handled, as text: Open WebUI may show the values of an exception's variables."""
     log.error("%s\n%s", what, traceback.format_exc())
 
 
@@ -1286,6 +1286,15 @@ Delta = dict[str, Any]
 _PRIVATE = "The provider keeps this reasoning private."
 # How the base64 of a picture begins, for those that come without saying what they are.
 _IMAGE_KINDS = {"i": "png", "/": "jpeg", "R": "gif", "U": "webp"}
+# `/responses` name → chat name. Source: OpenRouter's OpenAPI document, Usage and ChatUsage.
+_USAGE_NAMES = {
+    "input_tokens": "prompt_tokens",
+    "output_tokens": "completion_tokens",
+    "input_tokens_details": "prompt_tokens_details",
+    "output_tokens_details": "completion_tokens_details",
+    "upstream_inference_input_cost": "upstream_inference_prompt_cost",
+    "upstream_inference_output_cost": "upstream_inference_completions_cost",
+}
 # What an answer tells about who gives it. Source: OpenRouter docs, router-metadata.
 _SERVED = ("model", "provider", "service_tier", "openrouter_metadata")
 
@@ -1370,6 +1379,10 @@ class AnswerReader:
         """Keep what is told about who answers; the latest word holds."""
         self.served |= {key: source[key] for key in _SERVED if source.get(key)}
 
+    def _note_usage(self, usage: object) -> None:
+        if isinstance(usage, dict):
+            self.usage = chat_usage(usage)
+
     def _explain_silence(self) -> None:
         """Give details without a readable word something to stand beside: Open WebUI keeps them in a block of reasoning."""
         self._answered = True
@@ -1451,6 +1464,14 @@ class AnswerReader:
         if not self._deltas or not self._deltas[-1].keys().isdisjoint(others):
             self._deltas.append({})
         return self._deltas[-1]
+
+
+def chat_usage(usage: Mapping[str, Any]) -> dict[str, Any]:
+    """A `/responses` usage object under the names of `/chat/completions`."""
+    return {
+        _USAGE_NAMES.get(key, key): chat_usage(value) if isinstance(value, dict) else value
+        for key, value in usage.items()
+    }
 
 
 def has_answer(delta: Delta) -> bool:
@@ -1603,7 +1624,6 @@ def _items_of(message: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _input_part(part: dict[str, Any]) -> dict[str, Any]:
-    """A part of /chat/completions as /responses has it."""
     value = part[part["type"]]
     match part["type"]:
         case "image_url":
@@ -1906,8 +1926,7 @@ class ChatReader(AnswerReader):
     def read(self, event: Mapping[str, Any]) -> None:
         """Read a chunk, or a `chat.completion`."""
         usage = event.get("usage")
-        if isinstance(usage, dict):
-            self.usage = usage
+        self._note_usage(usage)
         # Who answers is in every chunk: the first and the last ones tell it all.
         if usage or not self.served or "openrouter_metadata" in event:
             self._note_served(event)
@@ -2004,15 +2023,6 @@ def error_event(message: str) -> bytes:
 # === responses_stream.py
 # Answers of `/responses`, streamed or whole, read into deltas; the status lines of server tools.
 
-# `/responses` name → chat name. Source: OpenRouter's OpenAPI document, Usage and ChatUsage.
-_USAGE_NAMES = {
-    "input_tokens": "prompt_tokens",
-    "output_tokens": "completion_tokens",
-    "input_tokens_details": "prompt_tokens_details",
-    "output_tokens_details": "completion_tokens_details",
-    "upstream_inference_input_cost": "upstream_inference_prompt_cost",
-    "upstream_inference_output_cost": "upstream_inference_completions_cost",
-}
 # Server tool → what it is doing, what it has done.
 _TOOL_WORDS = {
     "web_search": ("Searching the web", "Searched the web"),
@@ -2130,8 +2140,7 @@ class ResponsesReader(AnswerReader):
         """Keep what the response in an event (or beside an error) tells beside its output; returns it."""
         response = mapping(event.get("response")) or event
         self._note_served(response)
-        if isinstance(usage := response.get("usage"), dict):
-            self.usage = chat_usage(usage)
+        self._note_usage(response.get("usage"))
         return response
 
     def _refuse(self, event: Mapping[str, Any]) -> None:
@@ -2156,14 +2165,6 @@ class ResponsesReader(AnswerReader):
         "response.failed": _refuse,
         "response.error": _refuse,
         "error": _refuse,
-    }
-
-
-def chat_usage(usage: Mapping[str, Any]) -> dict[str, Any]:
-    """A `/responses` usage object under the names of `/chat/completions`."""
-    return {
-        _USAGE_NAMES.get(key, key): chat_usage(value) if isinstance(value, dict) else value
-        for key, value in usage.items()
     }
 
 
@@ -2324,7 +2325,7 @@ class _Tolerant(BaseModel):
     @model_validator(mode="wrap")
     @classmethod
     def _replace_misfits(cls, data: dict[str, Any], handler: Callable[[dict[str, Any]], Self]) -> Self:
-        # Open WebUI builds the valves before every list and every chat; if that raised, the pipe would be dead.
+        # Open WebUI builds them before every list and chat; if that raised, the pipe would be dead.
         try:
             return handler(data)
         except ValidationError as error:
@@ -2783,7 +2784,7 @@ class Transport:
         Leaving the block early closes the connection, so that the upstream stops working (and billing).
         """
         # `next_bytes` limits the reading: aiohttp would set a timer anew with all that comes.
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=settings.CONNECT_TIMEOUT_SECONDS)
+        timeout = aiohttp.ClientTimeout(total=None, connect=settings.CONNECT_TIMEOUT_SECONDS)
         with closing(await self._send(settings, "POST", path, timeout, dump_json(body))) as response:
             if response.status >= 400:
                 body_read = await read_body(response, settings, settings.READ_TIMEOUT_SECONDS)
@@ -2802,13 +2803,12 @@ class Transport:
         """The answer, its body not yet read. Closing it stops the upstream."""
         if not settings.base_url:
             raise PipeError("The valve BASE_URL does not hold the address of an API. An admin can correct it.")
+        seconds = limits.total or settings.CONNECT_TIMEOUT_SECONDS + settings.READ_TIMEOUT_SECONDS
         try:
             if settings.base_url != self._proxy[0]:
                 self._proxy = (settings.base_url, _proxy_for(settings.base_url))
-            # Looking up a name, and headers that come byte by byte: aiohttp limits neither as a whole.
-            async with asyncio.timeout(
-                limits.total or settings.CONNECT_TIMEOUT_SECONDS + settings.READ_TIMEOUT_SECONDS
-            ):
+            # Headers may come byte by byte.
+            async with asyncio.timeout(seconds):
                 return await self._open_session().request(
                     method,
                     settings.base_url + path,
@@ -2819,7 +2819,7 @@ class Transport:
                     proxy=self._proxy[1],
                 )
         except (*BROKEN, ValueError) as error:
-            failed = connection_failed(error, settings, limits.total or settings.READ_TIMEOUT_SECONDS)
+            failed = connection_failed(error, settings, seconds)
         # Not inside: aiohttp's errors hold the request with its key, and would go along as the context of this one.
         raise failed
 
@@ -2836,7 +2836,7 @@ class Transport:
 
 
 def _proxy_for(url: str) -> str | None:
-    """The environment's proxy for an address: companies reach the internet through one, as Open WebUI itself does.
+    """The environment's proxy for an address: companies reach the internet through one.
 
     aiohttp's `trust_env` would ask for it in threads at each request (0.4 ms), and fail where a `.netrc` names the host.
     """
@@ -2848,10 +2848,10 @@ def _proxy_for(url: str) -> str | None:
 
 
 def _retry_after(header: str) -> float | None:
-    """The seconds in a `Retry-After` header, which has a number or a date."""
+    """The seconds in a `Retry-After` header: a number or a date."""
     try:
         seconds = float(header) if header[:1].isdigit() else parsedate_to_datetime(header).timestamp() - time.time()
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     # A longer wait is as good as none.
     return min(max(0.0, seconds), 1e7)
@@ -2888,11 +2888,17 @@ def _not_an_api(settings: Settings) -> PipeError:
 
 async def next_bytes(response: aiohttp.ClientResponse, seconds: float) -> bytes:
     """What of the body has come, or comes within so many seconds; nothing at its end. Raises `TimeoutError`, or `BROKEN`."""
-    if here := response.content.read_nowait():
-        return here
-    # aiohttp's own limit is none: after garbage between two chunks it waits for ever.
-    async with asyncio.timeout(seconds):
-        return await response.content.readany()
+    content = response.content
+    # `read_nowait` loses what came before the connection broke.
+    read = getattr(content, "_read_nowait", content.read_nowait)
+    if content.total_bytes and (here := read(-1)):
+        return bytes(here)
+    try:
+        # After garbage between two chunks aiohttp waits for ever, or is surprised.
+        async with asyncio.timeout(seconds):
+            return await content.readany()
+    except RuntimeError:
+        raise aiohttp.ClientConnectionError from None
 
 
 async def read_body(response: aiohttp.ClientResponse, settings: Settings, seconds: float) -> bytes:
@@ -2943,7 +2949,7 @@ def _headers(settings: Settings) -> dict[str, str]:
 def _close_session(
     session: aiohttp.ClientSession, connector: aiohttp.TCPConnector, loop: asyncio.AbstractEventLoop
 ) -> None:
-    """Close the session of a pipe that was dropped: at once, since nobody can await it, and from whichever thread."""
+    """Close the session of a pipe that was dropped, from whichever thread."""
     session.detach()
     # aiohttp's public close() is a coroutine; this is the part of it that closes the sockets.
     if loop.is_running() and asyncio._get_running_loop() is not loop:
@@ -2956,7 +2962,7 @@ def _close_session(
 # One chat's request: which endpoint, and the JSON body.
 
 ENDPOINT_PATHS: dict[Endpoint, str] = {"responses": "/responses", "chat_completions": "/chat/completions"}
-# What a title or a list of tags does not need, and what would cost money or time.
+# What a title does not need, and what would cost money or time.
 _NOT_FOR_TASKS = ("tools", "plugins", "web_search_options", "modalities", "audio")
 _COMPRESSION = "context-compression"
 # Open WebUI gives its tasks few tokens (an emoji: 4); reasoning that cannot be switched off would use them up.
@@ -3222,11 +3228,10 @@ def _stored_part(kind: tuple[str, str], record: Any) -> dict[str, Any]:
 # One request sent upstream, and its answer read.
 
 _READERS: dict[Endpoint, type[AnswerReader]] = {"responses": ResponsesReader, "chat_completions": ChatReader}
-# How long the last bytes are waited for, after which the connection can be used again.
-_DRAIN_SECONDS = 0.1
-# How long the usage is waited for, which may come after the end.
+# How long the usage is waited for, which may come after the end; and the last bytes, which free the connection.
 _AFTER_END_SECONDS = 3.0
-# With more answers at once than this, each is updated less often: all their updates share Open WebUI's one thread.
+_DRAIN_SECONDS = 0.1
+# With more answers at once than this, each is updated less often: they share Open WebUI's one thread.
 _CROWD = 50
 
 
@@ -3242,8 +3247,9 @@ class Attempt:
         self._key_forms = key_forms(settings)
         self._model_id = str(request.body["model"])
         self._decoder = SseDecoder()
-        # By a clock that only runs forward.
+        # By a clock that only runs forward, as is `_until`: when the rest is no longer waited for.
         self._began = self._latest = 0.0
+        self._until = math.inf
 
     @property
     def seconds(self) -> float:
@@ -3266,8 +3272,6 @@ class Attempt:
             else:
                 await self._read_whole(response)
             yield self._take()
-            if not response.content.at_eof():
-                await _drain(response)
         if self.reader.error is not None:
             raise UpstreamError(read_failure(0, {"error": self.reader.error}), self._model_id)
         if not self.reader.ended:
@@ -3281,9 +3285,14 @@ class Attempt:
 
     async def _read_more(self, response: aiohttp.ClientResponse) -> bool:
         """Read what has come of a stream, or wait for it; whether more may come."""
-        reader, silence = self.reader, self._settings.READ_TIMEOUT_SECONDS
+        reader, silence = self.reader, float(self._settings.READ_TIMEOUT_SECONDS)
+        if reader.ended:
+            # In all: comments may go on.
+            now = time.monotonic()
+            self._until = min(self._until, now + (_DRAIN_SECONDS if reader.done else _AFTER_END_SECONDS))
+            silence = self._until - now
         try:
-            chunk = await next_bytes(response, _AFTER_END_SECONDS if reader.ended else silence)
+            chunk = await next_bytes(response, silence)
             payloads = self._decoder.feed(chunk) if chunk else self._decoder.flush()
         except EventTooLongError:
             text = f"The answer of {self._model_id} holds a piece that is too large to show. Choose another model."
@@ -3297,10 +3306,10 @@ class Attempt:
             return False
         for payload in payloads:
             reader.feed(without_key(payload, self._key_forms))
-        return bool(chunk) and not reader.done
+        return bool(chunk)
 
     async def _read_whole(self, response: aiohttp.ClientResponse) -> None:
-        """Read an answer that is not a stream."""
+        """Read an answer that is not a stream, and so complete."""
         body = await read_body(response, self._settings, self._settings.READ_TIMEOUT_SECONDS)
         try:
             answer = mapping(parse_json(body))
@@ -3309,13 +3318,7 @@ class Attempt:
         if answer.get("error") or not answer.keys() & {"choices", "output"}:
             raise UpstreamError(read_failure(0, body), self._model_id)
         self.reader.read(answer)
-
-
-async def _drain(response: aiohttp.ClientResponse) -> None:
-    with contextlib.suppress(*BROKEN):
-        async with asyncio.timeout(_DRAIN_SECONDS):
-            while not response.content.at_eof():
-                await response.content.readany()
+        self.reader.done = True
 
 
 # === shared.py
@@ -3328,7 +3331,7 @@ except ImportError:  # pragma: no cover - Windows
 
 # A worker that dies must not keep the others out for ever.
 _LOCK_SECONDS = 120
-_LOOK_AGAIN_SECONDS = 0.1
+LOOK_AGAIN_SECONDS = 0.1
 
 
 async def read_shared(name: str) -> Mapping[str, Any]:
@@ -3352,10 +3355,10 @@ async def shared_lock(name: str) -> AsyncIterator[None]:
     Where files cannot be locked (Windows, some network disks) all get in: what they do has to bear that.
     """
     while (locked := await _redis("set", name, "locked", nx=True, ex=_LOCK_SECONDS)) is None:  # noqa: ASYNC110 - across processes
-        await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+        await asyncio.sleep(LOOK_AGAIN_SECONDS)
     try:
         while (lock := ExitStack() if locked else _lock_file(name)) is None:  # noqa: ASYNC110 - as above
-            await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+            await asyncio.sleep(LOOK_AGAIN_SECONDS)
         with lock:
             yield
     finally:
@@ -3564,7 +3567,6 @@ class Answer:
         return [delta | _HIDDEN if "reasoning_details" in delta else delta for delta in kept if delta]
 
     async def _tell_tools(self) -> None:
-        """Show what server tools are doing."""
         statuses, self._attempt.reader.statuses = self._attempt.reader.statuses, []
         for place, item, done in statuses:
             self._working.pop(place, None)
@@ -3664,7 +3666,7 @@ class CatalogStore:
 
 
 class _Account:
-    """What is known of one account, and its refresh: never two at once, and with growing pauses after failures."""
+    """What is known of one account, and its refresh: never two at once, with growing pauses after failures."""
 
     def __init__(self, key: str) -> None:
         self.key = key
@@ -3699,17 +3701,22 @@ class _Account:
         return not has_all or not 0 <= age < settings.MODEL_CATALOG_REFRESH_SECONDS
 
     async def _take_copy(self) -> None:
-        """Take the shared copy, if it is newer than what is known."""
+        """Take the shared copy, unless what is known is newer."""
         content = await read_shared(self._name)
         copy = await asyncio.to_thread(_catalog_in, content) if content else None
-        if copy and copy[1] > self.fetched_at:
+        if copy and copy[1] >= self.fetched_at:
             self.catalog, self.fetched_at = copy
 
     async def wait(self) -> None:
         """Wait until the rows are here or cannot be had; after 5 s nobody waits any more, and the refresh goes on."""
         try:
             async with asyncio.timeout(_LIST_WAITS_SECONDS):
-                await self._tried.wait()
+                # Another worker's rows are here before its presets are.
+                while not (self._tried.is_set() or self.catalog):
+                    try:
+                        await asyncio.wait_for(self._tried.wait(), LOOK_AGAIN_SECONDS)
+                    except TimeoutError:
+                        await self._take_copy()
         except TimeoutError:
             self._tried.set()
             late = f"the models have not come within {_LIST_WAITS_SECONDS:g} s; they are listed once they have"
@@ -3743,7 +3750,6 @@ class _Account:
             await self._keep(catalog.with_presets(await _fetch_presets(transport, settings, known.presets)))
 
     async def _keep(self, catalog: Catalog) -> None:
-        """Show this catalog, and store it."""
         if self.catalog is None:
             # What a list has waited for in vain is here now.
             self.problem = ""
@@ -4023,7 +4029,7 @@ _ASK = "no models: ask it why"
 
 
 class Pipe:
-    """OpenRouter in Open WebUI. One instance serves all chats of a worker at once, so it holds nothing of a single one."""
+    """OpenRouter in Open WebUI. One instance serves all chats of a worker, so it holds nothing of a single one."""
 
     Valves = Settings
     UserValves = UserValves
@@ -4050,7 +4056,7 @@ class Pipe:
                 await self._rows.keep(self, published, settings)
             return self._entries(published, settings)
         except Exception:  # noqa: BLE001
-            # Open WebUI awaits every pipe's list in turn: whatever happens here must not cost the others theirs.
+            # Open WebUI awaits every pipe's list in turn: this must not cost the others theirs.
             log_surprise("The list of models could not be made")
             return []
 
@@ -4084,7 +4090,7 @@ class Pipe:
             self._note(str(error))
             return _error_answer(str(error), streaming)
         except Exception:  # noqa: BLE001
-            # Nothing may raise into Open WebUI: it would show the bare exception, or lose the message.
+            # Open WebUI would show the bare exception, or lose the message.
             log_surprise("A chat could not be started")
             return _error_answer(SURPRISE, streaming)
         if streaming:
@@ -4149,7 +4155,6 @@ class Pipe:
         return ref, entry.model if entry else None
 
     async def _tell_status(self, user: Mapping[str, Any], task: str) -> str:
-        """The status model's answer."""
         if user.get("role") != "admin":
             raise PipeError("The status model answers admins only. Choose another model.")
         if task:

@@ -172,7 +172,6 @@ class Answer:
         return [delta | _HIDDEN if "reasoning_details" in delta else delta for delta in kept if delta]
 
     async def _tell_tools(self) -> None:
-        """Show what server tools are doing."""
         statuses, self._attempt.reader.statuses = self._attempt.reader.statuses, []
         for place, item, done in statuses:
             self._working.pop(place, None)

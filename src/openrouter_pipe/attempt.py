@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import math
 import time
 from collections.abc import AsyncGenerator
 
@@ -21,11 +21,10 @@ from .sse import EventTooLongError, SseDecoder
 from .transport import BROKEN, Transport, connection_failed, key_forms, next_bytes, read_body, without_key
 
 _READERS: dict[Endpoint, type[AnswerReader]] = {"responses": ResponsesReader, "chat_completions": ChatReader}
-# How long the last bytes are waited for, after which the connection can be used again.
-_DRAIN_SECONDS = 0.1
-# How long the usage is waited for, which may come after the end.
+# How long the usage is waited for, which may come after the end; and the last bytes, which free the connection.
 _AFTER_END_SECONDS = 3.0
-# With more answers at once than this, each is updated less often: all their updates share Open WebUI's one thread.
+_DRAIN_SECONDS = 0.1
+# With more answers at once than this, each is updated less often: they share Open WebUI's one thread.
 _CROWD = 50
 
 
@@ -41,8 +40,9 @@ class Attempt:
         self._key_forms = key_forms(settings)
         self._model_id = str(request.body["model"])
         self._decoder = SseDecoder()
-        # By a clock that only runs forward.
+        # By a clock that only runs forward, as is `_until`: when the rest is no longer waited for.
         self._began = self._latest = 0.0
+        self._until = math.inf
 
     @property
     def seconds(self) -> float:
@@ -65,8 +65,6 @@ class Attempt:
             else:
                 await self._read_whole(response)
             yield self._take()
-            if not response.content.at_eof():
-                await _drain(response)
         if self.reader.error is not None:
             raise UpstreamError(read_failure(0, {"error": self.reader.error}), self._model_id)
         if not self.reader.ended:
@@ -80,9 +78,14 @@ class Attempt:
 
     async def _read_more(self, response: aiohttp.ClientResponse) -> bool:
         """Read what has come of a stream, or wait for it; whether more may come."""
-        reader, silence = self.reader, self._settings.READ_TIMEOUT_SECONDS
+        reader, silence = self.reader, float(self._settings.READ_TIMEOUT_SECONDS)
+        if reader.ended:
+            # In all: comments may go on.
+            now = time.monotonic()
+            self._until = min(self._until, now + (_DRAIN_SECONDS if reader.done else _AFTER_END_SECONDS))
+            silence = self._until - now
         try:
-            chunk = await next_bytes(response, _AFTER_END_SECONDS if reader.ended else silence)
+            chunk = await next_bytes(response, silence)
             payloads = self._decoder.feed(chunk) if chunk else self._decoder.flush()
         except EventTooLongError:
             text = f"The answer of {self._model_id} holds a piece that is too large to show. Choose another model."
@@ -96,10 +99,10 @@ class Attempt:
             return False
         for payload in payloads:
             reader.feed(without_key(payload, self._key_forms))
-        return bool(chunk) and not reader.done
+        return bool(chunk)
 
     async def _read_whole(self, response: aiohttp.ClientResponse) -> None:
-        """Read an answer that is not a stream."""
+        """Read an answer that is not a stream, and so complete."""
         body = await read_body(response, self._settings, self._settings.READ_TIMEOUT_SECONDS)
         try:
             answer = mapping(parse_json(body))
@@ -108,10 +111,4 @@ class Attempt:
         if answer.get("error") or not answer.keys() & {"choices", "output"}:
             raise UpstreamError(read_failure(0, body), self._model_id)
         self.reader.read(answer)
-
-
-async def _drain(response: aiohttp.ClientResponse) -> None:
-    with contextlib.suppress(*BROKEN):
-        async with asyncio.timeout(_DRAIN_SECONDS):
-            while not response.content.at_eof():
-                await response.content.readany()
+        self.reader.done = True

@@ -17,7 +17,7 @@ from .codec import dicts, mapping, texts_in
 from .errors import PipeError, UpstreamError
 from .problems import Problem, log_surprise
 from .settings import Settings
-from .shared import read_shared, shared_lock, write_shared
+from .shared import LOOK_AGAIN_SECONDS, read_shared, shared_lock, write_shared
 from .transport import Transport
 
 _LIST_WAITS_SECONDS = 5.0
@@ -73,7 +73,7 @@ class CatalogStore:
 
 
 class _Account:
-    """What is known of one account, and its refresh: never two at once, and with growing pauses after failures."""
+    """What is known of one account, and its refresh: never two at once, with growing pauses after failures."""
 
     def __init__(self, key: str) -> None:
         self.key = key
@@ -108,17 +108,22 @@ class _Account:
         return not has_all or not 0 <= age < settings.MODEL_CATALOG_REFRESH_SECONDS
 
     async def _take_copy(self) -> None:
-        """Take the shared copy, if it is newer than what is known."""
+        """Take the shared copy, unless what is known is newer."""
         content = await read_shared(self._name)
         copy = await asyncio.to_thread(_catalog_in, content) if content else None
-        if copy and copy[1] > self.fetched_at:
+        if copy and copy[1] >= self.fetched_at:
             self.catalog, self.fetched_at = copy
 
     async def wait(self) -> None:
         """Wait until the rows are here or cannot be had; after 5 s nobody waits any more, and the refresh goes on."""
         try:
             async with asyncio.timeout(_LIST_WAITS_SECONDS):
-                await self._tried.wait()
+                # Another worker's rows are here before its presets are.
+                while not (self._tried.is_set() or self.catalog):
+                    try:
+                        await asyncio.wait_for(self._tried.wait(), LOOK_AGAIN_SECONDS)
+                    except TimeoutError:
+                        await self._take_copy()
         except TimeoutError:
             self._tried.set()
             late = f"the models have not come within {_LIST_WAITS_SECONDS:g} s; they are listed once they have"
@@ -152,7 +157,6 @@ class _Account:
             await self._keep(catalog.with_presets(await _fetch_presets(transport, settings, known.presets)))
 
     async def _keep(self, catalog: Catalog) -> None:
-        """Show this catalog, and store it."""
         if self.catalog is None:
             # What a list has waited for in vain is here now.
             self.problem = ""

@@ -23,8 +23,7 @@ class ChatReader(AnswerReader):
     def read(self, event: Mapping[str, Any]) -> None:
         """Read a chunk, or a `chat.completion`."""
         usage = event.get("usage")
-        if isinstance(usage, dict):
-            self.usage = usage
+        self._note_usage(usage)
         # Who answers is in every chunk: the first and the last ones tell it all.
         if usage or not self.served or "openrouter_metadata" in event:
             self._note_served(event)

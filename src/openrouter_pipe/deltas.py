@@ -16,6 +16,15 @@ Delta = dict[str, Any]
 _PRIVATE = "The provider keeps this reasoning private."
 # How the base64 of a picture begins, for those that come without saying what they are.
 _IMAGE_KINDS = {"i": "png", "/": "jpeg", "R": "gif", "U": "webp"}
+# `/responses` name → chat name. Source: OpenRouter's OpenAPI document, Usage and ChatUsage.
+_USAGE_NAMES = {
+    "input_tokens": "prompt_tokens",
+    "output_tokens": "completion_tokens",
+    "input_tokens_details": "prompt_tokens_details",
+    "output_tokens_details": "completion_tokens_details",
+    "upstream_inference_input_cost": "upstream_inference_prompt_cost",
+    "upstream_inference_output_cost": "upstream_inference_completions_cost",
+}
 # What an answer tells about who gives it. Source: OpenRouter docs, router-metadata.
 _SERVED = ("model", "provider", "service_tier", "openrouter_metadata")
 
@@ -100,6 +109,10 @@ class AnswerReader:
         """Keep what is told about who answers; the latest word holds."""
         self.served |= {key: source[key] for key in _SERVED if source.get(key)}
 
+    def _note_usage(self, usage: object) -> None:
+        if isinstance(usage, dict):
+            self.usage = chat_usage(usage)
+
     def _explain_silence(self) -> None:
         """Give details without a readable word something to stand beside: Open WebUI keeps them in a block of reasoning."""
         self._answered = True
@@ -181,6 +194,14 @@ class AnswerReader:
         if not self._deltas or not self._deltas[-1].keys().isdisjoint(others):
             self._deltas.append({})
         return self._deltas[-1]
+
+
+def chat_usage(usage: Mapping[str, Any]) -> dict[str, Any]:
+    """A `/responses` usage object under the names of `/chat/completions`."""
+    return {
+        _USAGE_NAMES.get(key, key): chat_usage(value) if isinstance(value, dict) else value
+        for key, value in usage.items()
+    }
 
 
 def has_answer(delta: Delta) -> bool:

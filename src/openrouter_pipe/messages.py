@@ -121,7 +121,6 @@ def _items_of(message: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _input_part(part: dict[str, Any]) -> dict[str, Any]:
-    """A part of /chat/completions as /responses has it."""
     value = part[part["type"]]
     match part["type"]:
         case "image_url":

@@ -42,7 +42,7 @@ _ASK = "no models: ask it why"
 
 
 class Pipe:
-    """OpenRouter in Open WebUI. One instance serves all chats of a worker at once, so it holds nothing of a single one."""
+    """OpenRouter in Open WebUI. One instance serves all chats of a worker, so it holds nothing of a single one."""
 
     Valves = Settings
     UserValves = UserValves
@@ -69,7 +69,7 @@ class Pipe:
                 await self._rows.keep(self, published, settings)
             return self._entries(published, settings)
         except Exception:  # noqa: BLE001
-            # Open WebUI awaits every pipe's list in turn: whatever happens here must not cost the others theirs.
+            # Open WebUI awaits every pipe's list in turn: this must not cost the others theirs.
             log_surprise("The list of models could not be made")
             return []
 
@@ -103,7 +103,7 @@ class Pipe:
             self._note(str(error))
             return _error_answer(str(error), streaming)
         except Exception:  # noqa: BLE001
-            # Nothing may raise into Open WebUI: it would show the bare exception, or lose the message.
+            # Open WebUI would show the bare exception, or lose the message.
             log_surprise("A chat could not be started")
             return _error_answer(SURPRISE, streaming)
         if streaming:
@@ -168,7 +168,6 @@ class Pipe:
         return ref, entry.model if entry else None
 
     async def _tell_status(self, user: Mapping[str, Any], task: str) -> str:
-        """The status model's answer."""
         if user.get("role") != "admin":
             raise PipeError("The status model answers admins only. Choose another model.")
         if task:

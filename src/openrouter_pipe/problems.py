@@ -21,7 +21,7 @@ _NOT_MEANT = re.compile(r"#[^\r\n]*|[^\S\r\n]+")
 
 
 def log_surprise(what: str) -> None:
-    """Log the exception that is being handled, as text: Open WebUI may show the values of an exception's variables."""
+    """Log the exception that is handled, as text: Open WebUI may show the values of an exception's variables."""
     log.error("%s\n%s", what, traceback.format_exc())
 
 

@@ -18,7 +18,7 @@ from .reasoning import choose_reasoning
 from .settings import Settings
 
 ENDPOINT_PATHS: dict[Endpoint, str] = {"responses": "/responses", "chat_completions": "/chat/completions"}
-# What a title or a list of tags does not need, and what would cost money or time.
+# What a title does not need, and what would cost money or time.
 _NOT_FOR_TASKS = ("tools", "plugins", "web_search_options", "modalities", "audio")
 _COMPRESSION = "context-compression"
 # Open WebUI gives its tasks few tokens (an emoji: 4); reasoning that cannot be switched off would use them up.

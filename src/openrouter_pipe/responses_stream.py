@@ -9,15 +9,6 @@ from .codec import dicts, mapping, texts, texts_in
 from .deltas import AnswerReader, index_of
 from .reasoning import details_of
 
-# `/responses` name → chat name. Source: OpenRouter's OpenAPI document, Usage and ChatUsage.
-_USAGE_NAMES = {
-    "input_tokens": "prompt_tokens",
-    "output_tokens": "completion_tokens",
-    "input_tokens_details": "prompt_tokens_details",
-    "output_tokens_details": "completion_tokens_details",
-    "upstream_inference_input_cost": "upstream_inference_prompt_cost",
-    "upstream_inference_output_cost": "upstream_inference_completions_cost",
-}
 # Server tool → what it is doing, what it has done.
 _TOOL_WORDS = {
     "web_search": ("Searching the web", "Searched the web"),
@@ -135,8 +126,7 @@ class ResponsesReader(AnswerReader):
         """Keep what the response in an event (or beside an error) tells beside its output; returns it."""
         response = mapping(event.get("response")) or event
         self._note_served(response)
-        if isinstance(usage := response.get("usage"), dict):
-            self.usage = chat_usage(usage)
+        self._note_usage(response.get("usage"))
         return response
 
     def _refuse(self, event: Mapping[str, Any]) -> None:
@@ -161,14 +151,6 @@ class ResponsesReader(AnswerReader):
         "response.failed": _refuse,
         "response.error": _refuse,
         "error": _refuse,
-    }
-
-
-def chat_usage(usage: Mapping[str, Any]) -> dict[str, Any]:
-    """A `/responses` usage object under the names of `/chat/completions`."""
-    return {
-        _USAGE_NAMES.get(key, key): chat_usage(value) if isinstance(value, dict) else value
-        for key, value in usage.items()
     }
 
 

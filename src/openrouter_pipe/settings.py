@@ -40,7 +40,7 @@ class _Tolerant(BaseModel):
     @model_validator(mode="wrap")
     @classmethod
     def _replace_misfits(cls, data: dict[str, Any], handler: Callable[[dict[str, Any]], Self]) -> Self:
-        # Open WebUI builds the valves before every list and every chat; if that raised, the pipe would be dead.
+        # Open WebUI builds them before every list and chat; if that raised, the pipe would be dead.
         try:
             return handler(data)
         except ValidationError as error:

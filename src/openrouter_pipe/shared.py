@@ -20,7 +20,7 @@ except ImportError:  # pragma: no cover - Windows
 
 # A worker that dies must not keep the others out for ever.
 _LOCK_SECONDS = 120
-_LOOK_AGAIN_SECONDS = 0.1
+LOOK_AGAIN_SECONDS = 0.1
 
 
 async def read_shared(name: str) -> Mapping[str, Any]:
@@ -44,10 +44,10 @@ async def shared_lock(name: str) -> AsyncIterator[None]:
     Where files cannot be locked (Windows, some network disks) all get in: what they do has to bear that.
     """
     while (locked := await _redis("set", name, "locked", nx=True, ex=_LOCK_SECONDS)) is None:  # noqa: ASYNC110 - across processes
-        await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+        await asyncio.sleep(LOOK_AGAIN_SECONDS)
     try:
         while (lock := ExitStack() if locked else _lock_file(name)) is None:  # noqa: ASYNC110 - as above
-            await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+            await asyncio.sleep(LOOK_AGAIN_SECONDS)
         with lock:
             yield
     finally:

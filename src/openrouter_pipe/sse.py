@@ -41,7 +41,7 @@ class SseDecoder:
                 self._data.clear()
         self._size = len(last) if lines and not self._data else self._size + len(chunk)
         if self._size > MAX_EVENT_BYTES:
-            # Where lines brought no data, less is kept than came. (`data: ` is six bytes.)
+            # Where lines brought no data, less is kept than came.
             self._size = sum(map(len, self._line)) + sum(map(len, self._data)) + 6 * len(self._data)
             if self._size > MAX_EVENT_BYTES:
                 raise EventTooLongError

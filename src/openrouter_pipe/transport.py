@@ -69,7 +69,7 @@ class Transport:
         Leaving the block early closes the connection, so that the upstream stops working (and billing).
         """
         # `next_bytes` limits the reading: aiohttp would set a timer anew with all that comes.
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=settings.CONNECT_TIMEOUT_SECONDS)
+        timeout = aiohttp.ClientTimeout(total=None, connect=settings.CONNECT_TIMEOUT_SECONDS)
         with closing(await self._send(settings, "POST", path, timeout, dump_json(body))) as response:
             if response.status >= 400:
                 body_read = await read_body(response, settings, settings.READ_TIMEOUT_SECONDS)
@@ -88,13 +88,12 @@ class Transport:
         """The answer, its body not yet read. Closing it stops the upstream."""
         if not settings.base_url:
             raise PipeError("The valve BASE_URL does not hold the address of an API. An admin can correct it.")
+        seconds = limits.total or settings.CONNECT_TIMEOUT_SECONDS + settings.READ_TIMEOUT_SECONDS
         try:
             if settings.base_url != self._proxy[0]:
                 self._proxy = (settings.base_url, _proxy_for(settings.base_url))
-            # Looking up a name, and headers that come byte by byte: aiohttp limits neither as a whole.
-            async with asyncio.timeout(
-                limits.total or settings.CONNECT_TIMEOUT_SECONDS + settings.READ_TIMEOUT_SECONDS
-            ):
+            # Headers may come byte by byte.
+            async with asyncio.timeout(seconds):
                 return await self._open_session().request(
                     method,
                     settings.base_url + path,
@@ -105,7 +104,7 @@ class Transport:
                     proxy=self._proxy[1],
                 )
         except (*BROKEN, ValueError) as error:
-            failed = connection_failed(error, settings, limits.total or settings.READ_TIMEOUT_SECONDS)
+            failed = connection_failed(error, settings, seconds)
         # Not inside: aiohttp's errors hold the request with its key, and would go along as the context of this one.
         raise failed
 
@@ -122,7 +121,7 @@ class Transport:
 
 
 def _proxy_for(url: str) -> str | None:
-    """The environment's proxy for an address: companies reach the internet through one, as Open WebUI itself does.
+    """The environment's proxy for an address: companies reach the internet through one.
 
     aiohttp's `trust_env` would ask for it in threads at each request (0.4 ms), and fail where a `.netrc` names the host.
     """
@@ -134,10 +133,10 @@ def _proxy_for(url: str) -> str | None:
 
 
 def _retry_after(header: str) -> float | None:
-    """The seconds in a `Retry-After` header, which has a number or a date."""
+    """The seconds in a `Retry-After` header: a number or a date."""
     try:
         seconds = float(header) if header[:1].isdigit() else parsedate_to_datetime(header).timestamp() - time.time()
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     # A longer wait is as good as none.
     return min(max(0.0, seconds), 1e7)
@@ -174,11 +173,17 @@ def _not_an_api(settings: Settings) -> PipeError:
 
 async def next_bytes(response: aiohttp.ClientResponse, seconds: float) -> bytes:
     """What of the body has come, or comes within so many seconds; nothing at its end. Raises `TimeoutError`, or `BROKEN`."""
-    if here := response.content.read_nowait():
-        return here
-    # aiohttp's own limit is none: after garbage between two chunks it waits for ever.
-    async with asyncio.timeout(seconds):
-        return await response.content.readany()
+    content = response.content
+    # `read_nowait` loses what came before the connection broke.
+    read = getattr(content, "_read_nowait", content.read_nowait)
+    if content.total_bytes and (here := read(-1)):
+        return bytes(here)
+    try:
+        # After garbage between two chunks aiohttp waits for ever, or is surprised.
+        async with asyncio.timeout(seconds):
+            return await content.readany()
+    except RuntimeError:
+        raise aiohttp.ClientConnectionError from None
 
 
 async def read_body(response: aiohttp.ClientResponse, settings: Settings, seconds: float) -> bytes:
@@ -229,7 +234,7 @@ def _headers(settings: Settings) -> dict[str, str]:
 def _close_session(
     session: aiohttp.ClientSession, connector: aiohttp.TCPConnector, loop: asyncio.AbstractEventLoop
 ) -> None:
-    """Close the session of a pipe that was dropped: at once, since nobody can await it, and from whichever thread."""
+    """Close the session of a pipe that was dropped, from whichever thread."""
     session.detach()
     # aiohttp's public close() is a coroutine; this is the part of it that closes the sockets.
     if loop.is_running() and asyncio._get_running_loop() is not loop:

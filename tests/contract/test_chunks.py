@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from openrouter_pipe.chat_stream import ChatReader
 from openrouter_pipe.chunks import DONE, ChunkWriter
-from openrouter_pipe.deltas import Delta
-from openrouter_pipe.responses_stream import ResponsesReader, chat_usage
+from openrouter_pipe.deltas import Delta, chat_usage
+from openrouter_pipe.responses_stream import ResponsesReader
 from openrouter_pipe.sse import SseDecoder
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)

@@ -55,7 +55,7 @@ async def read() -> None:
 if __name__ == "__main__":
     folder, role, *more = Path(sys.argv[1]), *sys.argv[2:]
     shared.data_directory = lambda: folder
-    shared._LOOK_AGAIN_SECONDS = 0.001
+    shared.LOOK_AGAIN_SECONDS = 0.001
     if "same-id" in more:
         os.getpid = lambda: 1
     asyncio.run(write(folder, more[0], "locked" in more) if role == "write" else read())

@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from integration.chats import ENDPOINTS, TEXT, ask, open_stream, valves, works
+from integration.chats import ENDPOINTS, TEXT, ask, chat_body, open_stream, text_and_error, valves, works
 from polling import until
 
 from openrouter_pipe import attempt as attempts
@@ -112,6 +112,44 @@ async def test_silence_after_the_end_is_not_waited_out(sandbox: Sandbox, monkeyp
     async with asyncio.timeout(5):
         told = await ask(pipe, True)
     assert (told.text, told.finish_reason, told.errors) == (TEXT, "stop", [])
+
+
+async def test_a_usage_nested_too_deeply_does_not_raise_into_open_webui(
+    pipe: Pipe, sandbox: Sandbox, endpoint: str
+) -> None:
+    depth = 900
+    usage = '{"a":' * depth + "1" + "}" * depth
+    message = json.dumps({"content": TEXT})
+    events = {
+        "chat_completions": f'{{"choices": [{{"delta": {message}, "finish_reason": "stop"}}], "usage": {usage}}}',
+        "responses": f'{{"type": "response.completed", "response": {{"output": [], "usage": {usage}}}}}',
+    }
+    sandbox.rules.append(Rule(events=[f"data: {events[endpoint]}\n\n"]))
+    told = await ask(pipe, True)
+    assert [error.split(".")[0] for error in told.errors] == ["The OpenRouter pipe met something it does not know"]
+
+
+@pytest.mark.parametrize("task", ["", "title_generation"])
+async def test_a_whole_answer_needs_no_finish_reason(sandbox: Sandbox, streaming: bool, task: str) -> None:
+    # OpenRouter's OpenAPI document, ChatFinishReasonEnum: it may be null.
+    choice = {"index": 0, "message": {"role": "assistant", "content": TEXT}, "finish_reason": None}
+    sandbox.rules.append(Rule(status=200, body={"choices": [choice]}))
+    pipe = Pipe()
+    pipe.valves = valves(sandbox, "chat_completions")
+    assert await text_and_error(await pipe.pipe(chat_body(stream=streaming), __task__=task)) == (TEXT, "")
+
+
+async def test_comments_after_the_end_are_not_listened_to_for_ever(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attempts, "_AFTER_END_SECONDS", 0.3)
+    event = {"choices": [{"index": 0, "delta": {"content": TEXT}, "finish_reason": "stop"}]}
+    sandbox.rules.append(Rule(events=[f"data: {json.dumps(event)}\n\n", *(200 * [": hello\n\n"])], pace_seconds=0.1))
+    pipe = Pipe()
+    pipe.valves = valves(sandbox, "chat_completions", READ_TIMEOUT_SECONDS=60)
+    told = await ask(pipe, True)
+    assert (told.text, told.finish_reason, told.errors) == (TEXT, "stop", [])
+    await until(lambda: sandbox.open_streams == 0)
 
 
 GARBAGE = [

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from integration.chats import TEXT, Told, ask, valves, works
-from integration.faults import FAULTS, HEADERS, SILENT, Fault, Good, error_event
+from integration.faults import BROKE_OFF, FAULTS, HEADERS, SILENT, Fault, Good, error_event
 from polling import until
 
 from openrouter_pipe.pipe import Pipe
@@ -62,6 +62,26 @@ async def test_an_error_in_the_stream(
     told = await ask(pipe, True)
     assert told.text == answer.pieces[moment][1]
     fails_once(told, "OpenRouter gave no valid answer for openai/gpt-4o: Sorry 0. Try again")
+    await recovers(pipe, sandbox, endpoint, True)
+
+
+@pytest.mark.parametrize("what", ["the end", "an error", "garbage"])
+async def test_what_came_before_a_break_is_read(
+    pipe: Pipe, sandbox: Sandbox, endpoint: str, good: dict[tuple[str, bool], Good], what: str
+) -> None:
+    """Between two updates nobody reads: what comes then must not be lost with the connection."""
+    pipe.valves = valves(sandbox, endpoint, STREAM_INTERVAL_MS=300)
+    answer = good[endpoint, True]
+    before, text = answer.pieces["middle"]
+    rest = {"the end": answer.body[len(before) :], "an error": error_event(endpoint, "Sorry")}.get(what, b"")
+    wire = b"\xff\xfezz\r\n\r\n" if what == "garbage" else b""
+    sandbox.rules.append(Fault(content=rest, wire=wire, then="close").rule(answer, "middle"))
+    told = await ask(pipe, True)
+    if what == "the end":
+        assert (told.text, told.errors, told.finish_reason) == (TEXT, [], "stop")
+    else:
+        assert told.text == text
+        fails_once(told, "Sorry" if what == "an error" else BROKE_OFF)
     await recovers(pipe, sandbox, endpoint, True)
 
 

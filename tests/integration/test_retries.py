@@ -217,7 +217,9 @@ async def test_a_longer_wait_is_named_at_once(sandbox: Sandbox, endpoint: str, w
     assert len(chat.attempts) == 1
 
 
-@pytest.mark.parametrize("wait", ["soon", "-5", "nan", "", "Fri, 99 Foo 2026"])
+@pytest.mark.parametrize(
+    "wait", ["soon", "-5", "nan", "", "Fri, 99 Foo 2026", "Mon, 1 Jan 99999999999999999999 00:00:00 GMT"]
+)
 async def test_an_odd_wait_is_none(sandbox: Sandbox, wait: str) -> None:
     sandbox.rules.append(failing("responses", 1, status=429, headers={"Retry-After": wait}))
     chat = Chat(sandbox, "responses")

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -65,6 +66,24 @@ async def test_of_workers_that_start_together_one_fetches(host: Any) -> None:
         assert fetches(sandbox) == 1
         assert lists[0]
         assert all(models == lists[0] for models in lists)
+
+
+async def test_the_rows_are_the_other_workers_before_the_presets_are_here(host: Any) -> None:
+    async with Sandbox() as sandbox:
+        sandbox.rules.append(Rule(path="/presets", delay_seconds=1))
+        first, second = (worker(sandbox, VARIANT_MODELS="@preset/*") for _ in range(2))
+        began = time.monotonic()
+        lists = await asyncio.gather(first.pipes(), second.pipes())
+        assert time.monotonic() - began < 0.9
+        assert lists[0]
+        assert lists[0] == lists[1]
+
+        async def lists_presets(pipe: Pipe) -> bool:
+            return len(await pipe.pipes()) > len(lists[0])
+
+        await until(lambda: lists_presets(first), 10)
+        await until(lambda: lists_presets(second), 10)
+        assert fetches(sandbox) == 1
 
 
 async def test_a_refresh_by_one_worker_is_the_others_too(host: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,9 +16,9 @@ from host_model import HostModel
 from starlette.responses import StreamingResponse
 
 from openrouter_pipe.chat_stream import ChatReader
-from openrouter_pipe.deltas import AnswerReader, Delta, merge_deltas
+from openrouter_pipe.deltas import AnswerReader, Delta, chat_usage, merge_deltas
 from openrouter_pipe.pipe import Pipe
-from openrouter_pipe.responses_stream import ResponsesReader, chat_usage
+from openrouter_pipe.responses_stream import ResponsesReader
 from openrouter_pipe.settings import Settings
 from openrouter_pipe.sse import SseDecoder
 from openrouter_sandbox import Rule, Sandbox

@@ -31,8 +31,8 @@ from stream_events import (
 
 from openrouter_pipe.chat_stream import ChatReader
 from openrouter_pipe.chunks import ChunkWriter
-from openrouter_pipe.deltas import AnswerReader, merge_deltas
-from openrouter_pipe.responses_stream import ResponsesReader, chat_usage
+from openrouter_pipe.deltas import AnswerReader, chat_usage, merge_deltas
+from openrouter_pipe.responses_stream import ResponsesReader
 from openrouter_pipe.sse import SseDecoder
 
 # --- /chat/completions
