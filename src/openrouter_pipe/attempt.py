@@ -51,17 +51,17 @@ class Attempt:
 
     async def batches(self) -> AsyncGenerator[list[Delta], None]:
         """The deltas of each network read, of which there may be none. Raises `PipeError` when it fails or breaks off."""
-        path, clock = ENDPOINT_PATHS[self._request.endpoint], asyncio.get_running_loop().time
+        path = ENDPOINT_PATHS[self._request.endpoint]
         async with self._transport.post(self._settings, path, self._request.body, self._model_id) as response:
             if response.content_type == "text/event-stream":
                 while await self._read_more(response):
                     if (deltas := self._take()) or self.reader.statuses:
-                        began = clock()
+                        began = time.monotonic()
                         yield deltas
                         # What arrives meanwhile waits in the buffer and leaves as one piece.
                         pause = self._settings.STREAM_INTERVAL_MS / 1000 * max(1.0, self._transport.running / _CROWD)
                         if pause and not self.reader.ended:
-                            await asyncio.sleep(max(0.0, pause - (clock() - began)))
+                            await asyncio.sleep(max(0.0, pause - (time.monotonic() - began)))
             else:
                 await self._read_whole(response)
             yield self._take()
