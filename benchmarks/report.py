@@ -61,6 +61,9 @@ Measured on: {machine}.
   takes by itself, in the run of ours.
 - All talk to the sandbox of this project, on the same machine; each pipe is measured in a process of its own. CPU is process
   time, and the ratios are medians of what was measured in turn: they hold on other machines, the milliseconds do not.
+- Loading is what Python's compiler does with the whole file, once for each worker and each save. Raw reads bytes; ours also
+  chooses the model and the endpoint, builds the request, reads each event as JSON and tells the cost, which is what a short
+  chat shows most. With more than fifty chats at once each is updated less often ([architecture.md](architecture.md)).
 - Memory of the chats at once is the most that the process took above what it had before, less what raw takes.
 - Open WebUI is a real one; its chats are stored, and followed over the socket as its web page does. The CPU is that of its
   process until it is idle again. Ours costs less than its own connection because what arrives within `STREAM_INTERVAL_MS`
