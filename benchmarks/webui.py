@@ -25,7 +25,7 @@ from webui_server import OpenWebUI
 OWN = "its own connection"
 LIMIT = 60.0  # seconds for one chat
 # Kind of chat: deltas, seconds between two of them, chats a round.
-KINDS = {"webui_short": (20, 0.0, 5), "webui_flat": (2000, 0.0, 1), "webui_paced": (500, 0.005, 1)}
+KINDS = {"webui_short": (20, 0.0, 5), "webui_flat": (2000, 0.0, 1), "webui_paced": (500, 0.005, 2)}
 
 
 class Chat(NamedTuple):
