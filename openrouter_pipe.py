@@ -11,7 +11,6 @@ required_open_webui_version: 0.11.1
 
 from __future__ import annotations
 import asyncio
-import contextlib
 import difflib
 import fnmatch
 import hashlib
@@ -74,7 +73,7 @@ ROUTING_TAGS = ("nitro", "floor", "exacto", "online")
 CATALOG_TAGS = ("free", "thinking", "extended", "beta", "batch")
 
 _TAG = re.compile(r"[a-z0-9-]+")
-_SLUG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+SLUG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 # With such a base the spelling is known to read back.
 _USUAL_BASE = re.compile(r"[^/.:]+/[^:]+")
 _API_PRESET = "@preset/"
@@ -138,7 +137,7 @@ class ModelRef(NamedTuple):
 
 def is_preset_slug(text: str) -> bool:
     """Whether `text` can be a preset's slug (letters, digits, `.`, `_`, `-`; case is kept)."""
-    return _SLUG.fullmatch(text) is not None
+    return SLUG.fullmatch(text) is not None
 
 
 def _split_preset(text: str, separator: str) -> tuple[str, str | None]:
@@ -279,7 +278,10 @@ _MAX_ID_LENGTH = 200
 # Keys of `pricing` that are not a price.
 _NOT_PRICES = ("discount", "overrides")
 # What of a row is used; the rest (benchmarks, links, …) is not kept.
-_USED = "id name description canonical_slug context_length pricing architecture supported_parameters reasoning has_zdr"
+_USED = (
+    *("id", "name", "description", "canonical_slug", "context_length", "pricing", "architecture"),
+    *("supported_parameters", "reasoning", "has_zdr"),
+)
 
 
 class Model(NamedTuple):
@@ -433,7 +435,7 @@ def parse_model(row: object) -> Model | None:
         model_id,
         one_line(row.get("name")) or model_id,
         ModelRef.from_api(model_id),
-        {key: row[key] for key in _USED.split() if key in row},
+        {key: row[key] for key in _USED if key in row},
     )
     modalities = model.output_modalities
     return None if modalities and "text" not in modalities else model
@@ -721,9 +723,9 @@ def read_failure(status: int, body: object) -> Failure:
         if status < 400 and not mapping(body).keys() & set(_ERROR_KEYS):
             return Failure(kind="not_an_api")
     body = body[0] if isinstance(body, list) and body else body
-    message = _innermost(mapping(body).get("error") or body)
-    body = mapping(body)
-    error = mapping(body.get("error") or body)
+    error = mapping(body).get("error") or body
+    message = _innermost(error)
+    body, error = mapping(body), mapping(error)
     metadata, availability = mapping(error.get("metadata")), mapping(error.get("availability"))
     code = error.get("code")
     types = [part.get("error_type") for part in (availability, metadata, error, body)]
@@ -1467,7 +1469,7 @@ class AnswerReader:
 
 
 def chat_usage(usage: Mapping[str, Any]) -> dict[str, Any]:
-    """A `/responses` usage object under the names of `/chat/completions`."""
+    """A usage object of either endpoint under the names of `/chat/completions`."""
     return {
         _USAGE_NAMES.get(key, key): chat_usage(value) if isinstance(value, dict) else value
         for key, value in usage.items()
@@ -1650,7 +1652,7 @@ def _text_of(content: str | list[dict[str, Any]]) -> str:
 
 _DEPRECATED = ("online", "thinking", "extended")
 # An entry of VARIANT_MODELS: a base or a pattern for it, tags, a preset.
-_ENTRY = re.compile(r"([^:@]*)((?::[A-Za-z0-9-]+)*)(?:@preset/(\*|[A-Za-z0-9][A-Za-z0-9._-]*))?")
+_ENTRY = re.compile(rf"([^:@]*)((?::[A-Za-z0-9-]+)*)(?:@preset/(\*|{SLUG.pattern}))?")
 # What nothing is known of (a preset without a model) is judged like a router: it may do everything, and is not free.
 _UNKNOWN = Model("~", "", ModelRef("~"), {})
 
@@ -2801,17 +2803,18 @@ class Transport:
         self, settings: Settings, method: str, path: str, limits: aiohttp.ClientTimeout, data: bytes | None = None
     ) -> aiohttp.ClientResponse:
         """The answer, its body not yet read. Closing it stops the upstream."""
-        if not settings.base_url:
+        base_url = settings.base_url
+        if not base_url:
             raise PipeError("The valve BASE_URL does not hold the address of an API. An admin can correct it.")
         seconds = limits.total or settings.CONNECT_TIMEOUT_SECONDS + settings.READ_TIMEOUT_SECONDS
         try:
-            if settings.base_url != self._proxy[0]:
-                self._proxy = (settings.base_url, _proxy_for(settings.base_url))
+            if base_url != self._proxy[0]:
+                self._proxy = (base_url, _proxy_for(base_url))
             # Headers may come byte by byte.
             async with asyncio.timeout(seconds):
                 return await self._open_session().request(
                     method,
-                    settings.base_url + path,
+                    base_url + path,
                     data=data,
                     headers=_headers(settings),
                     timeout=limits,
@@ -3864,7 +3867,7 @@ async def _logos(transport: Transport, names: set[str], template: str) -> dict[s
         logos = {name: str(icon) for name, icon in mapping(stored.get("logos")).items() if icon or same_day}
     known = len(logos)
     due = iter(names - logos.keys())
-    with contextlib.suppress(TimeoutError):
+    with suppress(TimeoutError):
         async with asyncio.timeout(_LOGO_SECONDS):
             await asyncio.gather(*(_fetch(transport, due, template, logos) for _ in range(4)))
     if len(logos) == known:

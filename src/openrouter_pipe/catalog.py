@@ -15,7 +15,10 @@ _MAX_ID_LENGTH = 200
 # Keys of `pricing` that are not a price.
 _NOT_PRICES = ("discount", "overrides")
 # What of a row is used; the rest (benchmarks, links, …) is not kept.
-_USED = "id name description canonical_slug context_length pricing architecture supported_parameters reasoning has_zdr"
+_USED = (
+    *("id", "name", "description", "canonical_slug", "context_length", "pricing", "architecture"),
+    *("supported_parameters", "reasoning", "has_zdr"),
+)
 
 
 class Model(NamedTuple):
@@ -169,7 +172,7 @@ def parse_model(row: object) -> Model | None:
         model_id,
         one_line(row.get("name")) or model_id,
         ModelRef.from_api(model_id),
-        {key: row[key] for key in _USED.split() if key in row},
+        {key: row[key] for key in _USED if key in row},
     )
     modalities = model.output_modalities
     return None if modalities and "text" not in modalities else model

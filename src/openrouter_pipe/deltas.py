@@ -197,7 +197,7 @@ class AnswerReader:
 
 
 def chat_usage(usage: Mapping[str, Any]) -> dict[str, Any]:
-    """A `/responses` usage object under the names of `/chat/completions`."""
+    """A usage object of either endpoint under the names of `/chat/completions`."""
     return {
         _USAGE_NAMES.get(key, key): chat_usage(value) if isinstance(value, dict) else value
         for key, value in usage.items()

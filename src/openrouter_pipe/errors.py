@@ -165,9 +165,9 @@ def read_failure(status: int, body: object) -> Failure:
         if status < 400 and not mapping(body).keys() & set(_ERROR_KEYS):
             return Failure(kind="not_an_api")
     body = body[0] if isinstance(body, list) and body else body
-    message = _innermost(mapping(body).get("error") or body)
-    body = mapping(body)
-    error = mapping(body.get("error") or body)
+    error = mapping(body).get("error") or body
+    message = _innermost(error)
+    body, error = mapping(body), mapping(error)
     metadata, availability = mapping(error.get("metadata")), mapping(error.get("availability"))
     code = error.get("code")
     types = [part.get("error_type") for part in (availability, metadata, error, body)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import importlib
 import io
@@ -12,6 +11,7 @@ import re
 import time
 from base64 import b64encode
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import Any
 from urllib.parse import quote
 
@@ -55,7 +55,7 @@ async def _logos(transport: Transport, names: set[str], template: str) -> dict[s
         logos = {name: str(icon) for name, icon in mapping(stored.get("logos")).items() if icon or same_day}
     known = len(logos)
     due = iter(names - logos.keys())
-    with contextlib.suppress(TimeoutError):
+    with suppress(TimeoutError):
         async with asyncio.timeout(_LOGO_SECONDS):
             await asyncio.gather(*(_fetch(transport, due, template, logos) for _ in range(4)))
     if len(logos) == known:

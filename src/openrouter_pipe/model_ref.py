@@ -23,7 +23,7 @@ ROUTING_TAGS = ("nitro", "floor", "exacto", "online")
 CATALOG_TAGS = ("free", "thinking", "extended", "beta", "batch")
 
 _TAG = re.compile(r"[a-z0-9-]+")
-_SLUG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+SLUG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 # With such a base the spelling is known to read back.
 _USUAL_BASE = re.compile(r"[^/.:]+/[^:]+")
 _API_PRESET = "@preset/"
@@ -87,7 +87,7 @@ class ModelRef(NamedTuple):
 
 def is_preset_slug(text: str) -> bool:
     """Whether `text` can be a preset's slug (letters, digits, `.`, `_`, `-`; case is kept)."""
-    return _SLUG.fullmatch(text) is not None
+    return SLUG.fullmatch(text) is not None
 
 
 def _split_preset(text: str, separator: str) -> tuple[str, str | None]:

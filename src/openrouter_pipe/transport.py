@@ -86,17 +86,18 @@ class Transport:
         self, settings: Settings, method: str, path: str, limits: aiohttp.ClientTimeout, data: bytes | None = None
     ) -> aiohttp.ClientResponse:
         """The answer, its body not yet read. Closing it stops the upstream."""
-        if not settings.base_url:
+        base_url = settings.base_url
+        if not base_url:
             raise PipeError("The valve BASE_URL does not hold the address of an API. An admin can correct it.")
         seconds = limits.total or settings.CONNECT_TIMEOUT_SECONDS + settings.READ_TIMEOUT_SECONDS
         try:
-            if settings.base_url != self._proxy[0]:
-                self._proxy = (settings.base_url, _proxy_for(settings.base_url))
+            if base_url != self._proxy[0]:
+                self._proxy = (base_url, _proxy_for(base_url))
             # Headers may come byte by byte.
             async with asyncio.timeout(seconds):
                 return await self._open_session().request(
                     method,
-                    settings.base_url + path,
+                    base_url + path,
                     data=data,
                     headers=_headers(settings),
                     timeout=limits,

@@ -8,13 +8,13 @@ from typing import NamedTuple
 
 from .catalog import Catalog, Model, Preset
 from .errors import PipeError
-from .model_ref import CATALOG_TAGS, ROUTING_TAGS, ModelRef
+from .model_ref import CATALOG_TAGS, ROUTING_TAGS, SLUG, ModelRef
 from .problems import MAX_ENTRIES, MAX_HINTS, Problem, has_wildcard, split_entries
 from .selection import NameIndex
 
 _DEPRECATED = ("online", "thinking", "extended")
 # An entry of VARIANT_MODELS: a base or a pattern for it, tags, a preset.
-_ENTRY = re.compile(r"([^:@]*)((?::[A-Za-z0-9-]+)*)(?:@preset/(\*|[A-Za-z0-9][A-Za-z0-9._-]*))?")
+_ENTRY = re.compile(rf"([^:@]*)((?::[A-Za-z0-9-]+)*)(?:@preset/(\*|{SLUG.pattern}))?")
 # What nothing is known of (a preset without a model) is judged like a router: it may do everything, and is not free.
 _UNKNOWN = Model("~", "", ModelRef("~"), {})
 
