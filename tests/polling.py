@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -19,10 +19,17 @@ def eventually(look: Callable[[], T], limit_seconds: float = 10.0) -> T:
     return result
 
 
-async def until(condition: Callable[[], object], seconds: float = 2.0) -> float:
-    """Wait until it is so (or what it gives to await for is); how long it took. Fails after `seconds`."""
+async def until(look: Callable[[], Any], seconds: float = 2.0) -> Any:
+    """The first true result of `look`, or of what it gives to await for, called again and again. Fails after `seconds`."""
     began = time.monotonic()
-    while not ((await result) if inspect.isawaitable(result := condition()) else result):
+    while not (result := (await found) if inspect.isawaitable(found := look()) else found):
         assert time.monotonic() - began < seconds, "it never came true"
         await asyncio.sleep(0.002)
+    return result
+
+
+async def seconds_until(look: Callable[[], Any]) -> float:
+    """How long `until` waits."""
+    began = time.monotonic()
+    await until(look)
     return time.monotonic() - began

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from integration.chats import ENDPOINTS, TEXT, ask, chat_body, open_stream, text_and_error, valves, works
-from polling import until
+from polling import seconds_until, until
 
 from openrouter_pipe import attempt as attempts
 from openrouter_pipe.pipe import Pipe
@@ -215,7 +215,7 @@ async def test_closing_the_answer_closes_the_connection(pipe: Pipe, sandbox: San
     reading.cancel()
     await asyncio.wait([reading])
     await stream.aclose()
-    assert await until(lambda: sandbox.open_streams == 0) < 0.3
+    assert await seconds_until(lambda: sandbox.open_streams == 0) < 0.3
     await works(pipe, sandbox, True)
 
 
@@ -225,7 +225,7 @@ async def test_closing_between_two_pieces_closes_the_connection(pipe: Pipe, sand
     await anext(stream)
     assert sandbox.open_streams == 1
     await stream.aclose()
-    assert await until(lambda: sandbox.open_streams == 0) < 0.3
+    assert await seconds_until(lambda: sandbox.open_streams == 0) < 0.3
 
 
 @pytest.mark.parametrize("rule", [{"delay_seconds": 30}, {"first_event_delay_seconds": 30}], ids=str)
@@ -238,7 +238,7 @@ async def test_cancelling_before_the_first_token_closes_the_connection(
     asking.cancel()
     await asyncio.wait([asking])
     assert asking.cancelled()
-    assert await until(lambda: sandbox.open_streams == 0) < 0.3
+    assert await seconds_until(lambda: sandbox.open_streams == 0) < 0.3
     await works(pipe, sandbox, streaming)
 
 

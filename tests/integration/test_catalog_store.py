@@ -7,14 +7,15 @@ import json
 import logging
 import stat
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import polling
 import pytest
 import pytest_asyncio
 from integration.chats import left_tasks
 from integration.faults import PAGE
-from polling import until as until_true
 
 from openrouter_pipe import catalog_store, pipe, shared
 from openrouter_sandbox import Rule, Sandbox
@@ -40,12 +41,7 @@ async def ids(made: pipe.Pipe) -> list[str]:
     return [entry["id"] for entry in await made.pipes()]
 
 
-async def until(look: Any, limit_seconds: float = 5.0) -> Any:
-    """Poll an async `look` until it is true or the limit is over."""
-    deadline = time.monotonic() + limit_seconds
-    while not (result := await look()) and time.monotonic() < deadline:
-        await asyncio.sleep(0.01)
-    return result
+until = partial(polling.until, seconds=5.0)
 
 
 def raw(body: Any) -> bytes:
@@ -414,7 +410,7 @@ class Flapping:
         made = made or self.pipe
         self.clock.ahead += seconds
         await ids(made)
-        await until_true(self.has_ended, 5)
+        await until(self.has_ended)
         return await ids(made)
 
     def has_ended(self) -> bool:

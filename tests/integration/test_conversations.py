@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from host_model import HostModel
-from polling import until
+from polling import seconds_until, until
 from starlette.responses import StreamingResponse
 
 from openrouter_pipe.pipe import Pipe
@@ -673,7 +673,7 @@ async def test_the_status_is_there_before_the_tool_is_done(responses_pipe: Pipe,
     await asyncio.wait([reading])
     # Stop: the line does not go on shimmering.
     assert [done for _, done in watcher.told] == [False, True]
-    assert await until(lambda: sandbox.open_streams == 0) < 0.3
+    assert await seconds_until(lambda: sandbox.open_streams == 0) < 0.3
 
 
 @pytest.mark.parametrize("how", ["cut", "error", "never done"])
@@ -815,5 +815,5 @@ async def test_stop_closes_the_upstream_at_once(pipe: Pipe, sandbox: Sandbox, ca
         reading.cancel()
         await asyncio.wait([reading])
     await body.aclose()
-    assert await until(lambda: sandbox.open_streams == 0) < 0.3
+    assert await seconds_until(lambda: sandbox.open_streams == 0) < 0.3
     assert left(before) == []

@@ -6,25 +6,15 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import demo
 import pytest
 import webui_server
+from polling import eventually
 
 KEY = "sk-or-v1-a-real-secret"
-
-
-def eventually(condition: Callable[[], bool], limit: float = 10.0) -> bool:
-    """Poll until the condition holds, at most `limit` seconds."""
-    deadline = time.monotonic() + limit
-    while time.monotonic() < deadline:
-        if condition():
-            return True
-        time.sleep(0.02)
-    return False
 
 
 def alive(pid: int) -> bool:
