@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from setup_env import step
-from webui_server import OpenWebUI, OpenWebUIError, answer_text, free_port, port_is_free, stop_group
+from webui_server import OpenWebUI, OpenWebUIError, answer_text, free_port, port_is_free, signals_wait, stop_group
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,23 +82,24 @@ class Sandbox:
     """The stand-in for OpenRouter, as a process of its own."""
 
     def __init__(self, data: Path) -> None:
-        """Start it; `url` comes with `wait`."""
+        """Prepare; nothing runs until `start`."""
         self.log_path = data / "sandbox.log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, limit: float = SANDBOX_LIMIT) -> str:
+        """Start it, wait until it says its address and return that."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("OPENROUTER_")}
         environment |= {"PYTHONPATH": str(ROOT / "src"), "PYTHONUNBUFFERED": "1"}
-        with self.log_path.open("wb") as log:
+        with self.log_path.open("wb") as log, signals_wait():
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "openrouter_sandbox", "--port", "0"],
-                cwd=data,
+                cwd=self.log_path.parent,
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-
-    def wait(self, limit: float = SANDBOX_LIMIT) -> str:
-        """Wait until it says its address and return that."""
         deadline = time.monotonic() + limit
         while time.monotonic() < deadline:
             if said := re.search(r"^OpenRouter sandbox: (\S+)$", self.log_path.read_text(), re.MULTILINE):
@@ -109,13 +110,14 @@ class Sandbox:
 
     def check(self) -> None:
         """Raise when it is dead."""
-        if self._process.poll() is not None:
+        if self._process and self._process.poll() is not None:
             lines = self.log_path.read_text().strip().splitlines() or ["it said nothing"]
             raise DemoError(f"the sandbox died: {lines[-1]} (see {self.log_path})")
 
     def stop(self) -> None:
-        """End it with all its processes."""
-        stop_group(self._process)
+        """End it with all its processes, if it runs."""
+        if self._process:
+            stop_group(self._process)
 
 
 def install(webui: OpenWebUI, settings: dict[str, str]) -> list[str]:
@@ -148,7 +150,7 @@ def run(port: int | None, data: Path, key: str, *, once: bool) -> None:
             with step("Starting the OpenRouter sandbox"):
                 sandbox = Sandbox(data)
                 house.callback(sandbox.stop)
-                sandbox_url = sandbox.wait()
+                sandbox_url = sandbox.start()
         webui = OpenWebUI(data, port=port)
         house.callback(webui.stop)
         with step("Starting Open WebUI (the first time it prepares its database)"):

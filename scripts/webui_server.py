@@ -20,6 +20,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -85,6 +86,28 @@ def port_is_free(port: int) -> bool:
         return True
 
 
+@contextlib.contextmanager
+def signals_wait() -> Iterator[None]:
+    """Let signals take effect at the end of the block: one that raises while a process starts would lose track of it.
+
+    Nothing changes outside the main thread, where signals never raise.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    arrived: list[int] = []
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        for number in handlers:
+            signal.signal(number, lambda caught, _: arrived.append(caught))
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    for late in arrived:
+        signal.raise_signal(late)
+
+
 def stop_group(process: subprocess.Popen[bytes], limit: float = STOP_LIMIT) -> None:
     """End a process and all that it started: SIGTERM to its group, SIGKILL to what is left after `limit` seconds.
 
@@ -138,11 +161,12 @@ class OpenWebUI:
         if self.client.is_closed:
             self.client = httpx.Client(base_url=self.url, timeout=60, trust_env=False, headers=self.client.headers)
         self.data_dir.mkdir(parents=True, exist_ok=True)
-        with self.log_path.open("wb") as log:
+        environment = self.environment()
+        with self.log_path.open("wb") as log, signals_wait():
             self._process = subprocess.Popen(
                 [self._python, *COMMAND, str(self.port)],
                 cwd=self.data_dir,  # it looks for a `.env` where it runs
-                env=self.environment(),
+                env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import demo
 import pytest
@@ -180,6 +182,29 @@ def test_a_server_that_never_answers_is_ended(tmp_path: Path, monkeypatch: pytes
         webui.start(limit=1)
     pid = int(webui.log_tail().split()[1])
     assert not alive(pid)
+
+
+def test_a_signal_at_the_moment_of_the_start_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It raises where Python is between the start of the process and the line that keeps hold of it."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(*arguments: Any, **options: Any) -> subprocess.Popen[bytes]:
+        started.append(subprocess.Popen(*arguments, **options))
+        signal.raise_signal(signal.SIGTERM)
+        return started[-1]
+
+    monkeypatch.setattr(webui_server, "COMMAND", ("-c", "import time; time.sleep(600)"))
+    monkeypatch.setattr(webui_server, "subprocess", SimpleNamespace(**{**vars(subprocess), "Popen": start}))
+    monkeypatch.setattr(demo, "subprocess", webui_server.subprocess)
+    for server in (webui_server.OpenWebUI(tmp_path), demo.Sandbox(tmp_path)):
+        signal.signal(signal.SIGTERM, demo.interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            server.start()
+        server.stop()
+        assert started[-1].poll() is not None
+    assert len(started) == 2
 
 
 def test_stopping_ends_children_that_ignore_sigterm(tmp_path: Path) -> None:

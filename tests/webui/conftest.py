@@ -55,10 +55,12 @@ class SandboxControl:
 @pytest.fixture(scope="session")
 def sandbox_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxControl]:
     process = Sandbox(tmp_path_factory.mktemp("sandbox"))
-    control = SandboxControl(process.wait())
-    yield control
-    control.close()
-    process.stop()
+    try:
+        control = SandboxControl(process.start())
+        yield control
+        control.close()
+    finally:
+        process.stop()
 
 
 @pytest.fixture

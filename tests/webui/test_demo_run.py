@@ -75,7 +75,7 @@ def test_a_signal_while_it_starts_ends_it_all(data: Path) -> None:
     with start(data) as process:
         deadline = time.monotonic() + LIMIT
         while len(processes(data)) < 2 and time.monotonic() < deadline:
-            time.sleep(0.05)
+            time.sleep(0.002)  # to meet it at the very start
         process.send_signal(signal.SIGTERM)
         said, _ = process.communicate(timeout=30)
     assert "Stopped." in said
