@@ -33,7 +33,6 @@ from collections import Counter, deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, aclosing, asynccontextmanager, closing, suppress
 from contextvars import ContextVar
-from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from functools import cached_property, lru_cache, partial
 from itertools import takewhile
@@ -51,6 +50,73 @@ from starlette.responses import StreamingResponse
 # The OpenRouter pipe for Open WebUI.
 
 __version__ = "0.1.0"
+
+
+# === codec.py
+# JSON, read by orjson where it is installed, else by the standard library; and what others sent.
+
+try:
+    import orjson
+except ImportError:  # pragma: no cover - Open WebUI ships orjson
+    orjson = None  # type: ignore[assignment]
+
+# An object: one of our own making, and one that is only read.
+JsonDict = dict[str, Any]
+JsonObject = Mapping[str, Any]
+# Not orjson: where more than a hundred levels end at once, it writes past its buffer (3.11.9).
+_encode = json.JSONEncoder(ensure_ascii=False, default=str, separators=(",", ":")).encode
+
+
+def parse_json(text: bytes | str) -> Any:
+    """The value in `text`. Raises `ValueError`.
+
+    The standard library also reads NaN (null takes its place), bytes that are not UTF-8, and half of a surrogate pair (a
+    provider cut an emoji in two); that could not be stored: a question mark takes its place.
+    """
+    try:
+        return (orjson or json).loads(text)
+    except (ValueError, RecursionError):
+        pass
+    try:
+        value = json.loads(text.decode("utf-8", "replace") if isinstance(text, bytes) else text)
+        return json.loads(dump_json(value), parse_constant=lambda _: None)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def dump_json(value: Any) -> bytes:
+    """`value` as JSON. Half of a surrogate pair becomes a question mark, what JSON does not have its `str`."""
+    return _encode(value).encode("utf-8", "replace")
+
+
+def mapping(value: object) -> JsonObject:
+    """`value` if it is an object, else an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
+def dicts(value: object) -> list[JsonDict]:
+    """The objects in a list; none when it is no list."""
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def texts(value: object) -> tuple[str, ...]:
+    """The texts in a list; none when it is no list."""
+    return tuple([item for item in value if isinstance(item, str)]) if isinstance(value, list) else ()
+
+
+def texts_in(value: object, key: str) -> tuple[str, ...]:
+    """The texts under `key` of the objects in a list."""
+    return texts([item.get(key) for item in dicts(value)])
+
+
+def parts_of(messages: object) -> Iterator[JsonDict]:
+    """The parts of all messages."""
+    return (part for message in dicts(messages) for part in dicts(message.get("content")))
+
+
+def as_text(value: object) -> str:
+    """`value` if it is text, an object or a list as JSON, else nothing: some send objects for JSON text."""
+    return value if isinstance(value, str) else dump_json(value).decode() if isinstance(value, dict | list) else ""
 
 
 # === model_ref.py
@@ -154,70 +220,6 @@ def _split_tags(text: str) -> tuple[str, tuple[str, ...]]:
     return (base, tuple(parts[start:])) if base else (text, ())
 
 
-# === codec.py
-# JSON, read by orjson where it is installed, else by the standard library; and what others sent.
-
-try:
-    import orjson
-except ImportError:  # pragma: no cover - Open WebUI ships orjson
-    orjson = None  # type: ignore[assignment]
-
-# Not orjson: where more than a hundred levels end at once, it writes past its buffer (3.11.9).
-_encode = json.JSONEncoder(ensure_ascii=False, default=str, separators=(",", ":")).encode
-
-
-def parse_json(text: bytes | str) -> Any:
-    """The value in `text`. Raises `ValueError`.
-
-    The standard library also reads NaN (null takes its place), bytes that are not UTF-8, and half of a surrogate pair (a
-    provider cut an emoji in two); that could not be stored: a question mark takes its place.
-    """
-    try:
-        return (orjson or json).loads(text)
-    except (ValueError, RecursionError):
-        pass
-    try:
-        value = json.loads(text.decode("utf-8", "replace") if isinstance(text, bytes) else text)
-        return json.loads(dump_json(value), parse_constant=lambda _: None)
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
-
-
-def dump_json(value: Any) -> bytes:
-    """`value` as JSON. Half of a surrogate pair becomes a question mark, what JSON does not have its `str`."""
-    return _encode(value).encode("utf-8", "replace")
-
-
-def mapping(value: object) -> Mapping[str, Any]:
-    """`value` if it is an object, else an empty one."""
-    return value if isinstance(value, dict) else {}
-
-
-def dicts(value: object) -> list[dict[str, Any]]:
-    """The objects in a list; none when it is no list."""
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
-
-
-def texts(value: object) -> tuple[str, ...]:
-    """The texts in a list; none when it is no list."""
-    return tuple([item for item in value if isinstance(item, str)]) if isinstance(value, list) else ()
-
-
-def texts_in(value: object, key: str) -> tuple[str, ...]:
-    """The texts under `key` of the objects in a list."""
-    return texts([item.get(key) for item in dicts(value)])
-
-
-def parts_of(messages: object) -> Iterator[dict[str, Any]]:
-    """The parts of all messages."""
-    return (part for message in dicts(messages) for part in dicts(message.get("content")))
-
-
-def as_text(value: object) -> str:
-    """`value` if it is text, an object or a list as JSON, else nothing: some send objects for JSON text."""
-    return value if isinstance(value, str) else dump_json(value).decode() if isinstance(value, dict | list) else ""
-
-
 # === sse.py
 # Server-sent events: bytes in, the payload of each event out.
 #
@@ -293,7 +295,7 @@ class Model(NamedTuple):
     id: str
     name: str
     ref: ModelRef
-    row: Mapping[str, Any]
+    row: JsonObject
 
     @property
     def description(self) -> str:
@@ -491,7 +493,7 @@ class Spent(NamedTuple):
     timed: int = 0
     seconds: float = 0.0
 
-    def plus(self, usage: Mapping[str, Any], seconds: float) -> Spent:
+    def plus(self, usage: JsonObject, seconds: float) -> Spent:
         """With one more round, whose `usage` has the names of /chat/completions."""
         cost, written = amount_of(usage.get("cost")), int(amount_of(usage.get("completion_tokens")) or 0)
         is_timed = seconds >= _MIN_SECONDS
@@ -505,7 +507,7 @@ class Spent(NamedTuple):
         )
 
 
-def cost_line(spent: Spent, served: Mapping[str, Any], asked: ModelRef, model: Model | None, tier: object) -> str:
+def cost_line(spent: Spent, served: JsonObject, asked: ModelRef, model: Model | None, tier: object) -> str:
     """The line, without what is unknown.
 
     `served`: what upstream said of the serving (`model`, `provider`, `service_tier`, `openrouter_metadata`); `tier`: the
@@ -869,10 +871,10 @@ _RESPONSES_ONLY = ("openrouter:apply_patch", "openrouter:shell", "openrouter:too
 _CHAT_ONLY = {parameter.name for parameter in PARAMETERS if not parameter.responses} - {"include_reasoning", "usage"}
 
 
-def read_parameters(body: Mapping[str, Any], model: Model | None) -> dict[str, Any]:
+def read_parameters(body: JsonObject, model: Model | None) -> JsonDict:
     """The parameters of the request that make sense and that the model takes."""
     supported = model.supported_parameters if model else frozenset()
-    asked: dict[str, Any] = {}
+    asked: JsonDict = {}
     if given := [name for name in LENGTHS if body.get(name) is not None]:
         name = next((name for name in (given[-1], *LENGTHS) if name in supported), given[-1])
         body = {**body, **dict.fromkeys(LENGTHS), name: body[given[-1]]}
@@ -886,14 +888,14 @@ def read_parameters(body: Mapping[str, Any], model: Model | None) -> dict[str, A
     return asked
 
 
-def needs_chat(asked: Mapping[str, Any]) -> bool:
+def needs_chat(asked: JsonObject) -> bool:
     """Whether only /chat/completions has what they ask for."""
     return "audio" in asked.get("modalities", ()) or not _CHAT_ONLY.isdisjoint(asked)
 
 
-def place_parameters(asked: Mapping[str, Any], endpoint: Endpoint) -> dict[str, Any]:
+def place_parameters(asked: JsonObject, endpoint: Endpoint) -> JsonDict:
     """The fields of the body, as far as the endpoint has a place for the parameters."""
-    fields: dict[str, Any] = {}
+    fields: JsonDict = {}
     for name, value in asked.items():
         place: str = getattr(_BY_NAME[name], endpoint)
         if place and value is not None and (adapt := _ADAPTED[endpoint].get(name)):
@@ -908,7 +910,7 @@ def place_parameters(asked: Mapping[str, Any], endpoint: Endpoint) -> dict[str, 
     return fields
 
 
-def left_out(body: Mapping[str, Any], fields: Mapping[str, Any], endpoint: Endpoint) -> tuple[str, ...]:
+def left_out(body: JsonObject, fields: JsonObject, endpoint: Endpoint) -> tuple[str, ...]:
     """The names of the parameters in `body` that have not become one of the fields."""
     sent = {*fields, *(LENGTHS if not fields.keys().isdisjoint(LENGTHS) else ())}
     asked = {
@@ -936,20 +938,20 @@ def _preset(value: object) -> str | None:
     return f"@preset/{slug}" if is_preset_slug(slug) else None
 
 
-def _text_format(value: Mapping[str, Any]) -> Mapping[str, Any]:
+def _text_format(value: JsonObject) -> JsonObject:
     """`response_format` without the nesting of the schema."""
     schema = value.get("json_schema")
     return {"type": value.get("type"), **schema} if isinstance(schema, dict) else value
 
 
-def _function_of(tool: Mapping[str, Any]) -> dict[str, Any]:
+def _function_of(tool: JsonObject) -> JsonDict:
     """The function in a definition or a choice, nested (as Open WebUI sends it) or flat; empty when there is none."""
     function = mapping(tool.get("function", tool)) if tool.get("type") == "function" else {}
     known = ("name", "description", "parameters", "strict")
     return {key: function[key] for key in known if function.get(key) is not None} if function.get("name") else {}
 
 
-def _for_chat(tool: Mapping[str, Any]) -> Mapping[str, Any] | None:
+def _for_chat(tool: JsonObject) -> JsonObject | None:
     """A definition or a choice as /chat/completions takes it; None when it has no place there."""
     if function := _function_of(tool):
         return {"type": "function", "function": function}
@@ -957,7 +959,7 @@ def _for_chat(tool: Mapping[str, Any]) -> Mapping[str, Any] | None:
     return tool if kind.startswith(("openrouter:", "web_search")) and kind not in _RESPONSES_ONLY else None
 
 
-def _for_responses(tool: Mapping[str, Any], **required: object) -> Mapping[str, Any] | None:
+def _for_responses(tool: JsonObject, **required: object) -> JsonObject | None:
     """The same for /responses, where a function is flat."""
     if function := _function_of(tool):
         return {"type": "function", **required, **function}
@@ -1076,13 +1078,13 @@ _STAND_IN = "not signed"
 class ReasoningRequest(NamedTuple):
     """What to send as `reasoning` (None: nothing), whether to show what comes back, and whether the model is to think."""
 
-    parameters: dict[str, Any] | None
+    parameters: JsonDict | None
     shown: bool
     expected: bool
 
 
 def choose_reasoning(
-    asked: Mapping[str, Any], model: Model | None, enabled: bool, default_effort: str, least: bool
+    asked: JsonObject, model: Model | None, enabled: bool, default_effort: str, least: bool
 ) -> ReasoningRequest:
     """Decide from what was asked, the row and the valves; `least` wants as little as can be.
 
@@ -1093,7 +1095,7 @@ def choose_reasoning(
         return ReasoningRequest(None, enabled, False)
     if not enabled or least:
         # An unknown model might refuse it in a task, where nobody asked; the admin's switch is obeyed.
-        parameters: dict[str, Any] = {"effort": nearest_effort("none", model)} if reasons or not enabled else {}
+        parameters: JsonDict = {"effort": nearest_effort("none", model)} if reasons or not enabled else {}
         parameters |= {} if enabled else {"exclude": True}
     else:
         parameters = _asked_reasoning(asked, model)
@@ -1115,7 +1117,7 @@ def nearest_effort(effort: str, model: Model | None) -> str:
     return min(allowed or EFFORTS[1:], key=lambda known: abs(EFFORTS.index(known) - EFFORTS.index(effort)))
 
 
-def _asked_reasoning(asked: Mapping[str, Any], model: Model | None) -> dict[str, Any]:
+def _asked_reasoning(asked: JsonObject, model: Model | None) -> JsonDict:
     """`reasoning` and `reasoning_effort` (free text in Open WebUI) as one; the more exact statement holds."""
     parameters = {key: value for key, value in mapping(asked.get("reasoning")).items() if value is not None}
     effort = _known_effort(parameters.pop("effort", None))
@@ -1138,8 +1140,8 @@ class DetailsCollector:
     """Puts streamed `reasoning_details` together, by index and type; opaque ones come whole."""
 
     def __init__(self) -> None:
-        self.details: list[dict[str, Any]] = []
-        self._streaming: dict[tuple[int | None, str], dict[str, Any]] = {}
+        self.details: list[JsonDict] = []
+        self._streaming: dict[tuple[int | None, str], JsonDict] = {}
 
     def add(self, details: object, whole: bool = False) -> str:
         """Take the fragments of one event, or the details of a `whole` answer; returns their readable text."""
@@ -1158,7 +1160,7 @@ class DetailsCollector:
         return ("\n\n" if whole else "").join(filter(None, told))
 
 
-def kept_details(details: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+def kept_details(details: Iterable[JsonDict]) -> list[JsonDict]:
     """The details that say something, as Open WebUI keeps them: each with an index of its own."""
     told = (detail for detail in details if _is_detail(detail) and any(map(detail.get, _CONTENTS)))
     return [
@@ -1168,7 +1170,7 @@ def kept_details(details: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def replayed_details(details: object) -> list[dict[str, Any]]:
+def replayed_details(details: object) -> list[JsonDict]:
     """The details of a message as they came from upstream."""
     return [
         {key: value for key, value in detail.items() if (key, value) != ("signature", _STAND_IN)}
@@ -1176,10 +1178,10 @@ def replayed_details(details: object) -> list[dict[str, Any]]:
     ]
 
 
-def details_of(item: Mapping[str, Any]) -> list[dict[str, Any]]:
+def details_of(item: JsonObject) -> list[JsonDict]:
     """The details that stand for one `reasoning` item of /responses."""
     common = {key: item[key] for key in ("id", "format") if item.get(key)}
-    details: list[dict[str, Any]] = [
+    details: list[JsonDict] = [
         {"type": kind, field: part["text"], **common}
         for kind, (field, place, _) in _READABLE.items()
         for part in dicts(item.get(place))
@@ -1196,9 +1198,9 @@ def details_of(item: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [_with_stand_in(detail) for detail in details] if signature or data else details
 
 
-def reasoning_items(details: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def reasoning_items(details: Iterable[JsonObject]) -> list[JsonDict]:
     """The `reasoning` items of /responses for the details of one message; those that share an id are one item."""
-    items: list[dict[str, Any]] = []
+    items: list[JsonDict] = []
     for detail in details:
         kind = detail["type"]
         new = {key: detail[key] for key in ("id", "format", "signature") if detail.get(key)}
@@ -1217,7 +1219,7 @@ def reasoning_items(details: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]
     return items
 
 
-def _is_detail(detail: Mapping[str, Any]) -> bool:
+def _is_detail(detail: JsonObject) -> bool:
     """Whether it is one of OpenRouter's details, with nothing of another type in it."""
     return (
         str(detail.get("type")).startswith("reasoning.")
@@ -1226,12 +1228,12 @@ def _is_detail(detail: Mapping[str, Any]) -> bool:
     )
 
 
-def _with_stand_in(detail: dict[str, Any]) -> dict[str, Any]:
+def _with_stand_in(detail: JsonDict) -> JsonDict:
     needed = detail.get("format") == _SIGNED_FORMAT and not detail.get("signature")
     return {**detail, "signature": _STAND_IN} if needed else detail
 
 
-def _continues(item: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+def _continues(item: JsonObject, new: JsonObject) -> bool:
     """Whether `new` belongs to the item before: the same id, and no second proof."""
     # /chat/completions leaves ids out, of all details of an item or of all but the last: then an item ends with its proof.
     proofs = item.keys() & {"signature", "encrypted_content"}
@@ -1284,7 +1286,7 @@ class NameIndex:
 
 # A piece of the answer, as in a chat chunk: the reasoning comes before the text. Tool calls have deltas of their own, since
 # Open WebUI reads the calls of a chunk first, and would show them above what led to them.
-Delta = dict[str, Any]
+Delta = JsonDict
 _PRIVATE = "The provider keeps this reasoning private."
 # How the base64 of a picture begins, for those that come without saying what they are.
 _IMAGE_KINDS = {"i": "png", "/": "jpeg", "R": "gif", "U": "webp"}
@@ -1301,13 +1303,13 @@ _USAGE_NAMES = {
 _SERVED = ("model", "provider", "service_tier", "openrouter_metadata")
 
 
-@dataclass(slots=True)
 class _Call:
     """What of a tool call has come; `index` is that in what leaves."""
 
-    index: int
-    name: str
-    arguments: str
+    def __init__(self, index: int, name: str, arguments: str) -> None:
+        self.index = index
+        self.name = name
+        self.arguments = arguments
 
 
 class AnswerReader:
@@ -1315,13 +1317,13 @@ class AnswerReader:
 
     def __init__(self) -> None:
         self.finish_reason: str | None = None
-        self.usage: dict[str, Any] | None = None
-        self.error: Mapping[str, Any] | None = None
+        self.usage: JsonDict | None = None
+        self.error: JsonObject | None = None
         self.done = False
         # What server tools do: the place of an output item, the item, and whether it is done.
-        self.statuses: list[tuple[object, Mapping[str, Any], bool]] = []
+        self.statuses: list[tuple[object, JsonObject, bool]] = []
         # What of `_SERVED` upstream has told.
-        self.served: dict[str, Any] = {}
+        self.served: JsonDict = {}
         # The calls by upstream's index and by id; the latest one also by neither.
         self._calls: dict[object, _Call] = {}
         self._deltas: list[Delta] = []
@@ -1365,11 +1367,11 @@ class AnswerReader:
             self.finish_reason = "tool_calls"
         return self.take()
 
-    def read(self, event: Mapping[str, Any]) -> None:
+    def read(self, event: JsonObject) -> None:
         """Read one event, or an answer that did not come as a stream."""
         raise NotImplementedError
 
-    def _details(self) -> Iterable[dict[str, Any]]:
+    def _details(self) -> Iterable[JsonDict]:
         raise NotImplementedError
 
     def _fail(self, error: object) -> None:
@@ -1377,7 +1379,7 @@ class AnswerReader:
         self.error = error if isinstance(error, dict) else {"message": str(error)}
         self.done = True
 
-    def _note_served(self, source: Mapping[str, Any]) -> None:
+    def _note_served(self, source: JsonObject) -> None:
         """Keep what is told about who answers; the latest word holds."""
         self.served |= {key: source[key] for key in _SERVED if source.get(key)}
 
@@ -1439,7 +1441,7 @@ class AnswerReader:
             fragment = {"index": call.index, "function": function}
         add_fragment(self._room("content", "reasoning_content"), fragment)
 
-    def _add_annotation(self, annotation: Mapping[str, Any]) -> None:
+    def _add_annotation(self, annotation: JsonObject) -> None:
         """A web page as a source, once, in the nested form of /chat/completions."""
         citation = mapping(annotation.get("url_citation", annotation))
         url = citation.get("url")
@@ -1468,7 +1470,7 @@ class AnswerReader:
         return self._deltas[-1]
 
 
-def chat_usage(usage: Mapping[str, Any]) -> dict[str, Any]:
+def chat_usage(usage: JsonObject) -> JsonDict:
     """A usage object of either endpoint under the names of `/chat/completions`."""
     return {
         _USAGE_NAMES.get(key, key): chat_usage(value) if isinstance(value, dict) else value
@@ -1493,7 +1495,7 @@ def merge_deltas(deltas: Iterable[Delta]) -> Delta:
     return whole
 
 
-def add_fragment(delta: Delta, fragment: dict[str, Any]) -> None:
+def add_fragment(delta: Delta, fragment: JsonDict) -> None:
     """Add a fragment of a tool call to the delta: clients expect a call once in a chunk."""
     calls = delta.setdefault("tool_calls", [])
     for call in calls:
@@ -1504,7 +1506,7 @@ def add_fragment(delta: Delta, fragment: dict[str, Any]) -> None:
     calls.append({**fragment, "function": dict(fragment["function"])})
 
 
-def index_of(source: Mapping[str, Any], key: str) -> int | None:
+def index_of(source: JsonObject, key: str) -> int | None:
     """The index that upstream gives; None for what is none."""
     value = source.get(key)
     return value if isinstance(value, int) else None
@@ -1523,7 +1525,7 @@ _HOLDS = {
 }
 
 
-def chat_messages(messages: object) -> list[dict[str, Any]]:
+def chat_messages(messages: object) -> list[JsonDict]:
     """The messages for `/chat/completions`, made valid: an odd role is the user's, and who says nothing is left out.
 
     That each call has a result, and each result a call, is Open WebUI's work (`sanitize_tool_pairs`).
@@ -1545,7 +1547,7 @@ def chat_messages(messages: object) -> list[dict[str, Any]]:
     return kept or [{"role": "user", "content": ""}]
 
 
-def responses_input(messages: object) -> tuple[str, list[dict[str, Any]]]:
+def responses_input(messages: object) -> tuple[str, list[JsonDict]]:
     """`instructions` (the system messages at the start) and the input items for `/responses`."""
     read = chat_messages(messages)
     # Without any input the request would be refused: the last message is input, whosever it is.
@@ -1563,14 +1565,14 @@ def has_cache_control(messages: object) -> bool:
     return any(isinstance(part.get("cache_control"), dict) for part in parts_of(messages))
 
 
-def _read_message(message: dict[str, Any]) -> dict[str, Any]:
+def _read_message(message: JsonDict) -> JsonDict:
     role = str(message.get("role"))
     role = role if role in _HOLDS else "user"
     content = message.get("content") or message.get("refusal")
     if not isinstance(content, str):
         parts = filter(None, map(_read_part, dicts(content)))
         content = [part for part in parts if part["type"] in _HOLDS[role]] or ""
-    read: dict[str, Any] = {"role": role, "content": content}
+    read: JsonDict = {"role": role, "content": content}
     if role == "tool":
         read["tool_call_id"] = as_text(message.get("tool_call_id"))
     if role == "assistant":
@@ -1581,18 +1583,18 @@ def _read_message(message: dict[str, Any]) -> dict[str, Any]:
     return read
 
 
-def _read_call(call: dict[str, Any]) -> dict[str, Any]:
+def _read_call(call: JsonDict) -> JsonDict:
     function = mapping(call.get("function"))
     name, arguments = as_text(function.get("name")), as_text(function.get("arguments")) or "{}"
     return {"id": as_text(call.get("id")), "type": "function", "function": {"name": name, "arguments": arguments}}
 
 
-def _read_part(part: dict[str, Any]) -> dict[str, Any] | None:
+def _read_part(part: JsonDict) -> JsonDict | None:
     """A part as /chat/completions has it, its type also the name of its field; of other kinds the text is kept."""
     match part:
         case {"type": "image_url" | "input_image", "image_url": str(url)}:
             # So Open WebUI hands over a tool's picture.
-            known: dict[str, Any] = {"type": "image_url", "image_url": {"url": url}}
+            known: JsonDict = {"type": "image_url", "image_url": {"url": url}}
         case (
             {"type": "image_url" as kind, "image_url": {"url": str()}}
             | {"type": "file" as kind, "file": {"file_data": str()} | {"file_id": str()}}
@@ -1608,7 +1610,7 @@ def _read_part(part: dict[str, Any]) -> dict[str, Any] | None:
     return {**known, **{key: part[key] for key in marks if isinstance(part.get(key), dict)}}
 
 
-def _items_of(message: dict[str, Any]) -> list[dict[str, Any]]:
+def _items_of(message: JsonDict) -> list[JsonDict]:
     role, content = message["role"], message["content"]
     if role == "assistant":
         # Reasoning before the text and the calls that it led to.
@@ -1625,7 +1627,7 @@ def _items_of(message: dict[str, Any]) -> list[dict[str, Any]]:
     return [{"type": "message", "role": role, "content": [_input_part(part) for part in parts]}]
 
 
-def _input_part(part: dict[str, Any]) -> dict[str, Any]:
+def _input_part(part: JsonDict) -> JsonDict:
     value = part[part["type"]]
     match part["type"]:
         case "image_url":
@@ -1643,7 +1645,7 @@ def _input_part(part: dict[str, Any]) -> dict[str, Any]:
     return {key: part[key] for key in part if key != "cache_control"} | {"type": "input_text"}
 
 
-def _text_of(content: str | list[dict[str, Any]]) -> str:
+def _text_of(content: str | list[JsonDict]) -> str:
     return content if isinstance(content, str) else "\n\n".join(part["text"] for part in content)
 
 
@@ -1922,10 +1924,10 @@ class ChatReader(AnswerReader):
         super().__init__()
         self._collected = DetailsCollector()
 
-    def _details(self) -> Iterable[dict[str, Any]]:
+    def _details(self) -> Iterable[JsonDict]:
         return self._collected.details
 
-    def read(self, event: Mapping[str, Any]) -> None:
+    def read(self, event: JsonObject) -> None:
         """Read a chunk, or a `chat.completion`."""
         usage = event.get("usage")
         self._note_usage(usage)
@@ -1939,7 +1941,7 @@ class ChatReader(AnswerReader):
         if error := event.get("error") or (self.finish_reason == "error" and {"message": ""}):
             self._fail(_with_provider(error, event.get("provider")))
 
-    def _read_choice(self, choice: Mapping[str, Any]) -> None:
+    def _read_choice(self, choice: JsonObject) -> None:
         delta = choice.get("delta")
         whole = not isinstance(delta, dict)
         # Beside a delta, a message would be a summary of what has been said.
@@ -1990,11 +1992,11 @@ class ChunkWriter:
         """The event that ends the answer."""
         return self._event([{"index": 0, "delta": {}, "finish_reason": reason}])
 
-    def usage(self, usage: Mapping[str, Any]) -> bytes:
+    def usage(self, usage: JsonObject) -> bytes:
         """The usage event. Once for each upstream call: Open WebUI adds them up."""
         return self._event([], usage=usage)
 
-    def completion(self, deltas: Iterable[Delta], reason: str, usage: Mapping[str, Any] | None) -> dict[str, Any]:
+    def completion(self, deltas: Iterable[Delta], reason: str, usage: JsonObject | None) -> JsonDict:
         """The answer as one `chat.completion` object."""
         message = {"role": "assistant", "content": "", **merge_deltas(deltas)}
         for call in message.get("tool_calls", ()):
@@ -2006,13 +2008,13 @@ class ChunkWriter:
         }
         return {**answer, "usage": dict(usage)} if usage else answer
 
-    def _event(self, choices: list[dict[str, Any]], **more: object) -> bytes:
+    def _event(self, choices: list[JsonDict], **more: object) -> bytes:
         return b"data: %b\n\n" % dump_json(
             {**self._envelope, "object": "chat.completion.chunk", "choices": choices, **more}
         )
 
 
-def error_body(message: str) -> dict[str, Any]:
+def error_body(message: str) -> JsonDict:
     """An error as Open WebUI shows it: without `choices`, or it would be overlooked."""
     return {"error": {"message": message}}
 
@@ -2045,19 +2047,19 @@ class ResponsesReader(AnswerReader):
     def __init__(self) -> None:
         super().__init__()
         # What is known of the output items, by place: the index under which they were streamed.
-        self._items: dict[object, Mapping[str, Any]] = {}
+        self._items: dict[object, JsonObject] = {}
         # The places of those that were streamed or are done.
         self._told: set[object] = set()
         # Where the latest text and reasoning came from: item and part.
         self._latest: dict[str, tuple[object, object]] = {}
         self._reasoning_type = ""
 
-    def _details(self) -> Iterable[dict[str, Any]]:
+    def _details(self) -> Iterable[JsonDict]:
         return [
             detail for item in self._items.values() if item.get("type") == "reasoning" for detail in details_of(item)
         ]
 
-    def read(self, event: Mapping[str, Any]) -> None:
+    def read(self, event: JsonObject) -> None:
         """Read an event, or a whole response object: it says the same as the event that closes a stream."""
         kind = event.get("type")
         if kind is None:
@@ -2065,10 +2067,10 @@ class ResponsesReader(AnswerReader):
         if handler := self._handlers.get(str(kind)):
             handler(self, event)
 
-    def _text(self, event: Mapping[str, Any]) -> None:
+    def _text(self, event: JsonObject) -> None:
         self._say("message", index_of(event, _PLACE), None, event.get("delta"))
 
-    def _reasoning(self, event: Mapping[str, Any]) -> None:
+    def _reasoning(self, event: JsonObject) -> None:
         # A model may stream its reasoning and a summary of it: the first to come is shown.
         self._reasoning_type = self._reasoning_type or event["type"]
         if event["type"] == self._reasoning_type:
@@ -2088,17 +2090,17 @@ class ResponsesReader(AnswerReader):
             self._items.setdefault(place, {"type": kind})
         add(text)
 
-    def _item(self, event: Mapping[str, Any]) -> None:
+    def _item(self, event: JsonObject) -> None:
         done = event["type"] == "response.output_item.done"
         self._read_item(index_of(event, _PLACE), mapping(event.get("item")), done)
 
-    def _arguments(self, event: Mapping[str, Any]) -> None:
+    def _arguments(self, event: JsonObject) -> None:
         self._add_call(index_of(event, _PLACE), None, None, event.get("delta"))
 
-    def _annotation(self, event: Mapping[str, Any]) -> None:
+    def _annotation(self, event: JsonObject) -> None:
         self._add_annotation(mapping(event.get("annotation")))
 
-    def _read_item(self, place: object, item: Mapping[str, Any], done: bool) -> None:
+    def _read_item(self, place: object, item: JsonObject, done: bool) -> None:
         """Add what no event has streamed of an output item."""
         self._items[place] = item
         kind, tool = item.get("type"), _server_tool(item)
@@ -2121,7 +2123,7 @@ class ResponsesReader(AnswerReader):
             for number, text in enumerate(content or texts_in(item.get("summary"), "text")):
                 self._say(kind, place, number, text)
 
-    def _close(self, event: Mapping[str, Any]) -> None:
+    def _close(self, event: JsonObject) -> None:
         response = self._note(event)
         if response.get("error") or response.get("status") == "failed":
             self._refuse(event)
@@ -2138,21 +2140,21 @@ class ResponsesReader(AnswerReader):
         self.finish_reason = _INCOMPLETE_REASONS.get(str(reason), "stop")
         self.done = True
 
-    def _note(self, event: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _note(self, event: JsonObject) -> JsonObject:
         """Keep what the response in an event (or beside an error) tells beside its output; returns it."""
         response = mapping(event.get("response")) or event
         self._note_served(response)
         self._note_usage(response.get("usage"))
         return response
 
-    def _refuse(self, event: Mapping[str, Any]) -> None:
+    def _refuse(self, event: JsonObject) -> None:
         failed = self._note(event)
         # What went wrong stands in the error, or beside it.
         beside = {key: failed[key] for key in ("error_type", "code", "message") if key in failed}
         error = failed.get("error") or {}
         self._fail({**beside, **error} if isinstance(error, dict) else error)
 
-    _handlers: ClassVar[dict[str, Callable[[ResponsesReader, Mapping[str, Any]], object]]] = {
+    _handlers: ClassVar[dict[str, Callable[[ResponsesReader, JsonObject], object]]] = {
         "response.created": _note,
         "response.output_text.delta": _text,
         "response.refusal.delta": _text,
@@ -2170,7 +2172,7 @@ class ResponsesReader(AnswerReader):
     }
 
 
-def tool_status(item: Mapping[str, Any], done: bool) -> dict[str, Any]:
+def tool_status(item: JsonObject, done: bool) -> JsonDict:
     """The status line of a server tool at work, or done; Open WebUI draws it with its links."""
     tool = _server_tool(item)
     # A page that is fetched stands beside the action, or there is none.
@@ -2187,7 +2189,7 @@ def tool_status(item: Mapping[str, Any], done: bool) -> dict[str, Any]:
     return {"description": about, "done": done, **links}
 
 
-def _server_tool(item: Mapping[str, Any]) -> str:
+def _server_tool(item: JsonObject) -> str:
     """The name of a server tool, OpenRouter's or the maker's own; empty for an item of another type."""
     kind = str(item.get("type"))
     name = kind.removeprefix("openrouter:").removesuffix("_call")
@@ -2213,7 +2215,7 @@ def author_of(entry: Entry) -> str:
     return author.lstrip("~") if slash else "openrouter"
 
 
-def row_fields(entry: Entry, name_prefix: str, direct_files: bool, icon: str | None) -> dict[str, Any]:
+def row_fields(entry: Entry, name_prefix: str, direct_files: bool, icon: str | None) -> JsonDict:
     """What the row of a published model should hold, by path in its `meta`.
 
     None: unknown, or as Open WebUI has it anyway, so that the admin's defaults for all models hold.
@@ -2241,14 +2243,14 @@ def row_fields(entry: Entry, name_prefix: str, direct_files: bool, icon: str | N
     return {path: None if value in _NOTHING else value for path, value in fields.items()}
 
 
-def merge_row(wanted: Mapping[str, Any], name: str, meta: Mapping[str, Any]) -> tuple[str, dict[str, Any]] | None:
+def merge_row(wanted: JsonObject, name: str, meta: JsonObject) -> tuple[str, JsonDict] | None:
     """The name and `meta` that a stored row should get (a new one: of `""` and `{}`); None: nothing is to be changed.
 
     Of a row without marks, which somebody else made, only what is empty is filled in.
     """
     known = mapping(meta.get(_MARKS))
     marks = dict(known)
-    row: dict[str, Any] = {**meta, _NAME: name, **{group: dict(mapping(meta.get(group))) for group in _GROUPS}}
+    row: JsonDict = {**meta, _NAME: name, **{group: dict(mapping(meta.get(group))) for group in _GROUPS}}
     for path, target in wanted.items():
         group, _, key = path.rpartition(".")
         place = row[group] if group else row
@@ -2307,7 +2309,7 @@ _HEADER_TEXT = "^[ -~]{0,500}$"
 _COST_DISPLAY = "`status`: a line with cost, tokens and provider above each answer. `off`: none."
 _DENY = "`deny`: only providers that do not store or train on what is sent."
 _FIRST = "Which provider of a model comes first, e.g. by `price`."
-_PASSWORD: dict[str, Any] = {"input": {"type": "password"}}
+_PASSWORD: JsonDict = {"input": {"type": "password"}}
 
 Seconds = Annotated[int, Field(ge=1, le=86_400)]
 Filter = Literal["all", "only", "exclude"]
@@ -2320,13 +2322,13 @@ class _Tolerant(BaseModel):
     """Settings of which a value that does not fit counts as the default and is reported."""
 
     # The form shows the names that the docs and the log have.
-    model_config = ConfigDict(str_strip_whitespace=True, field_title_generator=lambda name, _: name)
+    model_config = ConfigDict(defer_build=True, str_strip_whitespace=True, field_title_generator=lambda name, _: name)
     _misfits: tuple[Problem, ...] = ()
-    _unused: dict[str, Any] = {}
+    _unused: JsonDict = {}
 
     @model_validator(mode="wrap")
     @classmethod
-    def _replace_misfits(cls, data: dict[str, Any], handler: Callable[[dict[str, Any]], Self]) -> Self:
+    def _replace_misfits(cls, data: JsonDict, handler: Callable[[JsonDict], Self]) -> Self:
         # Open WebUI builds them before every list and chat; if that raised, the pipe would be dead.
         try:
             return handler(data)
@@ -2337,7 +2339,7 @@ class _Tolerant(BaseModel):
             valves._unused = {name: data[name] for name in reasons}
             return valves
 
-    def model_dump(self, **options: Any) -> dict[str, Any]:
+    def model_dump(self, **options: Any) -> JsonDict:
         """With what does not fit, so that it is stored, seen in the form, and reported."""
         return super().model_dump(**options) | self._unused
 
@@ -2484,7 +2486,7 @@ class Settings(_Tolerant):
         )
 
     @property
-    def provider(self) -> dict[str, Any]:
+    def provider(self) -> JsonDict:
         """The `provider` object; what is at its default is not in it."""
         provider: dict[str, object] = {
             "order": list(split_entries(self.PROVIDER_ORDER)),
@@ -2498,7 +2500,7 @@ class Settings(_Tolerant):
         return {key: value for key, value in provider.items() if value not in ([], "default")}
 
     @property
-    def privacy(self) -> dict[str, Any]:
+    def privacy(self) -> JsonDict:
         """What of the `provider` object no request may override."""
         denied = {"data_collection": "deny"} if self.DATA_COLLECTION == "deny" else {}
         return denied | ({"zdr": True} if self.ZDR == "enforce" else {})
@@ -2558,7 +2560,7 @@ class PipeState(NamedTuple):
     """
 
     version: str
-    key: Mapping[str, Any] | str
+    key: JsonObject | str
     published: Published | None
     fetched_at: float
     problems: tuple[Problem, ...]
@@ -2585,7 +2587,7 @@ def _section(title: str, lines: list[str]) -> str:
     return "\n".join((f"### {title}", *(f"- {line}" for line in shown)))
 
 
-def _key_lines(key: Mapping[str, Any] | str) -> list[str]:
+def _key_lines(key: JsonObject | str) -> list[str]:
     """Source: OpenRouter's OpenAPI document, `GET /key`."""
     if isinstance(key, str):
         return [_unmarked(key)]
@@ -2682,12 +2684,12 @@ def file_kind(kinds: Kinds, name: str, content_type: object) -> tuple[str, str] 
     return kind if kind and str(content_type or "application").startswith(("application", kind[0])) else None
 
 
-def file_part(kind: tuple[str, str], name: str, data: bytes) -> dict[str, Any]:
+def file_part(kind: tuple[str, str], name: str, data: bytes) -> JsonDict:
     """The part of a message that holds a file as it is."""
     modality, form = kind
     text = b64encode(data).decode()
     url = f"data:{form};base64,{text}"
-    parts: dict[str, dict[str, Any]] = {
+    parts: dict[str, JsonDict] = {
         "file": {"type": "file", "file": {"filename": name, "file_data": url}},
         "audio": {"type": "input_audio", "input_audio": {"data": text, "format": form}},
         "video": {"type": "video_url", "video_url": {"url": url}},
@@ -2695,7 +2697,7 @@ def file_part(kind: tuple[str, str], name: str, data: bytes) -> dict[str, Any]:
     return parts[modality]
 
 
-def text_part(name: str, text: str) -> tuple[dict[str, Any], bool]:
+def text_part(name: str, text: str) -> tuple[JsonDict, bool]:
     """The part of a message that holds a file's text, and whether that is all of it."""
     is_whole = 0 < len(text) <= MAX_FILE_TEXT
     # Without a word the model would make the content up.
@@ -2703,14 +2705,14 @@ def text_part(name: str, text: str) -> tuple[dict[str, Any], bool]:
     return {"type": "text", "text": f'<file name="{name}">\n{text[:MAX_FILE_TEXT]}{note}\n</file>'}, is_whole
 
 
-def is_in_messages(item: Mapping[str, Any]) -> bool:
+def is_in_messages(item: JsonObject) -> bool:
     """Whether an entry of the chat's files is a picture (or a folder of a terminal), which Open WebUI sends itself."""
     content_type = str(item.get("content_type"))
     is_picture = content_type.startswith("image/") and not content_type.startswith("image/svg")
     return is_picture or item.get("type") in ("image", "filesystem")
 
 
-def with_files(messages: object, files: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:
+def with_files(messages: object, files: Mapping[str, JsonDict]) -> list[JsonDict]:
     """A copy of the messages with the files (part by id), each in the message that it came with, else in the first one.
 
     From turn to turn it has to stay where it is, or the provider's prompt cache is of no use.
@@ -2779,7 +2781,7 @@ class Transport:
 
     @asynccontextmanager
     async def post(
-        self, settings: Settings, path: str, body: Mapping[str, Any], model_id: str
+        self, settings: Settings, path: str, body: JsonObject, model_id: str
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """Send a chat's request; inside the block its answer can be read. Raises `PipeError`.
 
@@ -2988,7 +2990,7 @@ class UpstreamRequest(NamedTuple):
     """A request ready to be sent, what was left out of it, and what becomes of the answer."""
 
     endpoint: Endpoint
-    body: dict[str, Any]
+    body: JsonDict
     left_out: tuple[str, ...]
     model: Model | None = None
     shows_reasoning: bool = True
@@ -2996,7 +2998,7 @@ class UpstreamRequest(NamedTuple):
 
 
 def build_request(
-    body: Mapping[str, Any],
+    body: JsonObject,
     ref: ModelRef,
     model: Model | None,
     settings: Settings,
@@ -3043,17 +3045,17 @@ def pseudonym(secret: str, text: str) -> str:
     return hmac.new(secret.encode(), text.encode("utf-8", "replace"), hashlib.sha256).hexdigest()[:32]
 
 
-def _conversation(messages: object, endpoint: Endpoint, thinks: bool) -> dict[str, Any]:
+def _conversation(messages: object, endpoint: Endpoint, thinks: bool) -> JsonDict:
     if endpoint == "chat_completions":
         return {"messages": chat_messages(messages)}
     instructions, items = responses_input(messages)
-    fields: dict[str, Any] = {"instructions": instructions} if instructions else {}
+    fields: JsonDict = {"instructions": instructions} if instructions else {}
     # The endpoint is stateless: what the model needs to go on thinking comes back encrypted, and is handed in again.
     fields |= {"include": ["reasoning.encrypted_content"]} if thinks else {}
     return {**fields, "input": items}
 
 
-def _add_privacy_and_identity(asked: dict[str, Any], settings: Settings, context: ChatContext) -> None:
+def _add_privacy_and_identity(asked: JsonDict, settings: Settings, context: ChatContext) -> None:
     if settings.privacy:
         asked["provider"] = {**asked.get("provider", {}), **settings.privacy}
     if context.chat_id:
@@ -3063,7 +3065,7 @@ def _add_privacy_and_identity(asked: dict[str, Any], settings: Settings, context
 
 
 def _add_by_valves(
-    asked: dict[str, Any],
+    asked: JsonDict,
     ref: ModelRef,
     model: Model | None,
     settings: Settings,
@@ -3099,7 +3101,7 @@ _NOT_SENT = (
     "knowledge what is set to “Using Entire Document”."
 )
 # By the id of the answer. Open WebUI makes an answer in one task, and hands over a new copy of its metadata in each tool round.
-_ROUNDS: ContextVar[dict[str, dict[str, Any]]] = ContextVar("openrouter_pipe_rounds")
+_ROUNDS: ContextVar[dict[str, JsonDict]] = ContextVar("openrouter_pipe_rounds")
 _EVERYBODY = {"principal_type": "user", "principal_id": "*", "permission": "read"}
 
 
@@ -3114,7 +3116,7 @@ def host_secret() -> str:
     return str(_loaded("env", "WEBUI_SECRET_KEY") or "")
 
 
-def shared_by_rounds(metadata: Mapping[str, Any]) -> dict[str, Any]:
+def shared_by_rounds(metadata: JsonObject) -> JsonDict:
     """What the tool rounds of one answer keep for each other, by name; `metadata` is Open WebUI's."""
     answers = _ROUNDS.get(None)
     if answers is None:
@@ -3150,7 +3152,7 @@ class ModelTable:
         self._models, self._form = _loaded("models.models", "Models"), _loaded("models.models", "ModelForm")
         self._owner = ""
 
-    async def rows(self) -> dict[str, Any]:
+    async def rows(self) -> JsonDict:
         """All rows by id, read with two queries."""
         return {row.id: row for row in await self._models.get_all_models()}
 
@@ -3158,7 +3160,7 @@ class ModelTable:
         """One row as it is now, or None."""
         return await self._models.get_model_by_id(model_id)
 
-    async def write(self, model_id: str, row: Any, name: str, meta: Mapping[str, Any], is_public: bool) -> None:
+    async def write(self, model_id: str, row: Any, name: str, meta: JsonObject, is_public: bool) -> None:
         """Change name and `meta` of a row and nothing else; or add one (`row` is None), which is an admin's."""
         form = {"id": model_id, "name": name, "meta": meta, "params": row.params.model_dump() if row else {}}
         if row:
@@ -3171,9 +3173,7 @@ class ModelTable:
         await self._models.insert_new_model(self._form(**form), self._owner)
 
 
-async def read_chat_files(
-    kinds: Kinds, metadata: Mapping[str, Any], user_id: str, rounds: dict[str, Any]
-) -> tuple[dict[str, Any], str]:
+async def read_chat_files(kinds: Kinds, metadata: JsonObject, user_id: str, rounds: JsonDict) -> tuple[JsonDict, str]:
     """The chat's files that are not left to Open WebUI: their parts by id, and a line about what is not sent.
 
     `rounds` keeps what was read for the answer's next tool round. Never raises.
@@ -3185,7 +3185,7 @@ async def read_chat_files(
         row = mapping(row).get(key)
     # By the same switch Open WebUI has put the texts of the files into the messages, or has not.
     is_retrieved = bool(mapping(row).get("file_context", True))
-    parts: dict[str, Any] = {}
+    parts: JsonDict = {}
     missing, room = [], MAX_FILE_BYTES
     for number, item in enumerate(dicts(metadata.get("files"))):
         # The address that the web page gives an upload is its id.
@@ -3209,7 +3209,7 @@ async def read_chat_files(
     return parts, _NOT_SENT.format(", ".join(missing)[:300]) if missing else ""
 
 
-async def _read_text(file_id: str, item: dict[str, Any], is_upload: bool, user_id: str) -> tuple[str, Any]:
+async def _read_text(file_id: str, item: JsonDict, is_upload: bool, user_id: str) -> tuple[str, Any]:
     """The text of a file, a page, a note, …, as far as this user may read it; of an upload also its record."""
     user = await _loaded("models.users", "Users").get_user_by_id(user_id)
     # Without what the web page says is in it: so Open WebUI looks itself, and whether this user may.
@@ -3222,7 +3222,7 @@ async def _read_text(file_id: str, item: dict[str, Any], is_upload: bool, user_i
     return text, await _loaded("models.files", "Files").get_file_by_id(file_id) if is_upload and sources else None
 
 
-def _stored_part(kind: tuple[str, str], record: Any) -> dict[str, Any]:
+def _stored_part(kind: tuple[str, str], record: Any) -> JsonDict:
     path = _loaded("storage.provider", "Storage").get_file(record.path)
     return file_part(kind, record.filename, Path(path).read_bytes())
 
@@ -3337,13 +3337,13 @@ _LOCK_SECONDS = 120
 LOOK_AGAIN_SECONDS = 0.1
 
 
-async def read_shared(name: str) -> Mapping[str, Any]:
+async def read_shared(name: str) -> JsonObject:
     """The object kept under `name`; an empty one when there is none."""
     content, directory = await _redis("get", name), data_directory()
     return await asyncio.to_thread(_parse_copy, content, directory, name) if content or directory else {}
 
 
-async def write_shared(name: str, content: Mapping[str, Any]) -> None:
+async def write_shared(name: str, content: JsonObject) -> None:
     """Keep `content` under `name`; what was there is replaced in one step. Files are readable by their user only."""
     text = await asyncio.to_thread(dump_json, content)
     await _redis("set", name, text, ex=30 * 86_400)
@@ -3396,7 +3396,7 @@ def _lock_file(name: str) -> ExitStack | None:
     return lock
 
 
-def _parse_copy(content: bytes | str, directory: Path | None, name: str) -> Mapping[str, Any]:
+def _parse_copy(content: bytes | str, directory: Path | None, name: str) -> JsonObject:
     with suppress(OSError, ValueError):
         if not content and directory:
             content = (directory / name).read_bytes()
@@ -3428,7 +3428,7 @@ SURPRISE = "The OpenRouter pipe met something it does not know. Open WebUI's log
 # Stands in for reasoning that is not shown, where its details have to be kept.
 _HIDDEN = {"reasoning_content": "The reasoning is hidden."}
 _EMPTY_OTHERWISE = "{model} sent an empty answer. Try again, or choose another model."
-Emitter = Callable[[dict[str, Any]], Awaitable[object]]
+Emitter = Callable[[JsonDict], Awaitable[object]]
 
 
 class Answer:
@@ -3446,7 +3446,7 @@ class Answer:
         request: UpstreamRequest,
         model_id: str,
         emit: Emitter | None,
-        rounds: dict[str, Any],
+        rounds: JsonDict,
         note: Callable[[str], None],
         rebuild: Callable[[], UpstreamRequest] | None,
     ) -> None:
@@ -3460,7 +3460,7 @@ class Answer:
         self._rebuild = rebuild
         self._error = ""
         # Server tools whose status line still says that they work, by place.
-        self._working: dict[object, Mapping[str, Any]] = {}
+        self._working: dict[object, JsonObject] = {}
         self._writer = ChunkWriter(model_id)
         self._attempt = Attempt(transport, settings, request)
 
@@ -3476,7 +3476,7 @@ class Answer:
             yield self._writer.usage(reader.usage)
         yield DONE
 
-    async def completion(self) -> dict[str, Any]:
+    async def completion(self) -> JsonDict:
         """The answer as one `chat.completion` object, or as an `error` object."""
         deltas: list[Delta] = []
         async with self._ending(), aclosing(self._batches()) as batches:
@@ -3769,7 +3769,7 @@ class _Account:
         await write_shared(self._name, content)
 
 
-def _catalog_in(content: Mapping[str, Any]) -> tuple[Catalog, float] | None:
+def _catalog_in(content: JsonObject) -> tuple[Catalog, float] | None:
     """The stored catalog and when it was fetched; None when it is no good copy."""
     with suppress(ValueError, KeyError, TypeError):
         catalog = Catalog.from_rows(content["rows"])._replace(
@@ -4010,7 +4010,7 @@ def _is_same(work: _Work, other: _Work | None) -> bool:
     return other is not None and work[0] is other[0] and work[1] == other[1]
 
 
-def _change(fields: Mapping[str, Any], row: Any) -> tuple[str, dict[str, Any]] | None:
+def _change(fields: JsonObject, row: Any) -> tuple[str, JsonDict] | None:
     """Name and `meta` that a row should get, if they differ; never for a workspace model that has this id."""
     if row is None:
         return merge_row(fields, "", {})
@@ -4065,13 +4065,13 @@ class Pipe:
 
     async def pipe(
         self,
-        body: dict[str, Any],
-        __user__: Mapping[str, Any] | None = None,
+        body: JsonDict,
+        __user__: JsonObject | None = None,
         __chat_id__: str | None = None,
         __task__: str | None = None,
         __event_emitter__: Emitter | None = None,
-        __metadata__: Mapping[str, Any] | None = None,
-    ) -> StreamingResponse | dict[str, Any]:
+        __metadata__: JsonObject | None = None,
+    ) -> StreamingResponse | JsonDict:
         """Answer one chat: a stream of `chat.completion.chunk` events, or one `chat.completion` object."""
         user, task, streaming = __user__ or {}, str(__task__ or ""), bool(body.get("stream"))
         webui_id = str(body.get("model")).partition(".")[2]
@@ -4102,12 +4102,12 @@ class Pipe:
 
     async def _answer(
         self,
-        body: Mapping[str, Any],
+        body: JsonObject,
         webui_id: str,
-        user: Mapping[str, Any],
+        user: JsonObject,
         context: ChatContext,
         emit: Emitter | None,
-        metadata: Mapping[str, Any],
+        metadata: JsonObject,
     ) -> Answer:
         # The list and what may be called of it are the admin's, whoever asks.
         own, listing = user.get("valves"), self.valves
@@ -4157,7 +4157,7 @@ class Pipe:
                 ref, entry = wanted, listed.get(wanted.webui_id, entry)
         return ref, entry.model if entry else None
 
-    async def _tell_status(self, user: Mapping[str, Any], task: str) -> str:
+    async def _tell_status(self, user: JsonObject, task: str) -> str:
         if user.get("role") != "admin":
             raise PipeError("The status model answers admins only. Choose another model.")
         if task:
@@ -4165,7 +4165,7 @@ class Pipe:
             return "{}"
         settings = self.valves
         published = await self._publish(settings, await self._store.catalog_for_list(settings))
-        key: Mapping[str, Any] | str = "none"
+        key: JsonObject | str = "none"
         if settings.api_key:
             try:
                 key = mapping(mapping(await self._transport.get_json(settings, "/key", _KEY_SECONDS)).get("data"))
@@ -4215,5 +4215,5 @@ def _stream(*events: bytes) -> StreamingResponse:
     return StreamingResponse(iter((*events, DONE)), media_type="text/event-stream")
 
 
-def _error_answer(message: str, streaming: bool) -> StreamingResponse | dict[str, Any]:
+def _error_answer(message: str, streaming: bool) -> StreamingResponse | JsonDict:
     return _stream(error_event(message)) if streaming else error_body(message)

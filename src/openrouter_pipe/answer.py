@@ -6,12 +6,12 @@ import asyncio
 import math
 import random
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
-from typing import Any
 
 from .attempt import Attempt
 from .chunks import DONE, ChunkWriter, error_body, error_event
+from .codec import JsonDict, JsonObject
 from .cost_line import Spent, cost_line
 from .deltas import Delta, has_answer, merge_deltas
 from .errors import PipeError, UpstreamError, retry_wait
@@ -30,7 +30,7 @@ SURPRISE = "The OpenRouter pipe met something it does not know. Open WebUI's log
 # Stands in for reasoning that is not shown, where its details have to be kept.
 _HIDDEN = {"reasoning_content": "The reasoning is hidden."}
 _EMPTY_OTHERWISE = "{model} sent an empty answer. Try again, or choose another model."
-Emitter = Callable[[dict[str, Any]], Awaitable[object]]
+Emitter = Callable[[JsonDict], Awaitable[object]]
 
 
 class Answer:
@@ -48,7 +48,7 @@ class Answer:
         request: UpstreamRequest,
         model_id: str,
         emit: Emitter | None,
-        rounds: dict[str, Any],
+        rounds: JsonDict,
         note: Callable[[str], None],
         rebuild: Callable[[], UpstreamRequest] | None,
     ) -> None:
@@ -62,7 +62,7 @@ class Answer:
         self._rebuild = rebuild
         self._error = ""
         # Server tools whose status line still says that they work, by place.
-        self._working: dict[object, Mapping[str, Any]] = {}
+        self._working: dict[object, JsonObject] = {}
         self._writer = ChunkWriter(model_id)
         self._attempt = Attempt(transport, settings, request)
 
@@ -78,7 +78,7 @@ class Answer:
             yield self._writer.usage(reader.usage)
         yield DONE
 
-    async def completion(self) -> dict[str, Any]:
+    async def completion(self) -> JsonDict:
         """The answer as one `chat.completion` object, or as an `error` object."""
         deltas: list[Delta] = []
         async with self._ending(), aclosing(self._batches()) as batches:

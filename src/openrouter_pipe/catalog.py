@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from .codec import mapping, texts
+from .codec import JsonObject, mapping, texts
 from .model_ref import ModelRef, is_preset_slug
 
 # Open WebUI refuses model ids with white space and ids over 256 characters; some room is left for the function id.
@@ -30,7 +30,7 @@ class Model(NamedTuple):
     id: str
     name: str
     ref: ModelRef
-    row: Mapping[str, Any]
+    row: JsonObject
 
     @property
     def description(self) -> str:

@@ -8,12 +8,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
 from .catalog import Catalog, Preset, parse_preset
-from .codec import dicts, mapping, texts_in
+from .codec import JsonObject, dicts, mapping, texts_in
 from .errors import PipeError, UpstreamError
 from .problems import Problem, log_surprise
 from .settings import Settings
@@ -173,7 +173,7 @@ class _Account:
         await write_shared(self._name, content)
 
 
-def _catalog_in(content: Mapping[str, Any]) -> tuple[Catalog, float] | None:
+def _catalog_in(content: JsonObject) -> tuple[Catalog, float] | None:
     """The stored catalog and when it was fetched; None when it is no good copy."""
     with suppress(ValueError, KeyError, TypeError):
         catalog = Catalog.from_rows(content["rows"])._replace(

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
-from .codec import dicts, mapping, texts_in
+from .codec import JsonDict, JsonObject, dicts, mapping, texts_in
 from .deltas import AnswerReader, index_of
 from .reasoning import DetailsCollector
 
@@ -17,10 +16,10 @@ class ChatReader(AnswerReader):
         super().__init__()
         self._collected = DetailsCollector()
 
-    def _details(self) -> Iterable[dict[str, Any]]:
+    def _details(self) -> Iterable[JsonDict]:
         return self._collected.details
 
-    def read(self, event: Mapping[str, Any]) -> None:
+    def read(self, event: JsonObject) -> None:
         """Read a chunk, or a `chat.completion`."""
         usage = event.get("usage")
         self._note_usage(usage)
@@ -34,7 +33,7 @@ class ChatReader(AnswerReader):
         if error := event.get("error") or (self.finish_reason == "error" and {"message": ""}):
             self._fail(_with_provider(error, event.get("provider")))
 
-    def _read_choice(self, choice: Mapping[str, Any]) -> None:
+    def _read_choice(self, choice: JsonObject) -> None:
         delta = choice.get("delta")
         whole = not isinstance(delta, dict)
         # Beside a delta, a message would be a summary of what has been said.

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
-from .codec import dump_json
+from .codec import JsonDict, JsonObject, dump_json
 from .deltas import Delta, merge_deltas
 
 DONE = b"data: [DONE]\n\n"
@@ -27,11 +26,11 @@ class ChunkWriter:
         """The event that ends the answer."""
         return self._event([{"index": 0, "delta": {}, "finish_reason": reason}])
 
-    def usage(self, usage: Mapping[str, Any]) -> bytes:
+    def usage(self, usage: JsonObject) -> bytes:
         """The usage event. Once for each upstream call: Open WebUI adds them up."""
         return self._event([], usage=usage)
 
-    def completion(self, deltas: Iterable[Delta], reason: str, usage: Mapping[str, Any] | None) -> dict[str, Any]:
+    def completion(self, deltas: Iterable[Delta], reason: str, usage: JsonObject | None) -> JsonDict:
         """The answer as one `chat.completion` object."""
         message = {"role": "assistant", "content": "", **merge_deltas(deltas)}
         for call in message.get("tool_calls", ()):
@@ -43,13 +42,13 @@ class ChunkWriter:
         }
         return {**answer, "usage": dict(usage)} if usage else answer
 
-    def _event(self, choices: list[dict[str, Any]], **more: object) -> bytes:
+    def _event(self, choices: list[JsonDict], **more: object) -> bytes:
         return b"data: %b\n\n" % dump_json(
             {**self._envelope, "object": "chat.completion.chunk", "choices": choices, **more}
         )
 
 
-def error_body(message: str) -> dict[str, Any]:
+def error_body(message: str) -> JsonDict:
     """An error as Open WebUI shows it: without `choices`, or it would be overlooked."""
     return {"error": {"message": message}}
 

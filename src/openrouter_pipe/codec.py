@@ -11,6 +11,9 @@ try:
 except ImportError:  # pragma: no cover - Open WebUI ships orjson
     orjson = None  # type: ignore[assignment]
 
+# An object: one of our own making, and one that is only read.
+JsonDict = dict[str, Any]
+JsonObject = Mapping[str, Any]
 # Not orjson: where more than a hundred levels end at once, it writes past its buffer (3.11.9).
 _encode = json.JSONEncoder(ensure_ascii=False, default=str, separators=(",", ":")).encode
 
@@ -37,12 +40,12 @@ def dump_json(value: Any) -> bytes:
     return _encode(value).encode("utf-8", "replace")
 
 
-def mapping(value: object) -> Mapping[str, Any]:
+def mapping(value: object) -> JsonObject:
     """`value` if it is an object, else an empty one."""
     return value if isinstance(value, dict) else {}
 
 
-def dicts(value: object) -> list[dict[str, Any]]:
+def dicts(value: object) -> list[JsonDict]:
     """The objects in a list; none when it is no list."""
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
@@ -57,7 +60,7 @@ def texts_in(value: object, key: str) -> tuple[str, ...]:
     return texts([item.get(key) for item in dicts(value)])
 
 
-def parts_of(messages: object) -> Iterator[dict[str, Any]]:
+def parts_of(messages: object) -> Iterator[JsonDict]:
     """The parts of all messages."""
     return (part for message in dicts(messages) for part in dicts(message.get("content")))
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from .catalog import Model, one_line
-from .codec import dicts, mapping
+from .codec import JsonObject, dicts, mapping
 from .model_ref import ROUTING_TAGS, ModelRef
 
 # Shorter than this, the speed says more about the network than about the model.
@@ -29,7 +28,7 @@ class Spent(NamedTuple):
     timed: int = 0
     seconds: float = 0.0
 
-    def plus(self, usage: Mapping[str, Any], seconds: float) -> Spent:
+    def plus(self, usage: JsonObject, seconds: float) -> Spent:
         """With one more round, whose `usage` has the names of /chat/completions."""
         cost, written = amount_of(usage.get("cost")), int(amount_of(usage.get("completion_tokens")) or 0)
         is_timed = seconds >= _MIN_SECONDS
@@ -43,7 +42,7 @@ class Spent(NamedTuple):
         )
 
 
-def cost_line(spent: Spent, served: Mapping[str, Any], asked: ModelRef, model: Model | None, tier: object) -> str:
+def cost_line(spent: Spent, served: JsonObject, asked: ModelRef, model: Model | None, tier: object) -> str:
     """The line, without what is unknown.
 
     `served`: what upstream said of the serving (`model`, `provider`, `service_tier`, `openrouter_metadata`); `tier`: the

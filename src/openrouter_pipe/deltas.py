@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable
 
-from .codec import as_text, mapping, parse_json
+from .codec import JsonDict, JsonObject, as_text, mapping, parse_json
 from .reasoning import kept_details
 
 # A piece of the answer, as in a chat chunk: the reasoning comes before the text. Tool calls have deltas of their own, since
 # Open WebUI reads the calls of a chunk first, and would show them above what led to them.
-Delta = dict[str, Any]
+Delta = JsonDict
 _PRIVATE = "The provider keeps this reasoning private."
 # How the base64 of a picture begins, for those that come without saying what they are.
 _IMAGE_KINDS = {"i": "png", "/": "jpeg", "R": "gif", "U": "webp"}
@@ -29,13 +27,13 @@ _USAGE_NAMES = {
 _SERVED = ("model", "provider", "service_tier", "openrouter_metadata")
 
 
-@dataclass(slots=True)
 class _Call:
     """What of a tool call has come; `index` is that in what leaves."""
 
-    index: int
-    name: str
-    arguments: str
+    def __init__(self, index: int, name: str, arguments: str) -> None:
+        self.index = index
+        self.name = name
+        self.arguments = arguments
 
 
 class AnswerReader:
@@ -43,13 +41,13 @@ class AnswerReader:
 
     def __init__(self) -> None:
         self.finish_reason: str | None = None
-        self.usage: dict[str, Any] | None = None
-        self.error: Mapping[str, Any] | None = None
+        self.usage: JsonDict | None = None
+        self.error: JsonObject | None = None
         self.done = False
         # What server tools do: the place of an output item, the item, and whether it is done.
-        self.statuses: list[tuple[object, Mapping[str, Any], bool]] = []
+        self.statuses: list[tuple[object, JsonObject, bool]] = []
         # What of `_SERVED` upstream has told.
-        self.served: dict[str, Any] = {}
+        self.served: JsonDict = {}
         # The calls by upstream's index and by id; the latest one also by neither.
         self._calls: dict[object, _Call] = {}
         self._deltas: list[Delta] = []
@@ -93,11 +91,11 @@ class AnswerReader:
             self.finish_reason = "tool_calls"
         return self.take()
 
-    def read(self, event: Mapping[str, Any]) -> None:
+    def read(self, event: JsonObject) -> None:
         """Read one event, or an answer that did not come as a stream."""
         raise NotImplementedError
 
-    def _details(self) -> Iterable[dict[str, Any]]:
+    def _details(self) -> Iterable[JsonDict]:
         raise NotImplementedError
 
     def _fail(self, error: object) -> None:
@@ -105,7 +103,7 @@ class AnswerReader:
         self.error = error if isinstance(error, dict) else {"message": str(error)}
         self.done = True
 
-    def _note_served(self, source: Mapping[str, Any]) -> None:
+    def _note_served(self, source: JsonObject) -> None:
         """Keep what is told about who answers; the latest word holds."""
         self.served |= {key: source[key] for key in _SERVED if source.get(key)}
 
@@ -167,7 +165,7 @@ class AnswerReader:
             fragment = {"index": call.index, "function": function}
         add_fragment(self._room("content", "reasoning_content"), fragment)
 
-    def _add_annotation(self, annotation: Mapping[str, Any]) -> None:
+    def _add_annotation(self, annotation: JsonObject) -> None:
         """A web page as a source, once, in the nested form of /chat/completions."""
         citation = mapping(annotation.get("url_citation", annotation))
         url = citation.get("url")
@@ -196,7 +194,7 @@ class AnswerReader:
         return self._deltas[-1]
 
 
-def chat_usage(usage: Mapping[str, Any]) -> dict[str, Any]:
+def chat_usage(usage: JsonObject) -> JsonDict:
     """A usage object of either endpoint under the names of `/chat/completions`."""
     return {
         _USAGE_NAMES.get(key, key): chat_usage(value) if isinstance(value, dict) else value
@@ -221,7 +219,7 @@ def merge_deltas(deltas: Iterable[Delta]) -> Delta:
     return whole
 
 
-def add_fragment(delta: Delta, fragment: dict[str, Any]) -> None:
+def add_fragment(delta: Delta, fragment: JsonDict) -> None:
     """Add a fragment of a tool call to the delta: clients expect a call once in a chunk."""
     calls = delta.setdefault("tool_calls", [])
     for call in calls:
@@ -232,7 +230,7 @@ def add_fragment(delta: Delta, fragment: dict[str, Any]) -> None:
     calls.append({**fragment, "function": dict(fragment["function"])})
 
 
-def index_of(source: Mapping[str, Any], key: str) -> int | None:
+def index_of(source: JsonObject, key: str) -> int | None:
     """The index that upstream gives; None for what is none."""
     value = source.get(key)
     return value if isinstance(value, int) else None

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Mapping
-from typing import Any
 
 from .catalog import Model
-from .codec import dicts, mapping, parts_of
+from .codec import JsonDict, JsonObject, dicts, mapping, parts_of
 from .settings import Settings
 
 # Of all files that go as they are together, before base64 adds a third; of the text of one file.
@@ -43,12 +42,12 @@ def file_kind(kinds: Kinds, name: str, content_type: object) -> tuple[str, str] 
     return kind if kind and str(content_type or "application").startswith(("application", kind[0])) else None
 
 
-def file_part(kind: tuple[str, str], name: str, data: bytes) -> dict[str, Any]:
+def file_part(kind: tuple[str, str], name: str, data: bytes) -> JsonDict:
     """The part of a message that holds a file as it is."""
     modality, form = kind
     text = b64encode(data).decode()
     url = f"data:{form};base64,{text}"
-    parts: dict[str, dict[str, Any]] = {
+    parts: dict[str, JsonDict] = {
         "file": {"type": "file", "file": {"filename": name, "file_data": url}},
         "audio": {"type": "input_audio", "input_audio": {"data": text, "format": form}},
         "video": {"type": "video_url", "video_url": {"url": url}},
@@ -56,7 +55,7 @@ def file_part(kind: tuple[str, str], name: str, data: bytes) -> dict[str, Any]:
     return parts[modality]
 
 
-def text_part(name: str, text: str) -> tuple[dict[str, Any], bool]:
+def text_part(name: str, text: str) -> tuple[JsonDict, bool]:
     """The part of a message that holds a file's text, and whether that is all of it."""
     is_whole = 0 < len(text) <= MAX_FILE_TEXT
     # Without a word the model would make the content up.
@@ -64,14 +63,14 @@ def text_part(name: str, text: str) -> tuple[dict[str, Any], bool]:
     return {"type": "text", "text": f'<file name="{name}">\n{text[:MAX_FILE_TEXT]}{note}\n</file>'}, is_whole
 
 
-def is_in_messages(item: Mapping[str, Any]) -> bool:
+def is_in_messages(item: JsonObject) -> bool:
     """Whether an entry of the chat's files is a picture (or a folder of a terminal), which Open WebUI sends itself."""
     content_type = str(item.get("content_type"))
     is_picture = content_type.startswith("image/") and not content_type.startswith("image/svg")
     return is_picture or item.get("type") in ("image", "filesystem")
 
 
-def with_files(messages: object, files: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:
+def with_files(messages: object, files: Mapping[str, JsonDict]) -> list[JsonDict]:
     """A copy of the messages with the files (part by id), each in the message that it came with, else in the first one.
 
     From turn to turn it has to stay where it is, or the provider's prompt cache is of no use.

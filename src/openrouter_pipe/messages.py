@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from itertools import takewhile
-from typing import Any
 
-from .codec import as_text, dicts, mapping, parts_of
+from .codec import JsonDict, as_text, dicts, mapping, parts_of
 from .reasoning import reasoning_items, replayed_details
 
 _SYSTEM_ROLES = ("system", "developer")
@@ -18,7 +17,7 @@ _HOLDS = {
 }
 
 
-def chat_messages(messages: object) -> list[dict[str, Any]]:
+def chat_messages(messages: object) -> list[JsonDict]:
     """The messages for `/chat/completions`, made valid: an odd role is the user's, and who says nothing is left out.
 
     That each call has a result, and each result a call, is Open WebUI's work (`sanitize_tool_pairs`).
@@ -40,7 +39,7 @@ def chat_messages(messages: object) -> list[dict[str, Any]]:
     return kept or [{"role": "user", "content": ""}]
 
 
-def responses_input(messages: object) -> tuple[str, list[dict[str, Any]]]:
+def responses_input(messages: object) -> tuple[str, list[JsonDict]]:
     """`instructions` (the system messages at the start) and the input items for `/responses`."""
     read = chat_messages(messages)
     # Without any input the request would be refused: the last message is input, whosever it is.
@@ -58,14 +57,14 @@ def has_cache_control(messages: object) -> bool:
     return any(isinstance(part.get("cache_control"), dict) for part in parts_of(messages))
 
 
-def _read_message(message: dict[str, Any]) -> dict[str, Any]:
+def _read_message(message: JsonDict) -> JsonDict:
     role = str(message.get("role"))
     role = role if role in _HOLDS else "user"
     content = message.get("content") or message.get("refusal")
     if not isinstance(content, str):
         parts = filter(None, map(_read_part, dicts(content)))
         content = [part for part in parts if part["type"] in _HOLDS[role]] or ""
-    read: dict[str, Any] = {"role": role, "content": content}
+    read: JsonDict = {"role": role, "content": content}
     if role == "tool":
         read["tool_call_id"] = as_text(message.get("tool_call_id"))
     if role == "assistant":
@@ -76,18 +75,18 @@ def _read_message(message: dict[str, Any]) -> dict[str, Any]:
     return read
 
 
-def _read_call(call: dict[str, Any]) -> dict[str, Any]:
+def _read_call(call: JsonDict) -> JsonDict:
     function = mapping(call.get("function"))
     name, arguments = as_text(function.get("name")), as_text(function.get("arguments")) or "{}"
     return {"id": as_text(call.get("id")), "type": "function", "function": {"name": name, "arguments": arguments}}
 
 
-def _read_part(part: dict[str, Any]) -> dict[str, Any] | None:
+def _read_part(part: JsonDict) -> JsonDict | None:
     """A part as /chat/completions has it, its type also the name of its field; of other kinds the text is kept."""
     match part:
         case {"type": "image_url" | "input_image", "image_url": str(url)}:
             # So Open WebUI hands over a tool's picture.
-            known: dict[str, Any] = {"type": "image_url", "image_url": {"url": url}}
+            known: JsonDict = {"type": "image_url", "image_url": {"url": url}}
         case (
             {"type": "image_url" as kind, "image_url": {"url": str()}}
             | {"type": "file" as kind, "file": {"file_data": str()} | {"file_id": str()}}
@@ -103,7 +102,7 @@ def _read_part(part: dict[str, Any]) -> dict[str, Any] | None:
     return {**known, **{key: part[key] for key in marks if isinstance(part.get(key), dict)}}
 
 
-def _items_of(message: dict[str, Any]) -> list[dict[str, Any]]:
+def _items_of(message: JsonDict) -> list[JsonDict]:
     role, content = message["role"], message["content"]
     if role == "assistant":
         # Reasoning before the text and the calls that it led to.
@@ -120,7 +119,7 @@ def _items_of(message: dict[str, Any]) -> list[dict[str, Any]]:
     return [{"type": "message", "role": role, "content": [_input_part(part) for part in parts]}]
 
 
-def _input_part(part: dict[str, Any]) -> dict[str, Any]:
+def _input_part(part: JsonDict) -> JsonDict:
     value = part[part["type"]]
     match part["type"]:
         case "image_url":
@@ -138,5 +137,5 @@ def _input_part(part: dict[str, Any]) -> dict[str, Any]:
     return {key: part[key] for key in part if key != "cache_control"} | {"type": "input_text"}
 
 
-def _text_of(content: str | list[dict[str, Any]]) -> str:
+def _text_of(content: str | list[JsonDict]) -> str:
     return content if isinstance(content, str) else "\n\n".join(part["text"] for part in content)

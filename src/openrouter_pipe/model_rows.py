@@ -7,11 +7,10 @@ catalog; one that does not is the admin's, for good.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from typing import Any
 
 from .catalog import Model
-from .codec import dump_json, mapping
+from .codec import JsonDict, JsonObject, dump_json, mapping
 from .virtual_models import Entry
 
 _MARKS = "openrouter_pipe"
@@ -27,7 +26,7 @@ def author_of(entry: Entry) -> str:
     return author.lstrip("~") if slash else "openrouter"
 
 
-def row_fields(entry: Entry, name_prefix: str, direct_files: bool, icon: str | None) -> dict[str, Any]:
+def row_fields(entry: Entry, name_prefix: str, direct_files: bool, icon: str | None) -> JsonDict:
     """What the row of a published model should hold, by path in its `meta`.
 
     None: unknown, or as Open WebUI has it anyway, so that the admin's defaults for all models hold.
@@ -55,14 +54,14 @@ def row_fields(entry: Entry, name_prefix: str, direct_files: bool, icon: str | N
     return {path: None if value in _NOTHING else value for path, value in fields.items()}
 
 
-def merge_row(wanted: Mapping[str, Any], name: str, meta: Mapping[str, Any]) -> tuple[str, dict[str, Any]] | None:
+def merge_row(wanted: JsonObject, name: str, meta: JsonObject) -> tuple[str, JsonDict] | None:
     """The name and `meta` that a stored row should get (a new one: of `""` and `{}`); None: nothing is to be changed.
 
     Of a row without marks, which somebody else made, only what is empty is filled in.
     """
     known = mapping(meta.get(_MARKS))
     marks = dict(known)
-    row: dict[str, Any] = {**meta, _NAME: name, **{group: dict(mapping(meta.get(group))) for group in _GROUPS}}
+    row: JsonDict = {**meta, _NAME: name, **{group: dict(mapping(meta.get(group))) for group in _GROUPS}}
     for path, target in wanted.items():
         group, _, key = path.rpartition(".")
         place = row[group] if group else row

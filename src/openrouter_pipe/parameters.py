@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 from .catalog import Model
-from .codec import dicts, mapping, texts
+from .codec import JsonDict, JsonObject, dicts, mapping, texts
 from .model_ref import is_preset_slug
 
 Endpoint = Literal["responses", "chat_completions"]
@@ -54,10 +54,10 @@ _RESPONSES_ONLY = ("openrouter:apply_patch", "openrouter:shell", "openrouter:too
 _CHAT_ONLY = {parameter.name for parameter in PARAMETERS if not parameter.responses} - {"include_reasoning", "usage"}
 
 
-def read_parameters(body: Mapping[str, Any], model: Model | None) -> dict[str, Any]:
+def read_parameters(body: JsonObject, model: Model | None) -> JsonDict:
     """The parameters of the request that make sense and that the model takes."""
     supported = model.supported_parameters if model else frozenset()
-    asked: dict[str, Any] = {}
+    asked: JsonDict = {}
     if given := [name for name in LENGTHS if body.get(name) is not None]:
         name = next((name for name in (given[-1], *LENGTHS) if name in supported), given[-1])
         body = {**body, **dict.fromkeys(LENGTHS), name: body[given[-1]]}
@@ -71,14 +71,14 @@ def read_parameters(body: Mapping[str, Any], model: Model | None) -> dict[str, A
     return asked
 
 
-def needs_chat(asked: Mapping[str, Any]) -> bool:
+def needs_chat(asked: JsonObject) -> bool:
     """Whether only /chat/completions has what they ask for."""
     return "audio" in asked.get("modalities", ()) or not _CHAT_ONLY.isdisjoint(asked)
 
 
-def place_parameters(asked: Mapping[str, Any], endpoint: Endpoint) -> dict[str, Any]:
+def place_parameters(asked: JsonObject, endpoint: Endpoint) -> JsonDict:
     """The fields of the body, as far as the endpoint has a place for the parameters."""
-    fields: dict[str, Any] = {}
+    fields: JsonDict = {}
     for name, value in asked.items():
         place: str = getattr(_BY_NAME[name], endpoint)
         if place and value is not None and (adapt := _ADAPTED[endpoint].get(name)):
@@ -93,7 +93,7 @@ def place_parameters(asked: Mapping[str, Any], endpoint: Endpoint) -> dict[str, 
     return fields
 
 
-def left_out(body: Mapping[str, Any], fields: Mapping[str, Any], endpoint: Endpoint) -> tuple[str, ...]:
+def left_out(body: JsonObject, fields: JsonObject, endpoint: Endpoint) -> tuple[str, ...]:
     """The names of the parameters in `body` that have not become one of the fields."""
     sent = {*fields, *(LENGTHS if not fields.keys().isdisjoint(LENGTHS) else ())}
     asked = {
@@ -121,20 +121,20 @@ def _preset(value: object) -> str | None:
     return f"@preset/{slug}" if is_preset_slug(slug) else None
 
 
-def _text_format(value: Mapping[str, Any]) -> Mapping[str, Any]:
+def _text_format(value: JsonObject) -> JsonObject:
     """`response_format` without the nesting of the schema."""
     schema = value.get("json_schema")
     return {"type": value.get("type"), **schema} if isinstance(schema, dict) else value
 
 
-def _function_of(tool: Mapping[str, Any]) -> dict[str, Any]:
+def _function_of(tool: JsonObject) -> JsonDict:
     """The function in a definition or a choice, nested (as Open WebUI sends it) or flat; empty when there is none."""
     function = mapping(tool.get("function", tool)) if tool.get("type") == "function" else {}
     known = ("name", "description", "parameters", "strict")
     return {key: function[key] for key in known if function.get(key) is not None} if function.get("name") else {}
 
 
-def _for_chat(tool: Mapping[str, Any]) -> Mapping[str, Any] | None:
+def _for_chat(tool: JsonObject) -> JsonObject | None:
     """A definition or a choice as /chat/completions takes it; None when it has no place there."""
     if function := _function_of(tool):
         return {"type": "function", "function": function}
@@ -142,7 +142,7 @@ def _for_chat(tool: Mapping[str, Any]) -> Mapping[str, Any] | None:
     return tool if kind.startswith(("openrouter:", "web_search")) and kind not in _RESPONSES_ONLY else None
 
 
-def _for_responses(tool: Mapping[str, Any], **required: object) -> Mapping[str, Any] | None:
+def _for_responses(tool: JsonObject, **required: object) -> JsonObject | None:
     """The same for /responses, where a function is flat."""
     if function := _function_of(tool):
         return {"type": "function", **required, **function}

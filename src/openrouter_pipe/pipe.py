@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Mapping
 from functools import partial
-from typing import Any
 
 from starlette.responses import StreamingResponse
 
@@ -16,7 +14,7 @@ from .answer import SURPRISE, Answer, Emitter
 from .catalog import Catalog, Model
 from .catalog_store import CatalogStore
 from .chunks import DONE, ChunkWriter, error_body, error_event
-from .codec import mapping
+from .codec import JsonDict, JsonObject, mapping
 from .direct_files import taken_kinds, with_files
 from .errors import PipeError, plain
 from .model_ref import ROUTING_TAGS, ModelRef
@@ -75,13 +73,13 @@ class Pipe:
 
     async def pipe(
         self,
-        body: dict[str, Any],
-        __user__: Mapping[str, Any] | None = None,
+        body: JsonDict,
+        __user__: JsonObject | None = None,
         __chat_id__: str | None = None,
         __task__: str | None = None,
         __event_emitter__: Emitter | None = None,
-        __metadata__: Mapping[str, Any] | None = None,
-    ) -> StreamingResponse | dict[str, Any]:
+        __metadata__: JsonObject | None = None,
+    ) -> StreamingResponse | JsonDict:
         """Answer one chat: a stream of `chat.completion.chunk` events, or one `chat.completion` object."""
         user, task, streaming = __user__ or {}, str(__task__ or ""), bool(body.get("stream"))
         webui_id = str(body.get("model")).partition(".")[2]
@@ -112,12 +110,12 @@ class Pipe:
 
     async def _answer(
         self,
-        body: Mapping[str, Any],
+        body: JsonObject,
         webui_id: str,
-        user: Mapping[str, Any],
+        user: JsonObject,
         context: ChatContext,
         emit: Emitter | None,
-        metadata: Mapping[str, Any],
+        metadata: JsonObject,
     ) -> Answer:
         # The list and what may be called of it are the admin's, whoever asks.
         own, listing = user.get("valves"), self.valves
@@ -167,7 +165,7 @@ class Pipe:
                 ref, entry = wanted, listed.get(wanted.webui_id, entry)
         return ref, entry.model if entry else None
 
-    async def _tell_status(self, user: Mapping[str, Any], task: str) -> str:
+    async def _tell_status(self, user: JsonObject, task: str) -> str:
         if user.get("role") != "admin":
             raise PipeError("The status model answers admins only. Choose another model.")
         if task:
@@ -175,7 +173,7 @@ class Pipe:
             return "{}"
         settings = self.valves
         published = await self._publish(settings, await self._store.catalog_for_list(settings))
-        key: Mapping[str, Any] | str = "none"
+        key: JsonObject | str = "none"
         if settings.api_key:
             try:
                 key = mapping(mapping(await self._transport.get_json(settings, "/key", _KEY_SECONDS)).get("data"))
@@ -225,5 +223,5 @@ def _stream(*events: bytes) -> StreamingResponse:
     return StreamingResponse(iter((*events, DONE)), media_type="text/event-stream")
 
 
-def _error_answer(message: str, streaming: bool) -> StreamingResponse | dict[str, Any]:
+def _error_answer(message: str, streaming: bool) -> StreamingResponse | JsonDict:
     return _stream(error_event(message)) if streaming else error_body(message)

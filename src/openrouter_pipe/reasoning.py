@@ -7,11 +7,11 @@ Source: OpenRouter docs, guides/best-practices/reasoning-tokens.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from typing import NamedTuple
 
 from .catalog import Model
-from .codec import dicts, mapping
+from .codec import JsonDict, JsonObject, dicts, mapping
 
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 # The keys of `reasoning` that say how much.
@@ -32,13 +32,13 @@ _STAND_IN = "not signed"
 class ReasoningRequest(NamedTuple):
     """What to send as `reasoning` (None: nothing), whether to show what comes back, and whether the model is to think."""
 
-    parameters: dict[str, Any] | None
+    parameters: JsonDict | None
     shown: bool
     expected: bool
 
 
 def choose_reasoning(
-    asked: Mapping[str, Any], model: Model | None, enabled: bool, default_effort: str, least: bool
+    asked: JsonObject, model: Model | None, enabled: bool, default_effort: str, least: bool
 ) -> ReasoningRequest:
     """Decide from what was asked, the row and the valves; `least` wants as little as can be.
 
@@ -49,7 +49,7 @@ def choose_reasoning(
         return ReasoningRequest(None, enabled, False)
     if not enabled or least:
         # An unknown model might refuse it in a task, where nobody asked; the admin's switch is obeyed.
-        parameters: dict[str, Any] = {"effort": nearest_effort("none", model)} if reasons or not enabled else {}
+        parameters: JsonDict = {"effort": nearest_effort("none", model)} if reasons or not enabled else {}
         parameters |= {} if enabled else {"exclude": True}
     else:
         parameters = _asked_reasoning(asked, model)
@@ -71,7 +71,7 @@ def nearest_effort(effort: str, model: Model | None) -> str:
     return min(allowed or EFFORTS[1:], key=lambda known: abs(EFFORTS.index(known) - EFFORTS.index(effort)))
 
 
-def _asked_reasoning(asked: Mapping[str, Any], model: Model | None) -> dict[str, Any]:
+def _asked_reasoning(asked: JsonObject, model: Model | None) -> JsonDict:
     """`reasoning` and `reasoning_effort` (free text in Open WebUI) as one; the more exact statement holds."""
     parameters = {key: value for key, value in mapping(asked.get("reasoning")).items() if value is not None}
     effort = _known_effort(parameters.pop("effort", None))
@@ -94,8 +94,8 @@ class DetailsCollector:
     """Puts streamed `reasoning_details` together, by index and type; opaque ones come whole."""
 
     def __init__(self) -> None:
-        self.details: list[dict[str, Any]] = []
-        self._streaming: dict[tuple[int | None, str], dict[str, Any]] = {}
+        self.details: list[JsonDict] = []
+        self._streaming: dict[tuple[int | None, str], JsonDict] = {}
 
     def add(self, details: object, whole: bool = False) -> str:
         """Take the fragments of one event, or the details of a `whole` answer; returns their readable text."""
@@ -114,7 +114,7 @@ class DetailsCollector:
         return ("\n\n" if whole else "").join(filter(None, told))
 
 
-def kept_details(details: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+def kept_details(details: Iterable[JsonDict]) -> list[JsonDict]:
     """The details that say something, as Open WebUI keeps them: each with an index of its own."""
     told = (detail for detail in details if _is_detail(detail) and any(map(detail.get, _CONTENTS)))
     return [
@@ -124,7 +124,7 @@ def kept_details(details: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def replayed_details(details: object) -> list[dict[str, Any]]:
+def replayed_details(details: object) -> list[JsonDict]:
     """The details of a message as they came from upstream."""
     return [
         {key: value for key, value in detail.items() if (key, value) != ("signature", _STAND_IN)}
@@ -132,10 +132,10 @@ def replayed_details(details: object) -> list[dict[str, Any]]:
     ]
 
 
-def details_of(item: Mapping[str, Any]) -> list[dict[str, Any]]:
+def details_of(item: JsonObject) -> list[JsonDict]:
     """The details that stand for one `reasoning` item of /responses."""
     common = {key: item[key] for key in ("id", "format") if item.get(key)}
-    details: list[dict[str, Any]] = [
+    details: list[JsonDict] = [
         {"type": kind, field: part["text"], **common}
         for kind, (field, place, _) in _READABLE.items()
         for part in dicts(item.get(place))
@@ -152,9 +152,9 @@ def details_of(item: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [_with_stand_in(detail) for detail in details] if signature or data else details
 
 
-def reasoning_items(details: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def reasoning_items(details: Iterable[JsonObject]) -> list[JsonDict]:
     """The `reasoning` items of /responses for the details of one message; those that share an id are one item."""
-    items: list[dict[str, Any]] = []
+    items: list[JsonDict] = []
     for detail in details:
         kind = detail["type"]
         new = {key: detail[key] for key in ("id", "format", "signature") if detail.get(key)}
@@ -173,7 +173,7 @@ def reasoning_items(details: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]
     return items
 
 
-def _is_detail(detail: Mapping[str, Any]) -> bool:
+def _is_detail(detail: JsonObject) -> bool:
     """Whether it is one of OpenRouter's details, with nothing of another type in it."""
     return (
         str(detail.get("type")).startswith("reasoning.")
@@ -182,12 +182,12 @@ def _is_detail(detail: Mapping[str, Any]) -> bool:
     )
 
 
-def _with_stand_in(detail: dict[str, Any]) -> dict[str, Any]:
+def _with_stand_in(detail: JsonDict) -> JsonDict:
     needed = detail.get("format") == _SIGNED_FORMAT and not detail.get("signature")
     return {**detail, "signature": _STAND_IN} if needed else detail
 
 
-def _continues(item: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+def _continues(item: JsonObject, new: JsonObject) -> bool:
     """Whether `new` belongs to the item before: the same id, and no second proof."""
     # /chat/completions leaves ids out, of all details of an item or of all but the last: then an item ends with its proof.
     proofs = item.keys() & {"signature", "encrypted_content"}

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from .catalog import Model
-from .codec import dicts, texts_in
+from .codec import JsonDict, JsonObject, dicts, texts_in
 from .direct_files import has_chat_audio
 from .messages import chat_messages, has_cache_control, responses_input
 from .model_ref import ModelRef
@@ -41,7 +40,7 @@ class UpstreamRequest(NamedTuple):
     """A request ready to be sent, what was left out of it, and what becomes of the answer."""
 
     endpoint: Endpoint
-    body: dict[str, Any]
+    body: JsonDict
     left_out: tuple[str, ...]
     model: Model | None = None
     shows_reasoning: bool = True
@@ -49,7 +48,7 @@ class UpstreamRequest(NamedTuple):
 
 
 def build_request(
-    body: Mapping[str, Any],
+    body: JsonObject,
     ref: ModelRef,
     model: Model | None,
     settings: Settings,
@@ -96,17 +95,17 @@ def pseudonym(secret: str, text: str) -> str:
     return hmac.new(secret.encode(), text.encode("utf-8", "replace"), hashlib.sha256).hexdigest()[:32]
 
 
-def _conversation(messages: object, endpoint: Endpoint, thinks: bool) -> dict[str, Any]:
+def _conversation(messages: object, endpoint: Endpoint, thinks: bool) -> JsonDict:
     if endpoint == "chat_completions":
         return {"messages": chat_messages(messages)}
     instructions, items = responses_input(messages)
-    fields: dict[str, Any] = {"instructions": instructions} if instructions else {}
+    fields: JsonDict = {"instructions": instructions} if instructions else {}
     # The endpoint is stateless: what the model needs to go on thinking comes back encrypted, and is handed in again.
     fields |= {"include": ["reasoning.encrypted_content"]} if thinks else {}
     return {**fields, "input": items}
 
 
-def _add_privacy_and_identity(asked: dict[str, Any], settings: Settings, context: ChatContext) -> None:
+def _add_privacy_and_identity(asked: JsonDict, settings: Settings, context: ChatContext) -> None:
     if settings.privacy:
         asked["provider"] = {**asked.get("provider", {}), **settings.privacy}
     if context.chat_id:
@@ -116,7 +115,7 @@ def _add_privacy_and_identity(asked: dict[str, Any], settings: Settings, context
 
 
 def _add_by_valves(
-    asked: dict[str, Any],
+    asked: JsonDict,
     ref: ModelRef,
     model: Model | None,
     settings: Settings,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, ClassVar
+from collections.abc import Callable, Iterable
+from typing import ClassVar
 
-from .codec import dicts, mapping, texts, texts_in
+from .codec import JsonDict, JsonObject, dicts, mapping, texts, texts_in
 from .deltas import AnswerReader, index_of
 from .reasoning import details_of
 
@@ -29,19 +29,19 @@ class ResponsesReader(AnswerReader):
     def __init__(self) -> None:
         super().__init__()
         # What is known of the output items, by place: the index under which they were streamed.
-        self._items: dict[object, Mapping[str, Any]] = {}
+        self._items: dict[object, JsonObject] = {}
         # The places of those that were streamed or are done.
         self._told: set[object] = set()
         # Where the latest text and reasoning came from: item and part.
         self._latest: dict[str, tuple[object, object]] = {}
         self._reasoning_type = ""
 
-    def _details(self) -> Iterable[dict[str, Any]]:
+    def _details(self) -> Iterable[JsonDict]:
         return [
             detail for item in self._items.values() if item.get("type") == "reasoning" for detail in details_of(item)
         ]
 
-    def read(self, event: Mapping[str, Any]) -> None:
+    def read(self, event: JsonObject) -> None:
         """Read an event, or a whole response object: it says the same as the event that closes a stream."""
         kind = event.get("type")
         if kind is None:
@@ -49,10 +49,10 @@ class ResponsesReader(AnswerReader):
         if handler := self._handlers.get(str(kind)):
             handler(self, event)
 
-    def _text(self, event: Mapping[str, Any]) -> None:
+    def _text(self, event: JsonObject) -> None:
         self._say("message", index_of(event, _PLACE), None, event.get("delta"))
 
-    def _reasoning(self, event: Mapping[str, Any]) -> None:
+    def _reasoning(self, event: JsonObject) -> None:
         # A model may stream its reasoning and a summary of it: the first to come is shown.
         self._reasoning_type = self._reasoning_type or event["type"]
         if event["type"] == self._reasoning_type:
@@ -72,17 +72,17 @@ class ResponsesReader(AnswerReader):
             self._items.setdefault(place, {"type": kind})
         add(text)
 
-    def _item(self, event: Mapping[str, Any]) -> None:
+    def _item(self, event: JsonObject) -> None:
         done = event["type"] == "response.output_item.done"
         self._read_item(index_of(event, _PLACE), mapping(event.get("item")), done)
 
-    def _arguments(self, event: Mapping[str, Any]) -> None:
+    def _arguments(self, event: JsonObject) -> None:
         self._add_call(index_of(event, _PLACE), None, None, event.get("delta"))
 
-    def _annotation(self, event: Mapping[str, Any]) -> None:
+    def _annotation(self, event: JsonObject) -> None:
         self._add_annotation(mapping(event.get("annotation")))
 
-    def _read_item(self, place: object, item: Mapping[str, Any], done: bool) -> None:
+    def _read_item(self, place: object, item: JsonObject, done: bool) -> None:
         """Add what no event has streamed of an output item."""
         self._items[place] = item
         kind, tool = item.get("type"), _server_tool(item)
@@ -105,7 +105,7 @@ class ResponsesReader(AnswerReader):
             for number, text in enumerate(content or texts_in(item.get("summary"), "text")):
                 self._say(kind, place, number, text)
 
-    def _close(self, event: Mapping[str, Any]) -> None:
+    def _close(self, event: JsonObject) -> None:
         response = self._note(event)
         if response.get("error") or response.get("status") == "failed":
             self._refuse(event)
@@ -122,21 +122,21 @@ class ResponsesReader(AnswerReader):
         self.finish_reason = _INCOMPLETE_REASONS.get(str(reason), "stop")
         self.done = True
 
-    def _note(self, event: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _note(self, event: JsonObject) -> JsonObject:
         """Keep what the response in an event (or beside an error) tells beside its output; returns it."""
         response = mapping(event.get("response")) or event
         self._note_served(response)
         self._note_usage(response.get("usage"))
         return response
 
-    def _refuse(self, event: Mapping[str, Any]) -> None:
+    def _refuse(self, event: JsonObject) -> None:
         failed = self._note(event)
         # What went wrong stands in the error, or beside it.
         beside = {key: failed[key] for key in ("error_type", "code", "message") if key in failed}
         error = failed.get("error") or {}
         self._fail({**beside, **error} if isinstance(error, dict) else error)
 
-    _handlers: ClassVar[dict[str, Callable[[ResponsesReader, Mapping[str, Any]], object]]] = {
+    _handlers: ClassVar[dict[str, Callable[[ResponsesReader, JsonObject], object]]] = {
         "response.created": _note,
         "response.output_text.delta": _text,
         "response.refusal.delta": _text,
@@ -154,7 +154,7 @@ class ResponsesReader(AnswerReader):
     }
 
 
-def tool_status(item: Mapping[str, Any], done: bool) -> dict[str, Any]:
+def tool_status(item: JsonObject, done: bool) -> JsonDict:
     """The status line of a server tool at work, or done; Open WebUI draws it with its links."""
     tool = _server_tool(item)
     # A page that is fetched stands beside the action, or there is none.
@@ -171,7 +171,7 @@ def tool_status(item: Mapping[str, Any], done: bool) -> dict[str, Any]:
     return {"description": about, "done": done, **links}
 
 
-def _server_tool(item: Mapping[str, Any]) -> str:
+def _server_tool(item: JsonObject) -> str:
     """The name of a server tool, OpenRouter's or the maker's own; empty for an item of another type."""
     kind = str(item.get("type"))
     name = kind.removeprefix("openrouter:").removesuffix("_call")

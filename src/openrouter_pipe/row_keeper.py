@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from typing import Any
 
+from .codec import JsonDict, JsonObject
 from .icons import icons_for
 from .model_rows import author_of, merge_row, row_fields
 from .problems import log
@@ -86,7 +86,7 @@ def _is_same(work: _Work, other: _Work | None) -> bool:
     return other is not None and work[0] is other[0] and work[1] == other[1]
 
 
-def _change(fields: Mapping[str, Any], row: Any) -> tuple[str, dict[str, Any]] | None:
+def _change(fields: JsonObject, row: Any) -> tuple[str, JsonDict] | None:
     """Name and `meta` that a row should get, if they differ; never for a workspace model that has this id."""
     if row is None:
         return merge_row(fields, "", {})

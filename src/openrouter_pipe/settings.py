@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
+from .codec import JsonDict
 from .problems import Problem, split_entries
 from .virtual_models import Publishing
 
@@ -20,7 +21,7 @@ _HEADER_TEXT = "^[ -~]{0,500}$"
 _COST_DISPLAY = "`status`: a line with cost, tokens and provider above each answer. `off`: none."
 _DENY = "`deny`: only providers that do not store or train on what is sent."
 _FIRST = "Which provider of a model comes first, e.g. by `price`."
-_PASSWORD: dict[str, Any] = {"input": {"type": "password"}}
+_PASSWORD: JsonDict = {"input": {"type": "password"}}
 
 Seconds = Annotated[int, Field(ge=1, le=86_400)]
 Filter = Literal["all", "only", "exclude"]
@@ -33,13 +34,13 @@ class _Tolerant(BaseModel):
     """Settings of which a value that does not fit counts as the default and is reported."""
 
     # The form shows the names that the docs and the log have.
-    model_config = ConfigDict(str_strip_whitespace=True, field_title_generator=lambda name, _: name)
+    model_config = ConfigDict(defer_build=True, str_strip_whitespace=True, field_title_generator=lambda name, _: name)
     _misfits: tuple[Problem, ...] = ()
-    _unused: dict[str, Any] = {}
+    _unused: JsonDict = {}
 
     @model_validator(mode="wrap")
     @classmethod
-    def _replace_misfits(cls, data: dict[str, Any], handler: Callable[[dict[str, Any]], Self]) -> Self:
+    def _replace_misfits(cls, data: JsonDict, handler: Callable[[JsonDict], Self]) -> Self:
         # Open WebUI builds them before every list and chat; if that raised, the pipe would be dead.
         try:
             return handler(data)
@@ -50,7 +51,7 @@ class _Tolerant(BaseModel):
             valves._unused = {name: data[name] for name in reasons}
             return valves
 
-    def model_dump(self, **options: Any) -> dict[str, Any]:
+    def model_dump(self, **options: Any) -> JsonDict:
         """With what does not fit, so that it is stored, seen in the form, and reported."""
         return super().model_dump(**options) | self._unused
 
@@ -197,7 +198,7 @@ class Settings(_Tolerant):
         )
 
     @property
-    def provider(self) -> dict[str, Any]:
+    def provider(self) -> JsonDict:
         """The `provider` object; what is at its default is not in it."""
         provider: dict[str, object] = {
             "order": list(split_entries(self.PROVIDER_ORDER)),
@@ -211,7 +212,7 @@ class Settings(_Tolerant):
         return {key: value for key, value in provider.items() if value not in ([], "default")}
 
     @property
-    def privacy(self) -> dict[str, Any]:
+    def privacy(self) -> JsonDict:
         """What of the `provider` object no request may override."""
         denied = {"data_collection": "deny"} if self.DATA_COLLECTION == "deny" else {}
         return denied | ({"zdr": True} if self.ZDR == "enforce" else {})

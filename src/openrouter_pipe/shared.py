@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from .codec import dump_json, mapping, parse_json
+from .codec import JsonObject, dump_json, mapping, parse_json
 from .problems import log
 from .webui import data_directory, redis_client
 
@@ -23,13 +23,13 @@ _LOCK_SECONDS = 120
 LOOK_AGAIN_SECONDS = 0.1
 
 
-async def read_shared(name: str) -> Mapping[str, Any]:
+async def read_shared(name: str) -> JsonObject:
     """The object kept under `name`; an empty one when there is none."""
     content, directory = await _redis("get", name), data_directory()
     return await asyncio.to_thread(_parse_copy, content, directory, name) if content or directory else {}
 
 
-async def write_shared(name: str, content: Mapping[str, Any]) -> None:
+async def write_shared(name: str, content: JsonObject) -> None:
     """Keep `content` under `name`; what was there is replaced in one step. Files are readable by their user only."""
     text = await asyncio.to_thread(dump_json, content)
     await _redis("set", name, text, ex=30 * 86_400)
@@ -82,7 +82,7 @@ def _lock_file(name: str) -> ExitStack | None:
     return lock
 
 
-def _parse_copy(content: bytes | str, directory: Path | None, name: str) -> Mapping[str, Any]:
+def _parse_copy(content: bytes | str, directory: Path | None, name: str) -> JsonObject:
     with suppress(OSError, ValueError):
         if not content and directory:
             content = (directory / name).read_bytes()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from .catalog import one_line
+from .codec import JsonObject
 from .cost_line import amount_of, dollars
 from .errors import duration, plain
 from .problems import Problem
@@ -26,7 +26,7 @@ class PipeState(NamedTuple):
     """
 
     version: str
-    key: Mapping[str, Any] | str
+    key: JsonObject | str
     published: Published | None
     fetched_at: float
     problems: tuple[Problem, ...]
@@ -53,7 +53,7 @@ def _section(title: str, lines: list[str]) -> str:
     return "\n".join((f"### {title}", *(f"- {line}" for line in shown)))
 
 
-def _key_lines(key: Mapping[str, Any] | str) -> list[str]:
+def _key_lines(key: JsonObject | str) -> list[str]:
     """Source: OpenRouter's OpenAPI document, `GET /key`."""
     if isinstance(key, str):
         return [_unmarked(key)]

@@ -5,16 +5,15 @@ from __future__ import annotations
 import asyncio
 import time
 import weakref
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from email.utils import parsedate_to_datetime
-from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 
-from .codec import dump_json, parse_json
+from .codec import JsonObject, dump_json, parse_json
 from .errors import ANY_NUMBER, BROKE_OFF, PipeError, UpstreamError, read_failure
 from .settings import Settings
 
@@ -62,7 +61,7 @@ class Transport:
 
     @asynccontextmanager
     async def post(
-        self, settings: Settings, path: str, body: Mapping[str, Any], model_id: str
+        self, settings: Settings, path: str, body: JsonObject, model_id: str
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """Send a chat's request; inside the block its answer can be read. Raises `PipeError`.
 

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Mapping
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
-from .codec import dicts, mapping
+from .codec import JsonDict, JsonObject, dicts, mapping
 from .direct_files import MAX_FILE_BYTES, Kinds, file_kind, file_part, is_in_messages, text_part
 from .problems import log_surprise
 
@@ -22,7 +21,7 @@ _NOT_SENT = (
     "knowledge what is set to “Using Entire Document”."
 )
 # By the id of the answer. Open WebUI makes an answer in one task, and hands over a new copy of its metadata in each tool round.
-_ROUNDS: ContextVar[dict[str, dict[str, Any]]] = ContextVar("openrouter_pipe_rounds")
+_ROUNDS: ContextVar[dict[str, JsonDict]] = ContextVar("openrouter_pipe_rounds")
 _EVERYBODY = {"principal_type": "user", "principal_id": "*", "permission": "read"}
 
 
@@ -37,7 +36,7 @@ def host_secret() -> str:
     return str(_loaded("env", "WEBUI_SECRET_KEY") or "")
 
 
-def shared_by_rounds(metadata: Mapping[str, Any]) -> dict[str, Any]:
+def shared_by_rounds(metadata: JsonObject) -> JsonDict:
     """What the tool rounds of one answer keep for each other, by name; `metadata` is Open WebUI's."""
     answers = _ROUNDS.get(None)
     if answers is None:
@@ -73,7 +72,7 @@ class ModelTable:
         self._models, self._form = _loaded("models.models", "Models"), _loaded("models.models", "ModelForm")
         self._owner = ""
 
-    async def rows(self) -> dict[str, Any]:
+    async def rows(self) -> JsonDict:
         """All rows by id, read with two queries."""
         return {row.id: row for row in await self._models.get_all_models()}
 
@@ -81,7 +80,7 @@ class ModelTable:
         """One row as it is now, or None."""
         return await self._models.get_model_by_id(model_id)
 
-    async def write(self, model_id: str, row: Any, name: str, meta: Mapping[str, Any], is_public: bool) -> None:
+    async def write(self, model_id: str, row: Any, name: str, meta: JsonObject, is_public: bool) -> None:
         """Change name and `meta` of a row and nothing else; or add one (`row` is None), which is an admin's."""
         form = {"id": model_id, "name": name, "meta": meta, "params": row.params.model_dump() if row else {}}
         if row:
@@ -94,9 +93,7 @@ class ModelTable:
         await self._models.insert_new_model(self._form(**form), self._owner)
 
 
-async def read_chat_files(
-    kinds: Kinds, metadata: Mapping[str, Any], user_id: str, rounds: dict[str, Any]
-) -> tuple[dict[str, Any], str]:
+async def read_chat_files(kinds: Kinds, metadata: JsonObject, user_id: str, rounds: JsonDict) -> tuple[JsonDict, str]:
     """The chat's files that are not left to Open WebUI: their parts by id, and a line about what is not sent.
 
     `rounds` keeps what was read for the answer's next tool round. Never raises.
@@ -108,7 +105,7 @@ async def read_chat_files(
         row = mapping(row).get(key)
     # By the same switch Open WebUI has put the texts of the files into the messages, or has not.
     is_retrieved = bool(mapping(row).get("file_context", True))
-    parts: dict[str, Any] = {}
+    parts: JsonDict = {}
     missing, room = [], MAX_FILE_BYTES
     for number, item in enumerate(dicts(metadata.get("files"))):
         # The address that the web page gives an upload is its id.
@@ -132,7 +129,7 @@ async def read_chat_files(
     return parts, _NOT_SENT.format(", ".join(missing)[:300]) if missing else ""
 
 
-async def _read_text(file_id: str, item: dict[str, Any], is_upload: bool, user_id: str) -> tuple[str, Any]:
+async def _read_text(file_id: str, item: JsonDict, is_upload: bool, user_id: str) -> tuple[str, Any]:
     """The text of a file, a page, a note, …, as far as this user may read it; of an upload also its record."""
     user = await _loaded("models.users", "Users").get_user_by_id(user_id)
     # Without what the web page says is in it: so Open WebUI looks itself, and whether this user may.
@@ -145,6 +142,6 @@ async def _read_text(file_id: str, item: dict[str, Any], is_upload: bool, user_i
     return text, await _loaded("models.files", "Files").get_file_by_id(file_id) if is_upload and sources else None
 
 
-def _stored_part(kind: tuple[str, str], record: Any) -> dict[str, Any]:
+def _stored_part(kind: tuple[str, str], record: Any) -> JsonDict:
     path = _loaded("storage.provider", "Storage").get_file(record.path)
     return file_part(kind, record.filename, Path(path).read_bytes())
