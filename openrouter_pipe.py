@@ -1282,10 +1282,10 @@ class NameIndex:
 
 
 # === deltas.py
-# What an answer is made of, whatever the endpoint: a stream of deltas, neighbours merged.
+# What an answer is made of, whatever the endpoint: a stream of deltas, neighbours of a field merged.
 
-# A piece of the answer, as in a chat chunk: the reasoning comes before the text. Tool calls have deltas of their own, since
-# Open WebUI reads the calls of a chunk first, and would show them above what led to them.
+# A piece of the answer, as in a chat chunk. It has one field: of several Open WebUI would read the calls first, and show them
+# above what led to them.
 Delta = JsonDict
 _PRIVATE = "The provider keeps this reasoning private."
 # How the base64 of a picture begins, for those that come without saying what they are.
@@ -1303,17 +1303,8 @@ _USAGE_NAMES = {
 _SERVED = ("model", "provider", "service_tier", "openrouter_metadata")
 
 
-class _Call:
-    """What of a tool call has come; `index` is that in what leaves."""
-
-    def __init__(self, index: int, name: str, arguments: str) -> None:
-        self.index = index
-        self.name = name
-        self.arguments = arguments
-
-
 class AnswerReader:
-    """Collects what upstream events add to one answer, so that what arrived in one network read leaves as one piece."""
+    """Collects what upstream events add to one answer, so that what arrived in one network read leaves together."""
 
     def __init__(self) -> None:
         self.finish_reason: str | None = None
@@ -1324,9 +1315,10 @@ class AnswerReader:
         self.statuses: list[tuple[object, JsonObject, bool]] = []
         # What of `_SERVED` upstream has told.
         self.served: JsonDict = {}
-        # The calls by upstream's index and by id; the latest one also by neither.
-        self._calls: dict[object, _Call] = {}
-        self._deltas: list[Delta] = []
+        # The calls by upstream's index and by id, the latest one also by neither: the index in what leaves, name and arguments.
+        self._calls: dict[object, tuple[int, dict[str, str]]] = {}
+        # What was not taken yet: fields, each with the values that came one after the other.
+        self._fields: list[tuple[str, list[Any]]] = []
         self._reasoned = self._answered = False
         self._sources: set[str] = set()
         self._images: set[str] = set()
@@ -1355,14 +1347,14 @@ class AnswerReader:
 
     def take(self) -> list[Delta]:
         """The deltas since the last call."""
-        deltas, self._deltas = self._deltas, []
-        return deltas
+        fields, self._fields = self._fields, []
+        return [{field: _joined(field, values)} for field, values in fields]
 
     def close(self) -> list[Delta]:
         """What is left to say at the end: the reasoning details, once, for the next round."""
         self._explain_silence()
-        if details := kept_details(self._details()):
-            self._deltas.append({"reasoning_details": details})
+        for detail in kept_details(self._details()):
+            self._add("reasoning_details", detail)
         if self._calls and self.finish_reason in (None, "stop"):
             self.finish_reason = "tool_calls"
         return self.take()
@@ -1397,14 +1389,12 @@ class AnswerReader:
         if isinstance(text, str) and text:
             if not self._answered:
                 self._explain_silence()
-            room = self._room("tool_calls")
-            room["content"] = room.get("content", "") + text
+            self._add("content", text)
 
     def _add_reasoning(self, text: object) -> None:
         if isinstance(text, str) and text:
             self._reasoned = True
-            room = self._room("tool_calls", "content")
-            room["reasoning_content"] = room.get("reasoning_content", "") + text
+            self._add("reasoning_content", text)
 
     def _add_call(
         self, place: object, call_id: object, name: object, arguments: object, *, whole: bool = False
@@ -1425,21 +1415,18 @@ class AnswerReader:
                 self._explain_silence()
             # Providers repeat ids, or give none.
             unique = call_id if call_id and call_id not in self._calls else f"call_{secrets.token_hex(12)}"
-            call = _Call(self._calls[""].index + 1 if self._calls else 0, name, arguments)
-            self._calls |= dict.fromkeys((place, call_id, unique, ""), call)
-            function = {"name": name, "arguments": arguments}
-            fragment = {"index": call.index, "id": unique, "type": "function", "function": function}
+            index, function = self._calls[""][0] + 1 if self._calls else 0, {"name": name, "arguments": arguments}
+            self._calls |= dict.fromkeys((place, call_id, unique, ""), (index, function))
+            self._add("tool_calls", {"index": index, "id": unique, "type": "function", "function": function.copy()})
         else:
+            index, known = call
             if whole:
-                arguments = arguments[len(call.arguments) :] if arguments.startswith(call.arguments) else ""
+                arguments = arguments[len(known["arguments"]) :] if arguments.startswith(known["arguments"]) else ""
             # The name is sent once: clients join what they get of it.
-            function = {"arguments": arguments} if call.name or not name else {"name": name, "arguments": arguments}
-            if not any(function.values()):
-                return
-            call.name = call.name or name
-            call.arguments += arguments
-            fragment = {"index": call.index, "function": function}
-        add_fragment(self._room("content", "reasoning_content"), fragment)
+            function = {"arguments": arguments} if known["name"] or not name else {"name": name, "arguments": arguments}
+            if any(function.values()):
+                known |= {key: known[key] + text for key, text in function.items()}
+                self._add("tool_calls", {"index": index, "function": function})
 
     def _add_annotation(self, annotation: JsonObject) -> None:
         """A web page as a source, once, in the nested form of /chat/completions."""
@@ -1450,7 +1437,7 @@ class AnswerReader:
             # Open WebUI shows the title; an empty one would be a source without a name.
             citation = {**citation, "title": citation.get("title") or url}
             citation.pop("type", None)
-            self._room().setdefault("annotations", []).append({"type": "url_citation", "url_citation": citation})
+            self._add("annotations", {"type": "url_citation", "url_citation": citation})
 
     def _add_image(self, image: object) -> None:
         """A picture, once: an address, a data URL, or base64 without its head."""
@@ -1459,15 +1446,13 @@ class AnswerReader:
         if not image.startswith(("data:", "http://", "https://")):
             image = f"data:image/{_IMAGE_KINDS.get(image[0], 'png')};base64,{image}"
         if image not in self._images:
-            found = {"type": "image_url", "image_url": {"url": image}, "index": len(self._images)}
-            self._room().setdefault("images", []).append(found)
+            self._add("images", {"type": "image_url", "image_url": {"url": image}, "index": len(self._images)})
             self._images.add(image)
 
-    def _room(self, *others: str) -> Delta:
-        """The latest delta; a new one if that has any of these fields, before which what comes now must not stand."""
-        if not self._deltas or not self._deltas[-1].keys().isdisjoint(others):
-            self._deltas.append({})
-        return self._deltas[-1]
+    def _add(self, field: str, value: object) -> None:
+        if not self._fields or self._fields[-1][0] != field:
+            self._fields.append((field, []))
+        self._fields[-1][1].append(value)
 
 
 def chat_usage(usage: JsonObject) -> JsonDict:
@@ -1485,25 +1470,23 @@ def has_answer(delta: Delta) -> bool:
 
 def merge_deltas(deltas: Iterable[Delta]) -> Delta:
     """All deltas as one."""
-    whole: Delta = {}
+    whole: dict[str, list[Any]] = {}
     for delta in deltas:
-        for fragment in delta.get("tool_calls", ()):
-            add_fragment(whole, fragment)
-        whole |= {
-            key: whole[key] + value if key in whole else value for key, value in delta.items() if key != "tool_calls"
-        }
-    return whole
+        for field, value in delta.items():
+            whole.setdefault(field, []).extend([value] if isinstance(value, str) else value)
+    return {field: _joined(field, values) for field, values in whole.items()}
 
 
-def add_fragment(delta: Delta, fragment: JsonDict) -> None:
-    """Add a fragment of a tool call to the delta: clients expect a call once in a chunk."""
-    calls = delta.setdefault("tool_calls", [])
-    for call in calls:
-        if call["index"] == fragment["index"]:
-            for key, text in fragment["function"].items():
-                call["function"][key] = call["function"].get(key, "") + text
-            return
-    calls.append({**fragment, "function": dict(fragment["function"])})
+def _joined(field: str, values: list[Any]) -> object:
+    """The values of a field as one: texts joined, and the fragments of calls, which clients expect once in a chunk."""
+    if field != "tool_calls":
+        return "".join(values) if isinstance(values[0], str) else values
+    calls: dict[int, JsonDict] = {}
+    for fragment in values:
+        call = calls.setdefault(fragment["index"], {**fragment, "function": {}})
+        for key, text in fragment["function"].items():
+            call["function"][key] = call["function"].get(key, "") + text
+    return list(calls.values())
 
 
 def index_of(source: JsonObject, key: str) -> int | None:

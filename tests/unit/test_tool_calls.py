@@ -427,7 +427,8 @@ def test_reasoning_text_and_calls_that_arrive_together_leave_in_their_order(endp
         (delta.get("reasoning_content", ""), delta.get("content", ""), bool(delta.get("tool_calls", [])))
         for delta in deltas
     ] == [
-        ("Hm.", "Let me see.", False),
+        ("Hm.", "", False),
+        ("", "Let me see.", False),
         ("", "", True),
         ("", "Wait.", False),
     ]
