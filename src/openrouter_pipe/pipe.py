@@ -23,7 +23,7 @@ from .problems import Problem, log, log_surprise
 from .requests import ChatContext, UpstreamRequest, build_request
 from .row_keeper import RowKeeper
 from .settings import Settings, UserValves
-from .status_report import PipeState, status_report
+from .status_report import status_report
 from .transport import Transport
 from .virtual_models import Published, publish
 from .webui import host_secret, read_chat_files, shared_by_rounds
@@ -180,7 +180,7 @@ class Pipe:
             except PipeError as error:
                 key = str(error)
         problems, at = self._problems(settings, published), self._store.fetched_at
-        return status_report(PipeState(__version__, key, published, at, problems, tuple(self._errors), time.time()))
+        return status_report(__version__, key, published, at, problems, self._errors, time.time())
 
     def _problems(self, settings: Settings, published: Published | None) -> tuple[Problem, ...]:
         return (*settings.problems(), *self._store.problems(), *(published.problems if published else ()))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from openrouter_pipe.catalog import Catalog, Preset
 from openrouter_pipe.problems import Problem
-from openrouter_pipe.status_report import PipeState, status_report
+from openrouter_pipe.status_report import status_report
 from openrouter_pipe.virtual_models import Publishing, publish
 
 GOLDEN = Path(__file__).with_name("golden") / "status_report.md"
@@ -51,31 +52,31 @@ nobody/*:nitro
 """
 
 
-def state(**changes: object) -> PipeState:
+def report(**changes: Any) -> str:
     catalog = Catalog.from_rows(ROWS).with_presets(
         [Preset("support", "Customer *Support* (EU)", "", "openai/gpt-4o"), Preset("plain", "Plain")]
     )
     publishing = Publishing("openai/*, anthropic/*, x/*, gtp-4o*, z/*, !nobody/*", VARIANTS, "all", "only")
     published = publish(catalog, publishing)
     odd = Problem("REASONING_EFFORT", "", "the stored value does not fit", "the default is used")
-    whole = PipeState(
-        version="1.2.3",
-        key=KEY,
-        published=published,
-        fetched_at=NOW - 720,
-        problems=(odd, *published.problems),
-        errors=((NOW - 90_000, "No key."), (NOW - 30, "Fireworks is rate-limiting openai/gpt-4o. Try again.")),
-        now=NOW,
-    )
-    return whole._replace(**changes)
+    state: dict[str, Any] = {
+        "version": "1.2.3",
+        "key": KEY,
+        "published": published,
+        "fetched_at": NOW - 720,
+        "problems": (odd, *published.problems),
+        "errors": ((NOW - 90_000, "No key."), (NOW - 30, "Fireworks is rate-limiting openai/gpt-4o. Try again.")),
+        "now": NOW,
+    }
+    return status_report(**{**state, **changes})
 
 
 def test_the_report_with_one_problem_of_each_kind() -> None:
-    assert status_report(state()) == GOLDEN.read_text(encoding="utf-8").rstrip("\n")
+    assert report() == GOLDEN.read_text(encoding="utf-8").rstrip("\n")
 
 
 def test_the_report_when_nothing_is_known() -> None:
-    text = status_report(state(key="none", published=None, fetched_at=0.0, problems=(), errors=()))
+    text = report(key="none", published=None, fetched_at=0.0, problems=(), errors=())
     assert text == (
         "**OpenRouter pipe 1.2.3**\n\n### Key\n- none\n\n### Models\n- no model is known yet\n\n"
         "### Problems\n- none\n\n### Last errors\n- none"
@@ -86,19 +87,19 @@ def test_the_report_when_nothing_is_known() -> None:
     "odd", [{}, {"usage": "x", "limit": "x", "limit_remaining": None, "label": 5, "limit_reset": 5}]
 )
 def test_an_odd_key_answer_costs_nothing_else(odd: dict[str, object]) -> None:
-    text = status_report(state(key=odd))
+    text = report(key=odd)
     assert "limit: none" in text
     assert "### Models" in text
 
 
 def test_a_flood_is_cut_and_counted() -> None:
-    text = status_report(state(problems=tuple(Problem("X", str(number), "odd") for number in range(500))))
+    text = report(problems=tuple(Problem("X", str(number), "odd") for number in range(500)))
     assert text.count("X: odd: ") == 100
     assert "more" in text
 
 
 def test_what_others_wrote_cannot_draw_a_page_or_show_a_key() -> None:
     hostile = "[click](http://evil) <img src=x> **b** `code` sk-or-v1-abcdef0123456789"
-    text = status_report(state(problems=(Problem("MODEL_ID", hostile, hostile, hostile),), errors=((NOW, hostile),)))
+    text = report(problems=(Problem("MODEL_ID", hostile, hostile, hostile),), errors=((NOW, hostile),))
     assert "sk-or-v1-abcdef" not in text
     assert "\\[click\\](http://evil) \\<img src=x\\> \\*\\*b\\*\\* \\`code\\`" in text
