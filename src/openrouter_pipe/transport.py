@@ -8,6 +8,7 @@ import weakref
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -30,18 +31,13 @@ class Transport:
         # How many answers are being read.
         self.running = 0
         self._session: aiohttp.ClientSession | None = None
-        # The latest base URL, and the proxy for it.
-        self._proxy: tuple[str, str | None] = ("", None)
 
     async def get_json(self, settings: Settings, path: str, seconds: float) -> object:
         """The body of a GET, parsed. Raises `PipeError`, for a refusal an `UpstreamError`."""
-        timeout = aiohttp.ClientTimeout(total=seconds)
-        with closing(await self._send(settings, "GET", path, timeout)) as response:
-            body = await read_body(response, settings, seconds)
-            if response.status >= 400:
-                raise UpstreamError(read_failure(response.status, body), path)
+        limits = aiohttp.ClientTimeout(total=seconds)
+        with closing(await self._send(settings, path, path, limits)) as response:
             try:
-                return parse_json(body)
+                return parse_json(await read_body(response, settings, seconds))
             except ValueError:
                 raise _not_an_api(settings) from None
 
@@ -49,10 +45,8 @@ class Transport:
         """Status and body of a GET of any address, without the key. Never raises: 0 is no answer; too long is empty."""
         body = bytearray()
         try:
-            limits = aiohttp.ClientTimeout(total=seconds)
-            async with self._open_session().get(
-                url, timeout=limits, max_redirects=3, proxy=_proxy_for(url)
-            ) as response:
+            limits, proxy = aiohttp.ClientTimeout(total=seconds), _proxy_for(url)
+            async with self._open_session().get(url, timeout=limits, max_redirects=3, proxy=proxy) as response:
                 while len(body) <= limit and (piece := await response.content.readany()):
                     body += piece
                 return response.status, bytes(body) if len(body) <= limit else b""
@@ -68,13 +62,8 @@ class Transport:
         Leaving the block early closes the connection, so that the upstream stops working (and billing).
         """
         # `next_bytes` limits the reading: aiohttp would set a timer anew with all that comes.
-        timeout = aiohttp.ClientTimeout(total=None, connect=settings.CONNECT_TIMEOUT_SECONDS)
-        with closing(await self._send(settings, "POST", path, timeout, dump_json(body))) as response:
-            if response.status >= 400:
-                body_read = await read_body(response, settings, settings.READ_TIMEOUT_SECONDS)
-                failure = read_failure(response.status, body_read)
-                waits = _retry_after(response.headers.get("Retry-After", ""))
-                raise UpstreamError(failure if waits is None else failure._replace(retry_after=waits), model_id)
+        limits = aiohttp.ClientTimeout(total=None, connect=settings.CONNECT_TIMEOUT_SECONDS)
+        with closing(await self._send(settings, path, model_id, limits, dump_json(body))) as response:
             self.running += 1
             try:
                 yield response
@@ -82,29 +71,34 @@ class Transport:
                 self.running -= 1
 
     async def _send(
-        self, settings: Settings, method: str, path: str, limits: aiohttp.ClientTimeout, data: bytes | None = None
+        self, settings: Settings, path: str, asked: str, limits: aiohttp.ClientTimeout, data: bytes | None = None
     ) -> aiohttp.ClientResponse:
-        """The answer, its body not yet read. Closing it stops the upstream."""
+        """The answer, its body not yet read; closing it stops the upstream. A refusal says what was `asked` for."""
         base_url = settings.base_url
         if not base_url:
             raise PipeError("The valve BASE_URL does not hold the address of an API. An admin can correct it.")
-        seconds = limits.total or settings.CONNECT_TIMEOUT_SECONDS + settings.READ_TIMEOUT_SECONDS
+        seconds = limits.total or settings.READ_TIMEOUT_SECONDS
         try:
-            if base_url != self._proxy[0]:
-                self._proxy = (base_url, _proxy_for(base_url))
             # Headers may come byte by byte.
-            async with asyncio.timeout(seconds):
-                return await self._open_session().request(
-                    method,
+            async with asyncio.timeout(settings.CONNECT_TIMEOUT_SECONDS + seconds):
+                response = await self._open_session().request(
+                    "POST" if data else "GET",
                     base_url + path,
                     data=data,
                     headers=_headers(settings),
                     timeout=limits,
                     allow_redirects=False,
-                    proxy=self._proxy[1],
+                    proxy=_proxy_for(base_url),
                 )
         except (*BROKEN, ValueError) as error:
             failed = connection_failed(error, settings, seconds)
+        else:
+            if response.status < 400:
+                return response
+            with closing(response):
+                failure = read_failure(response.status, await read_body(response, settings, seconds))
+            waits = _retry_after(response.headers.get("Retry-After", ""))
+            failed = UpstreamError(failure if waits is None else failure._replace(retry_after=waits), asked)
         # Not inside: aiohttp's errors hold the request with its key, and would go along as the context of this one.
         raise failed
 
@@ -120,6 +114,7 @@ class Transport:
         return self._session
 
 
+@lru_cache
 def _proxy_for(url: str) -> str | None:
     """The environment's proxy for an address: companies reach the internet through one.
 
@@ -144,21 +139,25 @@ def _retry_after(header: str) -> float | None:
 
 def connection_failed(error: BaseException, settings: Settings, seconds: float) -> PipeError:
     """The error for a connection that could not be made or fell silent, `seconds` being the limit for that."""
-    host = _host(settings)
     if isinstance(error, aiohttp.ConnectionTimeoutError):
-        return PipeError(f"{host} did not answer within {settings.CONNECT_TIMEOUT_SECONDS} s. Try again.", ANY_NUMBER)
-    if isinstance(error, TimeoutError):
-        return PipeError(f"{host} was silent for {seconds:.0f} s, so the request was ended. Try again.", ANY_NUMBER)
-    inner = getattr(error, "os_error", None) or error
-    cause = getattr(inner, "strerror", None) or str(inner) or type(error).__name__
+        told = f"did not answer within {settings.CONNECT_TIMEOUT_SECONDS} s. Try again."
+    elif isinstance(error, TimeoutError):
+        told = f"was silent for {seconds:.0f} s, so the request was ended. Try again."
+    else:
+        told = f"cannot be reached ({_cause_of(error)}). Check the network and the valve BASE_URL."
+    return PipeError(f"{_host(settings)} {told}", ANY_NUMBER)
+
+
+def _cause_of(error: BaseException) -> str:
     # The texts of these quote what came, whatever that was.
     if isinstance(error, aiohttp.ClientHttpProxyError):
-        cause = f"the proxy answered {error.status}"
-    elif isinstance(error, aiohttp.ClientResponseError):
-        cause = "what came back is not HTTP"
-    elif isinstance(error, aiohttp.ServerDisconnectedError):
-        cause = "it closed the connection"
-    return PipeError(f"{host} cannot be reached ({cause}). Check the network and the valve BASE_URL.", ANY_NUMBER)
+        return f"the proxy answered {error.status}"
+    if isinstance(error, aiohttp.ClientResponseError):
+        return "what came back is not HTTP"
+    if isinstance(error, aiohttp.ServerDisconnectedError):
+        return "it closed the connection"
+    inner = getattr(error, "os_error", None) or error
+    return getattr(inner, "strerror", None) or str(inner) or type(error).__name__
 
 
 def _host(settings: Settings) -> str:
@@ -237,7 +236,7 @@ def _close_session(
     """Close the session of a pipe that was dropped, from whichever thread."""
     session.detach()
     # aiohttp's public close() is a coroutine; this is the part of it that closes the sockets.
-    if loop.is_running() and asyncio._get_running_loop() is not loop:
+    if loop.is_running():
         loop.call_soon_threadsafe(connector._close)
     else:
         connector._close()
