@@ -34,12 +34,12 @@ class Transport:
 
     async def get_json(self, settings: Settings, path: str, seconds: float) -> object:
         """The body of a GET, parsed. Raises `PipeError`, for a refusal an `UpstreamError`."""
-        limits = aiohttp.ClientTimeout(total=seconds)
-        with closing(await self._send(settings, path, path, limits)) as response:
+        with closing(await self._send(settings, path, path, seconds)) as response:
             try:
                 return parse_json(await read_body(response, settings, seconds))
             except ValueError:
-                raise _not_an_api(settings) from None
+                told = f"{settings.base_url} does not answer like OpenRouter (no JSON came back). Check the valve BASE_URL."
+                raise PipeError(told) from None
 
     async def get_bytes(self, url: str, limit: int, seconds: float) -> tuple[int, bytes]:
         """Status and body of a GET of any address, without the key. Never raises: 0 is no answer; too long is empty."""
@@ -61,9 +61,7 @@ class Transport:
 
         Leaving the block early closes the connection, so that the upstream stops working (and billing).
         """
-        # `next_bytes` limits the reading: aiohttp would set a timer anew with all that comes.
-        limits = aiohttp.ClientTimeout(total=None, connect=settings.CONNECT_TIMEOUT_SECONDS)
-        with closing(await self._send(settings, path, model_id, limits, dump_json(body))) as response:
+        with closing(await self._send(settings, path, model_id, None, dump_json(body))) as response:
             self.running += 1
             try:
                 yield response
@@ -71,22 +69,26 @@ class Transport:
                 self.running -= 1
 
     async def _send(
-        self, settings: Settings, path: str, asked: str, limits: aiohttp.ClientTimeout, data: bytes | None = None
+        self, settings: Settings, path: str, asked: str, total: float | None, data: bytes | None = None
     ) -> aiohttp.ClientResponse:
-        """The answer, its body not yet read; closing it stops the upstream. A refusal says what was `asked` for."""
+        """The answer, its body not yet read; closing it stops the upstream. A refusal says what was `asked` for.
+
+        `total`: the seconds until the end of the body, of which one without limit has to be read with `next_bytes`.
+        """
         base_url = settings.base_url
         if not base_url:
             raise PipeError("The valve BASE_URL does not hold the address of an API. An admin can correct it.")
-        seconds = limits.total or settings.READ_TIMEOUT_SECONDS
+        connect, seconds = settings.CONNECT_TIMEOUT_SECONDS, total or settings.READ_TIMEOUT_SECONDS
         try:
             # Headers may come byte by byte.
-            async with asyncio.timeout(settings.CONNECT_TIMEOUT_SECONDS + seconds):
+            async with asyncio.timeout(connect + seconds):
                 response = await self._open_session().request(
                     "POST" if data else "GET",
                     base_url + path,
                     data=data,
                     headers=_headers(settings),
-                    timeout=limits,
+                    # Not `sock_read`: aiohttp would set a timer anew with all that comes.
+                    timeout=aiohttp.ClientTimeout(total=total, connect=connect),
                     allow_redirects=False,
                     proxy=_proxy_for(base_url),
                 )
@@ -164,12 +166,6 @@ def _host(settings: Settings) -> str:
     return settings.base_url.partition("://")[2].partition("/")[0]
 
 
-def _not_an_api(settings: Settings) -> PipeError:
-    return PipeError(
-        f"{settings.base_url} does not answer like OpenRouter (no JSON came back). Check the valve BASE_URL."
-    )
-
-
 async def next_bytes(response: aiohttp.ClientResponse, seconds: float) -> bytes:
     """What of the body has come, or comes within so many seconds; nothing at its end. Raises `TimeoutError`, or `BROKEN`."""
     content = response.content
@@ -186,14 +182,14 @@ async def next_bytes(response: aiohttp.ClientResponse, seconds: float) -> bytes:
 
 
 async def read_body(response: aiohttp.ClientResponse, settings: Settings, seconds: float) -> bytes:
-    """The whole body, unless it is absurdly long or breaks off. Of a refusal, what came in `seconds`."""
+    """The whole body, unless it breaks off; nothing of one that is absurdly long. Of a refusal, what came in `seconds`."""
     body, failed = bytearray(), None
     try:
         async with asyncio.timeout(seconds if response.status >= 400 else None):
             while chunk := await next_bytes(response, seconds):
                 body += chunk
                 if len(body) > _MAX_JSON_BYTES:
-                    raise _not_an_api(settings)
+                    return b""
     except TimeoutError as error:
         failed = connection_failed(error, settings, seconds)
     except BROKEN:
@@ -225,7 +221,7 @@ def _headers(settings: Settings) -> dict[str, str]:
         "X-OpenRouter-Title": settings.APP_TITLE,
         "X-Title": settings.APP_TITLE,
         "X-OpenRouter-Metadata": "enabled",
-        "Authorization": f"Bearer {settings.api_key}" if settings.api_key else "",
+        "Authorization": f"Bearer {settings.api_key}",
     }
     return {name: value for name, value in headers.items() if value}
 
