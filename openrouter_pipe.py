@@ -1640,7 +1640,7 @@ _DEPRECATED = ("online", "thinking", "extended")
 # An entry of VARIANT_MODELS: a base or a pattern for it, tags, a preset.
 _ENTRY = re.compile(rf"([^:@]*)((?::[A-Za-z0-9-]+)*)(?:@preset/(\*|{SLUG.pattern}))?")
 # What nothing is known of (a preset without a model) is judged like a router: it may do everything, and is not free.
-_UNKNOWN = Model("~", "", ModelRef("~"), {})
+UNKNOWN = Model("~", "", ModelRef("~"), {})
 
 
 class Publishing(NamedTuple):
@@ -1873,7 +1873,7 @@ class _Expansion:
         elif preset:
             described = ModelRef.from_api(preset.model_id or "")
             model = self._catalog.describe(described)
-        if valve := "MODEL_ID" if hint else self._filter(model or _UNKNOWN, described):
+        if valve := "MODEL_ID" if hint else self._filter(model or UNKNOWN, described):
             self.left_out[api_id] = valve
             # What a wildcard brings is left out without a word.
             if not has_wildcard(wanted.entry):
@@ -2178,108 +2178,6 @@ def _server_tool(item: JsonObject) -> str:
     kind = str(item.get("type"))
     name = kind.removeprefix("openrouter:").removesuffix("_call")
     return name if name in _TOOL_WORDS or kind.startswith("openrouter:") else ""
-
-
-# === model_rows.py
-# What a model's row in Open WebUI should hold, and how it gets there without undoing an admin's work.
-#
-# A row carries a mark, under one key of its `meta`, of each field as the pipe wrote it. A field that fits its mark follows the
-# catalog; one that does not is the admin's, for good.
-
-_MARKS = "openrouter_pipe"
-# The name, beside the keys of `meta`.
-_NAME = "(name)"
-_GROUPS = ("capabilities", "builtinTools")
-_NOTHING: tuple[Any, ...] = (None, "", [])
-
-
-def author_of(entry: Entry) -> str:
-    """Whose icon a model gets: the author in its API id, of a preset alone that of its model."""
-    author, slash, _ = (entry.ref.base or (entry.model.id if entry.model else "")).partition("/")
-    return author.lstrip("~") if slash else "openrouter"
-
-
-def row_fields(entry: Entry, name_prefix: str, direct_files: bool, icon: str | None) -> JsonDict:
-    """What the row of a published model should hold, by path in its `meta`.
-
-    None: unknown, or as Open WebUI has it anyway, so that the admin's defaults for all models hold.
-    """
-    model, ref = entry.model, entry.ref
-    inputs = model.input_modalities if model else ()
-    is_free = "free" in ref.variants or (model is not None and model.is_free)
-    lacks_tools = model is not None and bool(model.supported_parameters) and not model.has_tools
-    is_direct = direct_files and not {"file", "audio", "video"}.isdisjoint(inputs)
-    tags = {"Free": is_free, **{tag.capitalize(): True for tag in ref.variants}, "Preset": bool(ref.preset)}
-    text = f"{_facts_of(model, is_free)}\n{entry.description}".strip()[:5_000]
-    fields = {
-        _NAME: name_prefix + entry.name,
-        # As every database takes it (no half surrogate pairs, no NUL), and every browser gives it back.
-        "description": "\n".join(text.encode("utf-8", "ignore").decode().replace("\0", "").splitlines()),
-        "profile_image_url": icon,
-        "tags": [{"name": tag} for tag, applies in tags.items() if applies],
-        "capabilities.usage": True,
-        "capabilities.vision": "image" in inputs if inputs else None,
-        "capabilities.builtin_tools": False if lacks_tools else None,
-        # Neither retrieval nor tools that look into files: the model reads them itself.
-        "capabilities.file_context": False if is_direct else None,
-        "builtinTools.files": False if is_direct else None,
-    }
-    return {path: None if value in _NOTHING else value for path, value in fields.items()}
-
-
-def merge_row(wanted: JsonObject, name: str, meta: JsonObject) -> tuple[str, JsonDict] | None:
-    """The name and `meta` that a stored row should get (a new one: of `""` and `{}`); None: nothing is to be changed.
-
-    Of a row without marks, which somebody else made, only what is empty is filled in.
-    """
-    known = mapping(meta.get(_MARKS))
-    marks = dict(known)
-    row: JsonDict = {**meta, _NAME: name, **{group: dict(mapping(meta.get(group))) for group in _GROUPS}}
-    for path, target in wanted.items():
-        group, _, key = path.rpartition(".")
-        place = row[group] if group else row
-        value = place.get(key)
-        if path in known:
-            if value == target or _mark_of(value) != known[path]:
-                continue
-        elif target is None:
-            continue
-        # Open WebUI's editor fills in what is on by default, whatever an admin came to change.
-        elif value not in _NOTHING and not (value is True and group if known else value == target):
-            marks[path] = ""
-            continue
-        place[key], marks[path] = target, _mark_of(target)
-        if target is None:
-            del place[key], marks[path]
-    if marks == known or not set(marks.values()) - {""}:
-        return None
-    # An empty group would hide the admin's defaults; chats fail at one that is None (`is_builtin_tool_enabled` of 0.12.4).
-    row = {key: value for key, value in row.items() if value or key not in _GROUPS}
-    return str(row.pop(_NAME)), {**row, _MARKS: marks}
-
-
-def _mark_of(value: object) -> bool | str:
-    """What stands for a value: short, since all rows are sent with each list of models."""
-    return value if isinstance(value, bool) else hashlib.sha256(dump_json(value)).hexdigest()[:10]
-
-
-def _facts_of(model: Model | None, is_free: bool) -> str:
-    """`128K context · $2.50 in, $10 out per million tokens`; what is unknown is left out."""
-    length, prices = (model.context_length, model.pricing) if model else (None, {})
-    words = {"prompt": "in", "completion": "out"}
-    amounts = [f"{_per_million(prices[kind])} {word}" for kind, word in words.items() if kind in prices]
-    price = f"{', '.join(amounts)} per million tokens" if amounts else ""
-    if is_free or any(amount.startswith("-") for amount in prices.values()):
-        price = "free" if is_free else "price varies"
-    # 128000 → 128K, 1048576 → 1M
-    size = f"{(length + 500) // 1_000}K" if length and length < 999_500 else f"{min(length or 0, 10**12) / 1e6:.2g}M"
-    return " · ".join(filter(None, (f"{size} context" if length else "", price)))
-
-
-def _per_million(price: str) -> str:
-    """US dollars per token → `$2.50`, `$10`, `$0.075` for a million of them."""
-    amount = float(price) * 1_000_000
-    return max(f"${amount:.4g}", f"${amount:.2f}".removesuffix(".00"), key=len)
 
 
 # === settings.py
@@ -2723,29 +2621,21 @@ class Transport:
         # How many answers are being read.
         self.running = 0
         self._session: aiohttp.ClientSession | None = None
-        # The latest base URL, and the proxy for it.
-        self._proxy: tuple[str, str | None] = ("", None)
 
     async def get_json(self, settings: Settings, path: str, seconds: float) -> object:
         """The body of a GET, parsed. Raises `PipeError`, for a refusal an `UpstreamError`."""
-        timeout = aiohttp.ClientTimeout(total=seconds)
-        with closing(await self._send(settings, "GET", path, timeout)) as response:
-            body = await read_body(response, settings, seconds)
-            if response.status >= 400:
-                raise UpstreamError(read_failure(response.status, body), path)
+        with closing(await self._send(settings, path, path, seconds)) as response:
             try:
-                return parse_json(body)
+                return parse_json(await read_body(response, settings, seconds))
             except ValueError:
-                raise _not_an_api(settings) from None
+                told = f"{settings.base_url} does not answer like OpenRouter (no JSON came back). Check the valve BASE_URL."
+                raise PipeError(told) from None
 
-    async def get_bytes(self, url: str, limit: int, seconds: float) -> tuple[int, bytes]:
+    async def get_bytes(self, url: str, limit: int) -> tuple[int, bytes]:
         """Status and body of a GET of any address, without the key. Never raises: 0 is no answer; too long is empty."""
         body = bytearray()
         try:
-            limits = aiohttp.ClientTimeout(total=seconds)
-            async with self._open_session().get(
-                url, timeout=limits, max_redirects=3, proxy=_proxy_for(url)
-            ) as response:
+            async with self._open_session().get(url, max_redirects=3, proxy=_proxy_for(url)) as response:
                 while len(body) <= limit and (piece := await response.content.readany()):
                     body += piece
                 return response.status, bytes(body) if len(body) <= limit else b""
@@ -2760,14 +2650,7 @@ class Transport:
 
         Leaving the block early closes the connection, so that the upstream stops working (and billing).
         """
-        # `next_bytes` limits the reading: aiohttp would set a timer anew with all that comes.
-        timeout = aiohttp.ClientTimeout(total=None, connect=settings.CONNECT_TIMEOUT_SECONDS)
-        with closing(await self._send(settings, "POST", path, timeout, dump_json(body))) as response:
-            if response.status >= 400:
-                body_read = await read_body(response, settings, settings.READ_TIMEOUT_SECONDS)
-                failure = read_failure(response.status, body_read)
-                waits = _retry_after(response.headers.get("Retry-After", ""))
-                raise UpstreamError(failure if waits is None else failure._replace(retry_after=waits), model_id)
+        with closing(await self._send(settings, path, model_id, None, dump_json(body))) as response:
             self.running += 1
             try:
                 yield response
@@ -2775,29 +2658,38 @@ class Transport:
                 self.running -= 1
 
     async def _send(
-        self, settings: Settings, method: str, path: str, limits: aiohttp.ClientTimeout, data: bytes | None = None
+        self, settings: Settings, path: str, asked: str, total: float | None, data: bytes | None = None
     ) -> aiohttp.ClientResponse:
-        """The answer, its body not yet read. Closing it stops the upstream."""
+        """The answer, its body not yet read; closing it stops the upstream. A refusal says what was `asked` for.
+
+        `total`: the seconds until the end of the body, of which one without limit has to be read with `next_bytes`.
+        """
         base_url = settings.base_url
         if not base_url:
             raise PipeError("The valve BASE_URL does not hold the address of an API. An admin can correct it.")
-        seconds = limits.total or settings.CONNECT_TIMEOUT_SECONDS + settings.READ_TIMEOUT_SECONDS
+        connect, seconds = settings.CONNECT_TIMEOUT_SECONDS, total or settings.READ_TIMEOUT_SECONDS
         try:
-            if base_url != self._proxy[0]:
-                self._proxy = (base_url, _proxy_for(base_url))
             # Headers may come byte by byte.
-            async with asyncio.timeout(seconds):
-                return await self._open_session().request(
-                    method,
+            async with asyncio.timeout(connect + seconds):
+                response = await self._open_session().request(
+                    "POST" if data else "GET",
                     base_url + path,
                     data=data,
                     headers=_headers(settings),
-                    timeout=limits,
+                    # Not `sock_read`: aiohttp would set a timer anew with all that comes.
+                    timeout=aiohttp.ClientTimeout(total=total, connect=connect),
                     allow_redirects=False,
-                    proxy=self._proxy[1],
+                    proxy=_proxy_for(base_url),
                 )
         except (*BROKEN, ValueError) as error:
             failed = connection_failed(error, settings, seconds)
+        else:
+            if response.status < 400:
+                return response
+            with closing(response):
+                failure = read_failure(response.status, await read_body(response, settings, seconds))
+            waits = _retry_after(response.headers.get("Retry-After", ""))
+            failed = UpstreamError(failure if waits is None else failure._replace(retry_after=waits), asked)
         # Not inside: aiohttp's errors hold the request with its key, and would go along as the context of this one.
         raise failed
 
@@ -2813,6 +2705,7 @@ class Transport:
         return self._session
 
 
+@lru_cache
 def _proxy_for(url: str) -> str | None:
     """The environment's proxy for an address: companies reach the internet through one.
 
@@ -2837,31 +2730,29 @@ def _retry_after(header: str) -> float | None:
 
 def connection_failed(error: BaseException, settings: Settings, seconds: float) -> PipeError:
     """The error for a connection that could not be made or fell silent, `seconds` being the limit for that."""
-    host = _host(settings)
     if isinstance(error, aiohttp.ConnectionTimeoutError):
-        return PipeError(f"{host} did not answer within {settings.CONNECT_TIMEOUT_SECONDS} s. Try again.", ANY_NUMBER)
-    if isinstance(error, TimeoutError):
-        return PipeError(f"{host} was silent for {seconds:.0f} s, so the request was ended. Try again.", ANY_NUMBER)
-    inner = getattr(error, "os_error", None) or error
-    cause = getattr(inner, "strerror", None) or str(inner) or type(error).__name__
+        told = f"did not answer within {settings.CONNECT_TIMEOUT_SECONDS} s. Try again."
+    elif isinstance(error, TimeoutError):
+        told = f"was silent for {seconds:.0f} s, so the request was ended. Try again."
+    else:
+        told = f"cannot be reached ({_cause_of(error)}). Check the network and the valve BASE_URL."
+    return PipeError(f"{_host(settings)} {told}", ANY_NUMBER)
+
+
+def _cause_of(error: BaseException) -> str:
     # The texts of these quote what came, whatever that was.
     if isinstance(error, aiohttp.ClientHttpProxyError):
-        cause = f"the proxy answered {error.status}"
-    elif isinstance(error, aiohttp.ClientResponseError):
-        cause = "what came back is not HTTP"
-    elif isinstance(error, aiohttp.ServerDisconnectedError):
-        cause = "it closed the connection"
-    return PipeError(f"{host} cannot be reached ({cause}). Check the network and the valve BASE_URL.", ANY_NUMBER)
+        return f"the proxy answered {error.status}"
+    if isinstance(error, aiohttp.ClientResponseError):
+        return "what came back is not HTTP"
+    if isinstance(error, aiohttp.ServerDisconnectedError):
+        return "it closed the connection"
+    inner = getattr(error, "os_error", None) or error
+    return getattr(inner, "strerror", None) or str(inner) or type(error).__name__
 
 
 def _host(settings: Settings) -> str:
-    return settings.base_url.partition("://")[2].partition("/")[0]
-
-
-def _not_an_api(settings: Settings) -> PipeError:
-    return PipeError(
-        f"{settings.base_url} does not answer like OpenRouter (no JSON came back). Check the valve BASE_URL."
-    )
+    return settings.base_url.split("/")[2]
 
 
 async def next_bytes(response: aiohttp.ClientResponse, seconds: float) -> bytes:
@@ -2880,14 +2771,14 @@ async def next_bytes(response: aiohttp.ClientResponse, seconds: float) -> bytes:
 
 
 async def read_body(response: aiohttp.ClientResponse, settings: Settings, seconds: float) -> bytes:
-    """The whole body, unless it is absurdly long or breaks off. Of a refusal, what came in `seconds`."""
+    """The whole body, unless it breaks off; nothing of one that is absurdly long. Of a refusal, what came in `seconds`."""
     body, failed = bytearray(), None
     try:
         async with asyncio.timeout(seconds if response.status >= 400 else None):
             while chunk := await next_bytes(response, seconds):
                 body += chunk
                 if len(body) > _MAX_JSON_BYTES:
-                    raise _not_an_api(settings)
+                    return b""
     except TimeoutError as error:
         failed = connection_failed(error, settings, seconds)
     except BROKEN:
@@ -2897,15 +2788,14 @@ async def read_body(response: aiohttp.ClientResponse, settings: Settings, second
     return without_key(bytes(body), key_forms(settings))
 
 
-def key_forms(settings: Settings) -> tuple[bytes, ...]:
+def key_forms(settings: Settings) -> set[bytes]:
     """The key as upstream may quote it; none where it is so short that it is no secret (`none`, `openrouter`)."""
     key = settings.api_key.encode()
     # JSON may have a backslash before a slash, and JSON in JSON up to three.
-    forms = {key.replace(b"/", b"\\" * count + b"/") for count in range(4)}
-    return tuple(forms) if len(key) >= _SHORTEST_KEY else ()
+    return {key.replace(b"/", b"\\" * count + b"/") for count in range(4) if len(key) >= _SHORTEST_KEY}
 
 
-def without_key(data: bytes, forms: tuple[bytes, ...]) -> bytes:
+def without_key(data: bytes, forms: set[bytes]) -> bytes:
     """What upstream sent, without the key: some gateways quote the one they refuse, and not every key looks like one."""
     for form in forms:
         data = data.replace(form, b"\xe2\x80\xa6")
@@ -2919,7 +2809,7 @@ def _headers(settings: Settings) -> dict[str, str]:
         "X-OpenRouter-Title": settings.APP_TITLE,
         "X-Title": settings.APP_TITLE,
         "X-OpenRouter-Metadata": "enabled",
-        "Authorization": f"Bearer {settings.api_key}" if settings.api_key else "",
+        "Authorization": f"Bearer {settings.api_key}",
     }
     return {name: value for name, value in headers.items() if value}
 
@@ -2930,10 +2820,114 @@ def _close_session(
     """Close the session of a pipe that was dropped, from whichever thread."""
     session.detach()
     # aiohttp's public close() is a coroutine; this is the part of it that closes the sockets.
-    if loop.is_running() and asyncio._get_running_loop() is not loop:
+    if loop.is_running():
         loop.call_soon_threadsafe(connector._close)
     else:
         connector._close()
+
+
+# === model_rows.py
+# What a model's row in Open WebUI should hold, and how it gets there without undoing an admin's work.
+#
+# A row carries a mark, under one key of its `meta`, of each field as the pipe wrote it. A field that fits its mark follows the
+# catalog; one that does not is the admin's, for good.
+
+_MARKS = "openrouter_pipe"
+# The name, beside the keys of `meta`.
+_NAME = "(name)"
+_GROUPS = ("capabilities", "builtinTools")
+
+
+def author_of(entry: Entry) -> str:
+    """Whose icon a model gets: the author in its API id, of a preset alone that of its model."""
+    author, slash, _ = (entry.ref.base or (entry.model or UNKNOWN).id).partition("/")
+    return author.lstrip("~") if slash else "openrouter"
+
+
+def row_fields(entry: Entry, settings: Settings, icon: str | None) -> JsonDict:
+    """What the row of a published model should hold, by path in its `meta`.
+
+    None: unknown, or as Open WebUI has it anyway, so that the admin's defaults for all models hold.
+    """
+    model, ref = entry.model or UNKNOWN, entry.ref
+    inputs = model.input_modalities
+    is_free = "free" in ref.variants or model.is_free
+    lacks_tools = model.supported_parameters and not model.has_tools
+    is_direct = taken_kinds(entry.model, settings)
+    tags = {"Free": is_free, **{tag.capitalize(): True for tag in ref.variants}, "Preset": ref.preset}
+    text = f"{_facts_of(model, is_free)}\n{entry.description}".strip()[:5_000]
+    return {
+        _NAME: settings.NAME_PREFIX + entry.name,
+        # As every database takes it, and every browser gives it back.
+        "description": "\n".join(text.replace("\0", "").splitlines()) or None,
+        "profile_image_url": icon,
+        "tags": [{"name": tag} for tag, applies in tags.items() if applies] or None,
+        "capabilities.usage": True,
+        "capabilities.vision": "image" in inputs if inputs else None,
+        "capabilities.builtin_tools": False if lacks_tools else None,
+        # Neither retrieval nor tools that look into files: the model reads them itself.
+        "capabilities.file_context": False if is_direct else None,
+        "builtinTools.files": False if is_direct else None,
+    }
+
+
+def merge_row(wanted: JsonObject, name: str, meta: JsonObject) -> tuple[str, JsonDict] | None:
+    """The name and `meta` that a stored row should get (a new one: of `""` and `{}`); None: nothing is to be changed.
+
+    Of a row without marks, which somebody else made, only what is empty is filled in.
+    """
+    known = mapping(meta.get(_MARKS))
+    marks = dict(known)
+    row: JsonDict = {**meta, _NAME: name, **{group: dict(mapping(meta.get(group))) for group in _GROUPS}}
+    for path, target in wanted.items():
+        group, _, key = path.rpartition(".")
+        place = row[group] if group else row
+        value = place.get(key)
+        if path in known:
+            if value == target or _mark_of(value) != known[path]:
+                continue
+        elif target is None:
+            continue
+        # Open WebUI's editor fills in what is on by default, whatever an admin came to change.
+        elif value not in (None, "", []) and not (value is True and group if known else value == target):
+            marks[path] = ""
+            continue
+        place[key], marks[path] = target, _mark_of(target)
+        if target is None:
+            del place[key], marks[path]
+    if marks == known or not set(marks.values()) - {""}:
+        return None
+    # An empty group would hide the admin's defaults; chats fail at one that is None (`is_builtin_tool_enabled` of 0.12.4).
+    row = {key: value for key, value in row.items() if value or key not in _GROUPS}
+    return str(row.pop(_NAME)), {**row, _MARKS: marks}
+
+
+def _mark_of(value: object) -> bool | str:
+    """What stands for a value: short, since all rows are sent with each list of models."""
+    return value if isinstance(value, bool) else hashlib.sha256(dump_json(value)).hexdigest()[:10]
+
+
+def _facts_of(model: Model, is_free: bool) -> str:
+    """`128K context · $2.50 in, $10 out per million tokens`; what is unknown is left out."""
+    facts, prices, words = [], model.pricing, {"prompt": "in", "completion": "out"}
+    amounts = [f"{_per_million(prices[kind])} {word}" for kind, word in words.items() if kind in prices]
+    if length := model.context_length:
+        # 128000 → 128K, 1048576 → 1M
+        size = f"{(length + 500) // 1_000}K" if length < 999_500 else f"{length / 1e6:.2g}M"
+        facts.append(f"{size} context")
+    if is_free:
+        facts.append("free")
+    elif any(price.startswith("-") for price in prices.values()):
+        facts.append("price varies")
+    elif amounts:
+        facts.append(f"{', '.join(amounts)} per million tokens")
+    return " · ".join(facts)
+
+
+def _per_million(price: str) -> str:
+    """US dollars per token → `$2.50`, `$10`, `$0.075` for a million of them."""
+    amount = float(price) * 1_000_000
+    return max(f"${amount:.4g}", f"${amount:.2f}".removesuffix(".00"), key=len)
 
 
 # === requests.py
@@ -3118,32 +3112,28 @@ def _loaded(module: str, name: str) -> Any:
     return getattr(sys.modules.get(f"open_webui.{module}"), name, None)
 
 
-class ModelTable:
-    """Open WebUI's rows of models, by its own `Models`. Raises whatever the database does."""
+async def stored_rows() -> JsonDict:
+    """All rows of models by id, read with two queries. Raises whatever the database does, as do the next two."""
+    return {row.id: row for row in await _loaded("models.models", "Models").get_all_models()}
 
-    def __init__(self) -> None:
-        self._models, self._form = _loaded("models.models", "Models"), _loaded("models.models", "ModelForm")
-        self._owner = ""
 
-    async def rows(self) -> JsonDict:
-        """All rows by id, read with two queries."""
-        return {row.id: row for row in await self._models.get_all_models()}
+async def stored_row(model_id: str) -> Any:
+    """One of them as it is now, or None."""
+    return await _loaded("models.models", "Models").get_model_by_id(model_id)
 
-    async def row(self, model_id: str) -> Any:
-        """One row as it is now, or None."""
-        return await self._models.get_model_by_id(model_id)
 
-    async def write(self, model_id: str, row: Any, name: str, meta: JsonObject, is_public: bool) -> None:
-        """Change name and `meta` of a row and nothing else; or add one (`row` is None), which is an admin's."""
-        form = {"id": model_id, "name": name, "meta": meta, "params": row.params.model_dump() if row else {}}
-        if row:
-            # Before 0.12 what is not named goes back to its default.
-            form["is_active"] = row.is_active
-            await self._models.update_model_by_id(model_id, self._form(**form))
-            return
-        self._owner = self._owner or (await _loaded("models.users", "Users").get_super_admin_user()).id
+async def write_row(model_id: str, row: Any, name: str, meta: JsonObject, is_public: bool) -> None:
+    """Change name and `meta` of a model's row and nothing else; or add one (`row` is None), which is an admin's."""
+    form = {"id": model_id, "name": name, "meta": meta, "params": row.params.model_dump() if row else {}}
+    models, as_form = _loaded("models.models", "Models"), _loaded("models.models", "ModelForm")
+    if row:
+        # Before 0.12 what is not named goes back to its default.
+        form["is_active"] = row.is_active
+        await models.update_model_by_id(model_id, as_form(**form))
+    else:
         form["access_grants"] = [_EVERYBODY] if is_public else []
-        await self._models.insert_new_model(self._form(**form), self._owner)
+        owner = await _loaded("models.users", "Users").get_super_admin_user()
+        await models.insert_new_model(as_form(**form), owner.id)
 
 
 async def read_chat_files(kinds: Kinds, metadata: JsonObject, user_id: str, rounds: JsonDict) -> tuple[JsonDict, str]:
@@ -3165,14 +3155,15 @@ async def read_chat_files(kinds: Kinds, metadata: JsonObject, user_id: str, roun
         file_id, is_upload = str(item.get("id") or item.get("url") or number), item.get("type", "file") == "file"
         if file_id in parts or is_in_messages(item) or (is_retrieved and not is_upload):
             continue
-        name, text = str(item.get("name") or "file")[:200], ""
+        name, text = str(item.get("name") or "file"), ""
         try:
             text, record = await _read_text(file_id, item, is_upload, user_id)
-            name, meta = (record.filename, mapping(record.meta)) if record else (name, {})
-            kind, size = file_kind(kinds, name, meta.get("content_type")), meta.get("size") or 0
-            if kind and size <= room and not (is_retrieved and text):
-                parts[file_id] = await asyncio.to_thread(_stored_part, kind, record)
-                room -= size
+            if record:
+                name, meta = record.filename, mapping(record.meta)
+                kind, size = file_kind(kinds, name, meta.get("content_type")), meta.get("size") or 0
+                if kind and size <= room and not (is_retrieved and text):
+                    parts[file_id] = await asyncio.to_thread(_stored_part, kind, record)
+                    room -= size
         except Exception:  # noqa: BLE001 - Open WebUI's database and storage raise errors of many libraries
             log_surprise("A file of a chat could not be read")
         if file_id not in parts and not is_retrieved:
@@ -3806,14 +3797,12 @@ async def _fetch_presets(transport: Transport, settings: Settings, known: Iterab
 # A model's icon: its author's logo, fetched once by the server, or a monogram drawn here.
 
 # Author -> logo, where that is not the author without hyphens.
-_LOGO_NAMES = dict(
-    re.findall(
-        r"(\S+):(\S+)",
-        "01-ai:yi allenai:ai2 amazon:nova arcee-ai:arcee bytedance-seed:bytedance ibm-granite:ibm inclusionai:antgroup "
-        "meituan:longcat meta-llama:meta mistralai:mistral moonshotai:moonshot rekaai:reka stepfun-ai:stepfun "
-        "thudm:chatglm xiaomi:xiaomimimo",
-    )
+_OTHER_NAMES = (
+    "01-ai:yi allenai:ai2 amazon:nova arcee-ai:arcee bytedance-seed:bytedance ibm-granite:ibm inclusionai:antgroup "
+    "meituan:longcat meta-llama:meta mistralai:mistral moonshotai:moonshot rekaai:reka stepfun-ai:stepfun "
+    "thudm:chatglm xiaomi:xiaomimimo"
 )
+_LOGO_NAMES = dict(pair.split(":") for pair in _OTHER_NAMES.split())
 # Four times larger than shown: Pillow draws hard edges.
 _DRAWN = 256
 _LOGO_SECONDS = 5.0
@@ -3824,30 +3813,26 @@ async def icons_for(transport: Transport, authors: Iterable[str], settings: Sett
     if settings.MODEL_ICONS == "off":
         return {}
     names = {author: _LOGO_NAMES.get(author, author.replace("-", "")) for author in authors}
-    logos: dict[str, str] = {}
-    if settings.MODEL_ICONS == "brand":
-        logos = await _logos(transport, {*names.values()}, settings.ICON_URL)
+    logos = await _logos(transport, {*names.values()}, settings.ICON_URL) if settings.MODEL_ICONS == "brand" else {}
     return await asyncio.to_thread(lambda: {author: logos.get(names[author]) or monogram(author) for author in names})
 
 
 async def _logos(transport: Transport, names: set[str], template: str) -> dict[str, str]:
     """The logos, by name, of this address. One that is not there (`""`) is asked for again on another day."""
-    about = {"address": template, "day": int(time.time() // 86_400)}
+    day = int(time.time() // 86_400)
     stored = await read_shared("icons.json")
-    logos: dict[str, str] = {}
-    if stored.get("address") == template:
-        same_day = stored.get("day") == about["day"]
-        logos = {name: str(icon) for name, icon in mapping(stored.get("logos")).items() if icon or same_day}
-    known = len(logos)
-    due = iter(names - logos.keys())
+    kept = mapping(stored.get("logos")) if stored.get("address") == template else {}
+    logos = {name: icon for name, icon in kept.items() if icon or stored.get("day") == day}
+    found: dict[str, str] = {}
+    due = names - logos.keys()
+    queue = iter(due)
     with suppress(TimeoutError):
         async with asyncio.timeout(_LOGO_SECONDS):
-            await asyncio.gather(*(_fetch(transport, due, template, logos) for _ in range(4)))
-    if len(logos) == known:
-        # Nobody answers: the rows do not wait again today.
-        logos |= dict.fromkeys(names - logos.keys(), "")
-    if len(logos) > known:
-        await write_shared("icons.json", {**about, "logos": logos})
+            await asyncio.gather(*(_fetch(transport, queue, template, found) for _ in range(4)))
+    if due:
+        # Where nobody answers, the rows do not wait again today.
+        logos |= found or dict.fromkeys(due, "")
+        await write_shared("icons.json", {"address": template, "day": day, "logos": logos})
     return logos
 
 
@@ -3856,8 +3841,7 @@ async def _fetch(transport: Transport, names: Iterator[str], template: str, logo
     for name in names:
         for file in (f"{name}-color", name):
             url = template.replace("{name}", quote(file, errors="replace"))
-            # Not the same time again: two limits that are over at once get in each other's way.
-            status, body = await transport.get_bytes(url, 512 * 1024, 2 * _LOGO_SECONDS)
+            status, body = await transport.get_bytes(url, 512 * 1024)
             icon = await asyncio.to_thread(_logo_tile, body) if status == 200 else ""
             if icon:
                 break
@@ -3901,7 +3885,7 @@ def _logo_tile(body: bytes) -> str:
             return ""
         logo = logo.convert("RGBA")
         # Nothing is left of a picture without a visible dot, which is an error below.
-        logo = logo.crop(logo.getchannel("A").getbbox() or (0, 0, 0, 0))
+        logo = logo.crop(logo.getbbox() or (0, 0, 0, 0))
         # It fits the circle that Open WebUI cuts out.
         scale = 224 / math.hypot(*logo.size)
         return _tile(logo.resize([max(1, round(side * scale)) for side in logo.size]), "white")
@@ -3925,7 +3909,7 @@ class RowKeeper:
         self._wanted: _Work | None = None
         self._done: _Work | None = None
         self._task: asyncio.Task[None] | None = None
-        # By the clock of the event loop.
+        # By a clock that only runs forward.
         self._next_try = 0.0
 
     async def keep(self, pipe: object, published: Published, settings: Settings) -> None:
@@ -3933,11 +3917,10 @@ class RowKeeper:
         work = (published, settings) if settings.UPDATE_MODEL_METADATA else None
         before, self._wanted = self._wanted, work
         function_id = function_id_of(pipe)
-        if work is None or function_id is None or _is_same(work, self._done):
+        if not work or not function_id or _is_same(work, self._done):
             return
-        loop = asyncio.get_running_loop()
-        if self._task is None and loop.time() >= self._next_try:
-            self._task = loop.create_task(self._run(function_id))
+        if self._task is None and time.monotonic() >= self._next_try:
+            self._task = asyncio.create_task(self._run(function_id))
         if self._task and before and before[0].catalog is published.catalog and not _is_same(work, before):
             await asyncio.wait({self._task}, timeout=_LIST_WAITS_FOR_ROWS_SECONDS)
 
@@ -3948,7 +3931,7 @@ class RowKeeper:
                     await self._write(function_id, work)
         except Exception as error:  # noqa: BLE001 - a database fails in many ways, and nobody awaits this task
             log.warning("Rows of models could not be written: %s: %.300s", type(error).__name__, error)
-            self._next_try = asyncio.get_running_loop().time() + _PAUSE_SECONDS
+            self._next_try = time.monotonic() + _PAUSE_SECONDS
         finally:
             self._task = None
 
@@ -3956,18 +3939,17 @@ class RowKeeper:
         """Write what differs, unless other work is wanted meanwhile."""
         published, settings = work
         icons = await icons_for(self._transport, {author_of(entry) for entry in published.entries}, settings)
-        table, is_direct = ModelTable(), settings.DIRECT_FILES == "supported"
-        stored = await table.rows()
+        stored = await stored_rows()
         failure: Exception | None = None
         for entry in published.entries:
             model_id = f"{function_id}.{entry.webui_id}"
-            fields = row_fields(entry, settings.NAME_PREFIX, is_direct, icons.get(author_of(entry)))
             try:
+                fields = row_fields(entry, settings, icons.get(author_of(entry)))
                 if _change(fields, stored.get(model_id)):
                     # An admin may have saved it a moment ago.
-                    row = await table.row(model_id)
+                    row = await stored_row(model_id)
                     if change := _change(fields, row):
-                        await table.write(model_id, row, *change, is_public=settings.NEW_MODEL_ACCESS == "public")
+                        await write_row(model_id, row, *change, is_public=settings.NEW_MODEL_ACCESS == "public")
             except Exception as error:  # noqa: BLE001 - one row must not cost the others theirs
                 failure = error
             await asyncio.sleep(0)

@@ -21,14 +21,12 @@ from .shared import read_shared, write_shared
 from .transport import Transport
 
 # Author -> logo, where that is not the author without hyphens.
-_LOGO_NAMES = dict(
-    re.findall(
-        r"(\S+):(\S+)",
-        "01-ai:yi allenai:ai2 amazon:nova arcee-ai:arcee bytedance-seed:bytedance ibm-granite:ibm inclusionai:antgroup "
-        "meituan:longcat meta-llama:meta mistralai:mistral moonshotai:moonshot rekaai:reka stepfun-ai:stepfun "
-        "thudm:chatglm xiaomi:xiaomimimo",
-    )
+_OTHER_NAMES = (
+    "01-ai:yi allenai:ai2 amazon:nova arcee-ai:arcee bytedance-seed:bytedance ibm-granite:ibm inclusionai:antgroup "
+    "meituan:longcat meta-llama:meta mistralai:mistral moonshotai:moonshot rekaai:reka stepfun-ai:stepfun "
+    "thudm:chatglm xiaomi:xiaomimimo"
 )
+_LOGO_NAMES = dict(pair.split(":") for pair in _OTHER_NAMES.split())
 # Four times larger than shown: Pillow draws hard edges.
 _DRAWN = 256
 _LOGO_SECONDS = 5.0
@@ -39,30 +37,26 @@ async def icons_for(transport: Transport, authors: Iterable[str], settings: Sett
     if settings.MODEL_ICONS == "off":
         return {}
     names = {author: _LOGO_NAMES.get(author, author.replace("-", "")) for author in authors}
-    logos: dict[str, str] = {}
-    if settings.MODEL_ICONS == "brand":
-        logos = await _logos(transport, {*names.values()}, settings.ICON_URL)
+    logos = await _logos(transport, {*names.values()}, settings.ICON_URL) if settings.MODEL_ICONS == "brand" else {}
     return await asyncio.to_thread(lambda: {author: logos.get(names[author]) or monogram(author) for author in names})
 
 
 async def _logos(transport: Transport, names: set[str], template: str) -> dict[str, str]:
     """The logos, by name, of this address. One that is not there (`""`) is asked for again on another day."""
-    about = {"address": template, "day": int(time.time() // 86_400)}
+    day = int(time.time() // 86_400)
     stored = await read_shared("icons.json")
-    logos: dict[str, str] = {}
-    if stored.get("address") == template:
-        same_day = stored.get("day") == about["day"]
-        logos = {name: str(icon) for name, icon in mapping(stored.get("logos")).items() if icon or same_day}
-    known = len(logos)
-    due = iter(names - logos.keys())
+    kept = mapping(stored.get("logos")) if stored.get("address") == template else {}
+    logos = {name: icon for name, icon in kept.items() if icon or stored.get("day") == day}
+    found: dict[str, str] = {}
+    due = names - logos.keys()
+    queue = iter(due)
     with suppress(TimeoutError):
         async with asyncio.timeout(_LOGO_SECONDS):
-            await asyncio.gather(*(_fetch(transport, due, template, logos) for _ in range(4)))
-    if len(logos) == known:
-        # Nobody answers: the rows do not wait again today.
-        logos |= dict.fromkeys(names - logos.keys(), "")
-    if len(logos) > known:
-        await write_shared("icons.json", {**about, "logos": logos})
+            await asyncio.gather(*(_fetch(transport, queue, template, found) for _ in range(4)))
+    if due:
+        # Where nobody answers, the rows do not wait again today.
+        logos |= found or dict.fromkeys(due, "")
+        await write_shared("icons.json", {"address": template, "day": day, "logos": logos})
     return logos
 
 
@@ -71,8 +65,7 @@ async def _fetch(transport: Transport, names: Iterator[str], template: str, logo
     for name in names:
         for file in (f"{name}-color", name):
             url = template.replace("{name}", quote(file, errors="replace"))
-            # Not the same time again: two limits that are over at once get in each other's way.
-            status, body = await transport.get_bytes(url, 512 * 1024, 2 * _LOGO_SECONDS)
+            status, body = await transport.get_bytes(url, 512 * 1024)
             icon = await asyncio.to_thread(_logo_tile, body) if status == 200 else ""
             if icon:
                 break
@@ -116,7 +109,7 @@ def _logo_tile(body: bytes) -> str:
             return ""
         logo = logo.convert("RGBA")
         # Nothing is left of a picture without a visible dot, which is an error below.
-        logo = logo.crop(logo.getchannel("A").getbbox() or (0, 0, 0, 0))
+        logo = logo.crop(logo.getbbox() or (0, 0, 0, 0))
         # It fits the circle that Open WebUI cuts out.
         scale = 224 / math.hypot(*logo.size)
         return _tile(logo.resize([max(1, round(side * scale)) for side in logo.size]), "white")

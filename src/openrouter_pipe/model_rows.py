@@ -7,43 +7,43 @@ catalog; one that does not is the admin's, for good.
 from __future__ import annotations
 
 import hashlib
-from typing import Any
 
 from .catalog import Model
 from .codec import JsonDict, JsonObject, dump_json, mapping
-from .virtual_models import Entry
+from .direct_files import taken_kinds
+from .settings import Settings
+from .virtual_models import UNKNOWN, Entry
 
 _MARKS = "openrouter_pipe"
 # The name, beside the keys of `meta`.
 _NAME = "(name)"
 _GROUPS = ("capabilities", "builtinTools")
-_NOTHING: tuple[Any, ...] = (None, "", [])
 
 
 def author_of(entry: Entry) -> str:
     """Whose icon a model gets: the author in its API id, of a preset alone that of its model."""
-    author, slash, _ = (entry.ref.base or (entry.model.id if entry.model else "")).partition("/")
+    author, slash, _ = (entry.ref.base or (entry.model or UNKNOWN).id).partition("/")
     return author.lstrip("~") if slash else "openrouter"
 
 
-def row_fields(entry: Entry, name_prefix: str, direct_files: bool, icon: str | None) -> JsonDict:
+def row_fields(entry: Entry, settings: Settings, icon: str | None) -> JsonDict:
     """What the row of a published model should hold, by path in its `meta`.
 
     None: unknown, or as Open WebUI has it anyway, so that the admin's defaults for all models hold.
     """
-    model, ref = entry.model, entry.ref
-    inputs = model.input_modalities if model else ()
-    is_free = "free" in ref.variants or (model is not None and model.is_free)
-    lacks_tools = model is not None and bool(model.supported_parameters) and not model.has_tools
-    is_direct = direct_files and not {"file", "audio", "video"}.isdisjoint(inputs)
-    tags = {"Free": is_free, **{tag.capitalize(): True for tag in ref.variants}, "Preset": bool(ref.preset)}
+    model, ref = entry.model or UNKNOWN, entry.ref
+    inputs = model.input_modalities
+    is_free = "free" in ref.variants or model.is_free
+    lacks_tools = model.supported_parameters and not model.has_tools
+    is_direct = taken_kinds(entry.model, settings)
+    tags = {"Free": is_free, **{tag.capitalize(): True for tag in ref.variants}, "Preset": ref.preset}
     text = f"{_facts_of(model, is_free)}\n{entry.description}".strip()[:5_000]
-    fields = {
-        _NAME: name_prefix + entry.name,
-        # As every database takes it (no half surrogate pairs, no NUL), and every browser gives it back.
-        "description": "\n".join(text.encode("utf-8", "ignore").decode().replace("\0", "").splitlines()),
+    return {
+        _NAME: settings.NAME_PREFIX + entry.name,
+        # As every database takes it, and every browser gives it back.
+        "description": "\n".join(text.replace("\0", "").splitlines()) or None,
         "profile_image_url": icon,
-        "tags": [{"name": tag} for tag, applies in tags.items() if applies],
+        "tags": [{"name": tag} for tag, applies in tags.items() if applies] or None,
         "capabilities.usage": True,
         "capabilities.vision": "image" in inputs if inputs else None,
         "capabilities.builtin_tools": False if lacks_tools else None,
@@ -51,7 +51,6 @@ def row_fields(entry: Entry, name_prefix: str, direct_files: bool, icon: str | N
         "capabilities.file_context": False if is_direct else None,
         "builtinTools.files": False if is_direct else None,
     }
-    return {path: None if value in _NOTHING else value for path, value in fields.items()}
 
 
 def merge_row(wanted: JsonObject, name: str, meta: JsonObject) -> tuple[str, JsonDict] | None:
@@ -72,7 +71,7 @@ def merge_row(wanted: JsonObject, name: str, meta: JsonObject) -> tuple[str, Jso
         elif target is None:
             continue
         # Open WebUI's editor fills in what is on by default, whatever an admin came to change.
-        elif value not in _NOTHING and not (value is True and group if known else value == target):
+        elif value not in (None, "", []) and not (value is True and group if known else value == target):
             marks[path] = ""
             continue
         place[key], marks[path] = target, _mark_of(target)
@@ -90,17 +89,21 @@ def _mark_of(value: object) -> bool | str:
     return value if isinstance(value, bool) else hashlib.sha256(dump_json(value)).hexdigest()[:10]
 
 
-def _facts_of(model: Model | None, is_free: bool) -> str:
+def _facts_of(model: Model, is_free: bool) -> str:
     """`128K context · $2.50 in, $10 out per million tokens`; what is unknown is left out."""
-    length, prices = (model.context_length, model.pricing) if model else (None, {})
-    words = {"prompt": "in", "completion": "out"}
+    facts, prices, words = [], model.pricing, {"prompt": "in", "completion": "out"}
     amounts = [f"{_per_million(prices[kind])} {word}" for kind, word in words.items() if kind in prices]
-    price = f"{', '.join(amounts)} per million tokens" if amounts else ""
-    if is_free or any(amount.startswith("-") for amount in prices.values()):
-        price = "free" if is_free else "price varies"
-    # 128000 → 128K, 1048576 → 1M
-    size = f"{(length + 500) // 1_000}K" if length and length < 999_500 else f"{min(length or 0, 10**12) / 1e6:.2g}M"
-    return " · ".join(filter(None, (f"{size} context" if length else "", price)))
+    if length := model.context_length:
+        # 128000 → 128K, 1048576 → 1M
+        size = f"{(length + 500) // 1_000}K" if length < 999_500 else f"{length / 1e6:.2g}M"
+        facts.append(f"{size} context")
+    if is_free:
+        facts.append("free")
+    elif any(price.startswith("-") for price in prices.values()):
+        facts.append("price varies")
+    elif amounts:
+        facts.append(f"{', '.join(amounts)} per million tokens")
+    return " · ".join(facts)
 
 
 def _per_million(price: str) -> str:

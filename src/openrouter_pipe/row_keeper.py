@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 from .codec import JsonDict, JsonObject
@@ -13,7 +14,7 @@ from .settings import Settings
 from .shared import shared_lock
 from .transport import Transport
 from .virtual_models import Published
-from .webui import ModelTable, function_id_of
+from .webui import function_id_of, stored_row, stored_rows, write_row
 
 _LIST_WAITS_FOR_ROWS_SECONDS = 1.0
 _PAUSE_SECONDS = 30.0
@@ -28,7 +29,7 @@ class RowKeeper:
         self._wanted: _Work | None = None
         self._done: _Work | None = None
         self._task: asyncio.Task[None] | None = None
-        # By the clock of the event loop.
+        # By a clock that only runs forward.
         self._next_try = 0.0
 
     async def keep(self, pipe: object, published: Published, settings: Settings) -> None:
@@ -36,11 +37,10 @@ class RowKeeper:
         work = (published, settings) if settings.UPDATE_MODEL_METADATA else None
         before, self._wanted = self._wanted, work
         function_id = function_id_of(pipe)
-        if work is None or function_id is None or _is_same(work, self._done):
+        if not work or not function_id or _is_same(work, self._done):
             return
-        loop = asyncio.get_running_loop()
-        if self._task is None and loop.time() >= self._next_try:
-            self._task = loop.create_task(self._run(function_id))
+        if self._task is None and time.monotonic() >= self._next_try:
+            self._task = asyncio.create_task(self._run(function_id))
         if self._task and before and before[0].catalog is published.catalog and not _is_same(work, before):
             await asyncio.wait({self._task}, timeout=_LIST_WAITS_FOR_ROWS_SECONDS)
 
@@ -51,7 +51,7 @@ class RowKeeper:
                     await self._write(function_id, work)
         except Exception as error:  # noqa: BLE001 - a database fails in many ways, and nobody awaits this task
             log.warning("Rows of models could not be written: %s: %.300s", type(error).__name__, error)
-            self._next_try = asyncio.get_running_loop().time() + _PAUSE_SECONDS
+            self._next_try = time.monotonic() + _PAUSE_SECONDS
         finally:
             self._task = None
 
@@ -59,18 +59,17 @@ class RowKeeper:
         """Write what differs, unless other work is wanted meanwhile."""
         published, settings = work
         icons = await icons_for(self._transport, {author_of(entry) for entry in published.entries}, settings)
-        table, is_direct = ModelTable(), settings.DIRECT_FILES == "supported"
-        stored = await table.rows()
+        stored = await stored_rows()
         failure: Exception | None = None
         for entry in published.entries:
             model_id = f"{function_id}.{entry.webui_id}"
-            fields = row_fields(entry, settings.NAME_PREFIX, is_direct, icons.get(author_of(entry)))
             try:
+                fields = row_fields(entry, settings, icons.get(author_of(entry)))
                 if _change(fields, stored.get(model_id)):
                     # An admin may have saved it a moment ago.
-                    row = await table.row(model_id)
+                    row = await stored_row(model_id)
                     if change := _change(fields, row):
-                        await table.write(model_id, row, *change, is_public=settings.NEW_MODEL_ACCESS == "public")
+                        await write_row(model_id, row, *change, is_public=settings.NEW_MODEL_ACCESS == "public")
             except Exception as error:  # noqa: BLE001 - one row must not cost the others theirs
                 failure = error
             await asyncio.sleep(0)

@@ -41,12 +41,11 @@ class Transport:
                 told = f"{settings.base_url} does not answer like OpenRouter (no JSON came back). Check the valve BASE_URL."
                 raise PipeError(told) from None
 
-    async def get_bytes(self, url: str, limit: int, seconds: float) -> tuple[int, bytes]:
+    async def get_bytes(self, url: str, limit: int) -> tuple[int, bytes]:
         """Status and body of a GET of any address, without the key. Never raises: 0 is no answer; too long is empty."""
         body = bytearray()
         try:
-            limits, proxy = aiohttp.ClientTimeout(total=seconds), _proxy_for(url)
-            async with self._open_session().get(url, timeout=limits, max_redirects=3, proxy=proxy) as response:
+            async with self._open_session().get(url, max_redirects=3, proxy=_proxy_for(url)) as response:
                 while len(body) <= limit and (piece := await response.content.readany()):
                     body += piece
                 return response.status, bytes(body) if len(body) <= limit else b""
@@ -163,7 +162,7 @@ def _cause_of(error: BaseException) -> str:
 
 
 def _host(settings: Settings) -> str:
-    return settings.base_url.partition("://")[2].partition("/")[0]
+    return settings.base_url.split("/")[2]
 
 
 async def next_bytes(response: aiohttp.ClientResponse, seconds: float) -> bytes:
@@ -199,15 +198,14 @@ async def read_body(response: aiohttp.ClientResponse, settings: Settings, second
     return without_key(bytes(body), key_forms(settings))
 
 
-def key_forms(settings: Settings) -> tuple[bytes, ...]:
+def key_forms(settings: Settings) -> set[bytes]:
     """The key as upstream may quote it; none where it is so short that it is no secret (`none`, `openrouter`)."""
     key = settings.api_key.encode()
     # JSON may have a backslash before a slash, and JSON in JSON up to three.
-    forms = {key.replace(b"/", b"\\" * count + b"/") for count in range(4)}
-    return tuple(forms) if len(key) >= _SHORTEST_KEY else ()
+    return {key.replace(b"/", b"\\" * count + b"/") for count in range(4) if len(key) >= _SHORTEST_KEY}
 
 
-def without_key(data: bytes, forms: tuple[bytes, ...]) -> bytes:
+def without_key(data: bytes, forms: set[bytes]) -> bytes:
     """What upstream sent, without the key: some gateways quote the one they refuse, and not every key looks like one."""
     for form in forms:
         data = data.replace(form, b"\xe2\x80\xa6")

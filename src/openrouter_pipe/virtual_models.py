@@ -16,7 +16,7 @@ _DEPRECATED = ("online", "thinking", "extended")
 # An entry of VARIANT_MODELS: a base or a pattern for it, tags, a preset.
 _ENTRY = re.compile(rf"([^:@]*)((?::[A-Za-z0-9-]+)*)(?:@preset/(\*|{SLUG.pattern}))?")
 # What nothing is known of (a preset without a model) is judged like a router: it may do everything, and is not free.
-_UNKNOWN = Model("~", "", ModelRef("~"), {})
+UNKNOWN = Model("~", "", ModelRef("~"), {})
 
 
 class Publishing(NamedTuple):
@@ -249,7 +249,7 @@ class _Expansion:
         elif preset:
             described = ModelRef.from_api(preset.model_id or "")
             model = self._catalog.describe(described)
-        if valve := "MODEL_ID" if hint else self._filter(model or _UNKNOWN, described):
+        if valve := "MODEL_ID" if hint else self._filter(model or UNKNOWN, described):
             self.left_out[api_id] = valve
             # What a wildcard brings is left out without a word.
             if not has_wildcard(wanted.entry):

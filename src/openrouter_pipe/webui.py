@@ -65,32 +65,28 @@ def _loaded(module: str, name: str) -> Any:
     return getattr(sys.modules.get(f"open_webui.{module}"), name, None)
 
 
-class ModelTable:
-    """Open WebUI's rows of models, by its own `Models`. Raises whatever the database does."""
+async def stored_rows() -> JsonDict:
+    """All rows of models by id, read with two queries. Raises whatever the database does, as do the next two."""
+    return {row.id: row for row in await _loaded("models.models", "Models").get_all_models()}
 
-    def __init__(self) -> None:
-        self._models, self._form = _loaded("models.models", "Models"), _loaded("models.models", "ModelForm")
-        self._owner = ""
 
-    async def rows(self) -> JsonDict:
-        """All rows by id, read with two queries."""
-        return {row.id: row for row in await self._models.get_all_models()}
+async def stored_row(model_id: str) -> Any:
+    """One of them as it is now, or None."""
+    return await _loaded("models.models", "Models").get_model_by_id(model_id)
 
-    async def row(self, model_id: str) -> Any:
-        """One row as it is now, or None."""
-        return await self._models.get_model_by_id(model_id)
 
-    async def write(self, model_id: str, row: Any, name: str, meta: JsonObject, is_public: bool) -> None:
-        """Change name and `meta` of a row and nothing else; or add one (`row` is None), which is an admin's."""
-        form = {"id": model_id, "name": name, "meta": meta, "params": row.params.model_dump() if row else {}}
-        if row:
-            # Before 0.12 what is not named goes back to its default.
-            form["is_active"] = row.is_active
-            await self._models.update_model_by_id(model_id, self._form(**form))
-            return
-        self._owner = self._owner or (await _loaded("models.users", "Users").get_super_admin_user()).id
+async def write_row(model_id: str, row: Any, name: str, meta: JsonObject, is_public: bool) -> None:
+    """Change name and `meta` of a model's row and nothing else; or add one (`row` is None), which is an admin's."""
+    form = {"id": model_id, "name": name, "meta": meta, "params": row.params.model_dump() if row else {}}
+    models, as_form = _loaded("models.models", "Models"), _loaded("models.models", "ModelForm")
+    if row:
+        # Before 0.12 what is not named goes back to its default.
+        form["is_active"] = row.is_active
+        await models.update_model_by_id(model_id, as_form(**form))
+    else:
         form["access_grants"] = [_EVERYBODY] if is_public else []
-        await self._models.insert_new_model(self._form(**form), self._owner)
+        owner = await _loaded("models.users", "Users").get_super_admin_user()
+        await models.insert_new_model(as_form(**form), owner.id)
 
 
 async def read_chat_files(kinds: Kinds, metadata: JsonObject, user_id: str, rounds: JsonDict) -> tuple[JsonDict, str]:
@@ -112,14 +108,15 @@ async def read_chat_files(kinds: Kinds, metadata: JsonObject, user_id: str, roun
         file_id, is_upload = str(item.get("id") or item.get("url") or number), item.get("type", "file") == "file"
         if file_id in parts or is_in_messages(item) or (is_retrieved and not is_upload):
             continue
-        name, text = str(item.get("name") or "file")[:200], ""
+        name, text = str(item.get("name") or "file"), ""
         try:
             text, record = await _read_text(file_id, item, is_upload, user_id)
-            name, meta = (record.filename, mapping(record.meta)) if record else (name, {})
-            kind, size = file_kind(kinds, name, meta.get("content_type")), meta.get("size") or 0
-            if kind and size <= room and not (is_retrieved and text):
-                parts[file_id] = await asyncio.to_thread(_stored_part, kind, record)
-                room -= size
+            if record:
+                name, meta = record.filename, mapping(record.meta)
+                kind, size = file_kind(kinds, name, meta.get("content_type")), meta.get("size") or 0
+                if kind and size <= room and not (is_retrieved and text):
+                    parts[file_id] = await asyncio.to_thread(_stored_part, kind, record)
+                    room -= size
         except Exception:  # noqa: BLE001 - Open WebUI's database and storage raise errors of many libraries
             log_surprise("A file of a chat could not be read")
         if file_id not in parts and not is_retrieved:
