@@ -2839,8 +2839,8 @@ _GROUPS = ("capabilities", "builtinTools")
 
 
 def author_of(entry: Entry) -> str:
-    """Whose icon a model gets: the author in its API id, of a preset alone that of its model."""
-    author, slash, _ = (entry.ref.base or (entry.model or UNKNOWN).id).partition("/")
+    """Whose icon a model gets: the author of the row that describes it."""
+    author, slash, _ = (entry.model or UNKNOWN).id.partition("/")
     return author.lstrip("~") if slash else "openrouter"
 
 
@@ -3124,16 +3124,15 @@ async def stored_row(model_id: str) -> Any:
 
 async def write_row(model_id: str, row: Any, name: str, meta: JsonObject, is_public: bool) -> None:
     """Change name and `meta` of a model's row and nothing else; or add one (`row` is None), which is an admin's."""
-    form = {"id": model_id, "name": name, "meta": meta, "params": row.params.model_dump() if row else {}}
-    models, as_form = _loaded("models.models", "Models"), _loaded("models.models", "ModelForm")
+    models = _loaded("models.models", "Models")
+    form = partial(_loaded("models.models", "ModelForm"), id=model_id, name=name, meta=meta)
     if row:
         # Before 0.12 what is not named goes back to its default.
-        form["is_active"] = row.is_active
-        await models.update_model_by_id(model_id, as_form(**form))
+        await models.update_model_by_id(model_id, form(params=row.params.model_dump(), is_active=row.is_active))
     else:
-        form["access_grants"] = [_EVERYBODY] if is_public else []
         owner = await _loaded("models.users", "Users").get_super_admin_user()
-        await models.insert_new_model(as_form(**form), owner.id)
+        grants = [_EVERYBODY] if is_public else []
+        await models.insert_new_model(form(params={}, access_grants=grants), owner.id)
 
 
 async def read_chat_files(kinds: Kinds, metadata: JsonObject, user_id: str, rounds: JsonDict) -> tuple[JsonDict, str]:
@@ -3147,7 +3146,7 @@ async def read_chat_files(kinds: Kinds, metadata: JsonObject, user_id: str, roun
     for key in ("model", "info", "meta", "capabilities"):
         row = mapping(row).get(key)
     # By the same switch Open WebUI has put the texts of the files into the messages, or has not.
-    is_retrieved = bool(mapping(row).get("file_context", True))
+    is_retrieved = mapping(row).get("file_context", True)
     parts: JsonDict = {}
     missing, room = [], MAX_FILE_BYTES
     for number, item in enumerate(dicts(metadata.get("files"))):
@@ -3803,8 +3802,8 @@ _OTHER_NAMES = (
     "thudm:chatglm xiaomi:xiaomimimo"
 )
 _LOGO_NAMES = dict(pair.split(":") for pair in _OTHER_NAMES.split())
-# Four times larger than shown: Pillow draws hard edges.
-_DRAWN = 256
+# Drawn four times larger than shown: Pillow draws hard edges.
+_SIZE = (256, 256)
 _LOGO_SECONDS = 5.0
 
 
@@ -3851,12 +3850,12 @@ async def _fetch(transport: Transport, names: Iterator[str], template: str, logo
 
 def monogram(author: str) -> str:
     """One or two letters on the author's colour, as a PNG data URL."""
-    words = re.findall("[a-z0-9]+", author.lower()) or ["?"]
-    letters = words[0][0].upper() + (words[1][0].upper() if len(words) > 1 else words[0][1:2])
+    first, *others = re.findall("[a-z0-9]+", author.lower()) or ["?"]
+    letters = f"{first[0]}{others[0][0]}".upper() if others else first[:2].capitalize()
     hue = hashlib.sha256(ascii(author).encode()).digest()[0] * 360 // 256
-    mark = _pillow("Image").new("RGBA", (_DRAWN, _DRAWN))
-    font = _pillow("ImageFont").load_default(_DRAWN // 2)
-    _pillow("ImageDraw").Draw(mark).text((_DRAWN / 2, _DRAWN / 2), letters, "white", font, anchor="mm")
+    mark = _pillow("Image").new("RGBA", _SIZE)
+    font = _pillow("ImageFont").load_default(128)
+    _pillow("ImageDraw").Draw(mark).text((128, 128), letters, "white", font, anchor="mm")
     # Dark enough for white letters, whatever the hue.
     return _tile(mark, f"hsl({hue}, 65%, 28%)")
 
@@ -3868,11 +3867,11 @@ def _pillow(module: str) -> Any:
 
 def _tile(mark: Any, colour: str) -> str:
     """`mark` in the middle of a rounded square, as a PNG data URL of about 1 kB: each model's row has one."""
-    tile = _pillow("Image").new("RGBA", (_DRAWN, _DRAWN))
-    _pillow("ImageDraw").Draw(tile).rounded_rectangle((0, 0, _DRAWN - 1, _DRAWN - 1), _DRAWN // 4, colour)
-    tile.alpha_composite(mark, ((_DRAWN - mark.width) // 2, (_DRAWN - mark.height) // 2))
+    tile = _pillow("Image").new("RGBA", _SIZE)
+    _pillow("ImageDraw").Draw(tile).rounded_rectangle((0, 0, 255, 255), 64, colour)
+    tile.alpha_composite(mark, ((256 - mark.width) // 2, (256 - mark.height) // 2))
     file = io.BytesIO()
-    tile.resize((_DRAWN // 4, _DRAWN // 4)).quantize(64).save(file, "PNG", optimize=True)
+    tile.resize((64, 64)).quantize(64).save(file, "PNG", optimize=True)
     return f"data:image/png;base64,{b64encode(file.getvalue()).decode()}"
 
 
@@ -3938,7 +3937,7 @@ class RowKeeper:
     async def _write(self, function_id: str, work: _Work) -> None:
         """Write what differs, unless other work is wanted meanwhile."""
         published, settings = work
-        icons = await icons_for(self._transport, {author_of(entry) for entry in published.entries}, settings)
+        icons = await icons_for(self._transport, map(author_of, published.entries), settings)
         stored = await stored_rows()
         failure: Exception | None = None
         for entry in published.entries:

@@ -27,8 +27,8 @@ _OTHER_NAMES = (
     "thudm:chatglm xiaomi:xiaomimimo"
 )
 _LOGO_NAMES = dict(pair.split(":") for pair in _OTHER_NAMES.split())
-# Four times larger than shown: Pillow draws hard edges.
-_DRAWN = 256
+# Drawn four times larger than shown: Pillow draws hard edges.
+_SIZE = (256, 256)
 _LOGO_SECONDS = 5.0
 
 
@@ -75,12 +75,12 @@ async def _fetch(transport: Transport, names: Iterator[str], template: str, logo
 
 def monogram(author: str) -> str:
     """One or two letters on the author's colour, as a PNG data URL."""
-    words = re.findall("[a-z0-9]+", author.lower()) or ["?"]
-    letters = words[0][0].upper() + (words[1][0].upper() if len(words) > 1 else words[0][1:2])
+    first, *others = re.findall("[a-z0-9]+", author.lower()) or ["?"]
+    letters = f"{first[0]}{others[0][0]}".upper() if others else first[:2].capitalize()
     hue = hashlib.sha256(ascii(author).encode()).digest()[0] * 360 // 256
-    mark = _pillow("Image").new("RGBA", (_DRAWN, _DRAWN))
-    font = _pillow("ImageFont").load_default(_DRAWN // 2)
-    _pillow("ImageDraw").Draw(mark).text((_DRAWN / 2, _DRAWN / 2), letters, "white", font, anchor="mm")
+    mark = _pillow("Image").new("RGBA", _SIZE)
+    font = _pillow("ImageFont").load_default(128)
+    _pillow("ImageDraw").Draw(mark).text((128, 128), letters, "white", font, anchor="mm")
     # Dark enough for white letters, whatever the hue.
     return _tile(mark, f"hsl({hue}, 65%, 28%)")
 
@@ -92,11 +92,11 @@ def _pillow(module: str) -> Any:
 
 def _tile(mark: Any, colour: str) -> str:
     """`mark` in the middle of a rounded square, as a PNG data URL of about 1 kB: each model's row has one."""
-    tile = _pillow("Image").new("RGBA", (_DRAWN, _DRAWN))
-    _pillow("ImageDraw").Draw(tile).rounded_rectangle((0, 0, _DRAWN - 1, _DRAWN - 1), _DRAWN // 4, colour)
-    tile.alpha_composite(mark, ((_DRAWN - mark.width) // 2, (_DRAWN - mark.height) // 2))
+    tile = _pillow("Image").new("RGBA", _SIZE)
+    _pillow("ImageDraw").Draw(tile).rounded_rectangle((0, 0, 255, 255), 64, colour)
+    tile.alpha_composite(mark, ((256 - mark.width) // 2, (256 - mark.height) // 2))
     file = io.BytesIO()
-    tile.resize((_DRAWN // 4, _DRAWN // 4)).quantize(64).save(file, "PNG", optimize=True)
+    tile.resize((64, 64)).quantize(64).save(file, "PNG", optimize=True)
     return f"data:image/png;base64,{b64encode(file.getvalue()).decode()}"
 
 

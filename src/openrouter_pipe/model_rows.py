@@ -21,8 +21,8 @@ _GROUPS = ("capabilities", "builtinTools")
 
 
 def author_of(entry: Entry) -> str:
-    """Whose icon a model gets: the author in its API id, of a preset alone that of its model."""
-    author, slash, _ = (entry.ref.base or (entry.model or UNKNOWN).id).partition("/")
+    """Whose icon a model gets: the author of the row that describes it."""
+    author, slash, _ = (entry.model or UNKNOWN).id.partition("/")
     return author.lstrip("~") if slash else "openrouter"
 
 

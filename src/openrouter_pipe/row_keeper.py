@@ -58,7 +58,7 @@ class RowKeeper:
     async def _write(self, function_id: str, work: _Work) -> None:
         """Write what differs, unless other work is wanted meanwhile."""
         published, settings = work
-        icons = await icons_for(self._transport, {author_of(entry) for entry in published.entries}, settings)
+        icons = await icons_for(self._transport, map(author_of, published.entries), settings)
         stored = await stored_rows()
         failure: Exception | None = None
         for entry in published.entries:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from contextvars import ContextVar
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -77,16 +78,15 @@ async def stored_row(model_id: str) -> Any:
 
 async def write_row(model_id: str, row: Any, name: str, meta: JsonObject, is_public: bool) -> None:
     """Change name and `meta` of a model's row and nothing else; or add one (`row` is None), which is an admin's."""
-    form = {"id": model_id, "name": name, "meta": meta, "params": row.params.model_dump() if row else {}}
-    models, as_form = _loaded("models.models", "Models"), _loaded("models.models", "ModelForm")
+    models = _loaded("models.models", "Models")
+    form = partial(_loaded("models.models", "ModelForm"), id=model_id, name=name, meta=meta)
     if row:
         # Before 0.12 what is not named goes back to its default.
-        form["is_active"] = row.is_active
-        await models.update_model_by_id(model_id, as_form(**form))
+        await models.update_model_by_id(model_id, form(params=row.params.model_dump(), is_active=row.is_active))
     else:
-        form["access_grants"] = [_EVERYBODY] if is_public else []
         owner = await _loaded("models.users", "Users").get_super_admin_user()
-        await models.insert_new_model(as_form(**form), owner.id)
+        grants = [_EVERYBODY] if is_public else []
+        await models.insert_new_model(form(params={}, access_grants=grants), owner.id)
 
 
 async def read_chat_files(kinds: Kinds, metadata: JsonObject, user_id: str, rounds: JsonDict) -> tuple[JsonDict, str]:
@@ -100,7 +100,7 @@ async def read_chat_files(kinds: Kinds, metadata: JsonObject, user_id: str, roun
     for key in ("model", "info", "meta", "capabilities"):
         row = mapping(row).get(key)
     # By the same switch Open WebUI has put the texts of the files into the messages, or has not.
-    is_retrieved = bool(mapping(row).get("file_context", True))
+    is_retrieved = mapping(row).get("file_context", True)
     parts: JsonDict = {}
     missing, room = [], MAX_FILE_BYTES
     for number, item in enumerate(dicts(metadata.get("files"))):
