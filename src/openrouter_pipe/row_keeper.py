@@ -34,19 +34,22 @@ class RowKeeper:
 
     async def keep(self, pipe: object, published: Published, settings: Settings) -> None:
         """Start what there is to do. The list that a change of valves made new waits for it, 1 s at most."""
-        work = (published, settings) if settings.UPDATE_MODEL_METADATA else None
-        before, self._wanted = self._wanted, work
-        function_id = function_id_of(pipe)
-        if not work or not function_id or _is_same(work, self._done):
+        before, function_id = self._wanted, function_id_of(pipe)
+        if not settings.UPDATE_MODEL_METADATA:
+            self._wanted = None
+        # To compare two lists by what is in them would take long.
+        elif before is None or before[0] is not published or before[1] != settings:
+            self._wanted = (published, settings)
+        if not self._wanted or self._wanted is self._done or not function_id:
             return
         if self._task is None and time.monotonic() >= self._next_try:
             self._task = asyncio.create_task(self._run(function_id))
-        if self._task and before and before[0].catalog is published.catalog and not _is_same(work, before):
+        if self._task and before and before is not self._wanted and before[0].catalog is published.catalog:
             await asyncio.wait({self._task}, timeout=_LIST_WAITS_FOR_ROWS_SECONDS)
 
     async def _run(self, function_id: str) -> None:
         try:
-            while (work := self._wanted) and not _is_same(work, self._done):
+            while (work := self._wanted) and work is not self._done:
                 async with shared_lock("model-rows"):
                     await self._write(function_id, work)
         except Exception as error:  # noqa: BLE001 - a database fails in many ways, and nobody awaits this task
@@ -73,16 +76,11 @@ class RowKeeper:
             except Exception as error:  # noqa: BLE001 - one row must not cost the others theirs
                 failure = error
             await asyncio.sleep(0)
-            if not _is_same(work, self._wanted):
+            if work is not self._wanted:
                 return
         if failure:
             raise failure
         self._done = work
-
-
-def _is_same(work: _Work, other: _Work | None) -> bool:
-    # To compare two lists by what is in them would take long.
-    return other is not None and work[0] is other[0] and work[1] == other[1]
 
 
 def _change(fields: JsonObject, row: Any) -> tuple[str, JsonDict] | None:
