@@ -2624,7 +2624,7 @@ class Transport:
 
     async def get_json(self, settings: Settings, path: str, seconds: float) -> object:
         """The body of a GET, parsed. Raises `PipeError`, for a refusal an `UpstreamError`."""
-        with closing(await self._send(settings, path, path, seconds)) as response:
+        async with self.send(settings, path, path, total=seconds) as response:
             try:
                 return parse_json(await read_body(response, settings, seconds))
             except ValueError:
@@ -2643,38 +2643,26 @@ class Transport:
             return 0, b""
 
     @asynccontextmanager
-    async def post(
-        self, settings: Settings, path: str, body: JsonObject, model_id: str
+    async def send(
+        self, settings: Settings, path: str, asked: str, body: JsonObject | None = None, total: float | None = None
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """Send a chat's request; inside the block its answer can be read. Raises `PipeError`.
+        """Send `body`, or a GET; inside the block the answer can be read. Raises `PipeError`, for a refusal `UpstreamError`.
 
-        Leaving the block early closes the connection, so that the upstream stops working (and billing).
-        """
-        with closing(await self._send(settings, path, model_id, None, dump_json(body))) as response:
-            self.running += 1
-            try:
-                yield response
-            finally:
-                self.running -= 1
-
-    async def _send(
-        self, settings: Settings, path: str, asked: str, total: float | None, data: bytes | None = None
-    ) -> aiohttp.ClientResponse:
-        """The answer, its body not yet read; closing it stops the upstream. A refusal says what was `asked` for.
-
-        `total`: the seconds until the end of the body, of which one without limit has to be read with `next_bytes`.
+        Leaving the block early closes the connection, so that the upstream stops working (and billing). A refusal
+        names what was `asked` for. `total`: seconds until the end of the answer; without it `next_bytes` limits the reading.
         """
         base_url = settings.base_url
         if not base_url:
             raise PipeError("The valve BASE_URL does not hold the address of an API. An admin can correct it.")
         connect, seconds = settings.CONNECT_TIMEOUT_SECONDS, total or settings.READ_TIMEOUT_SECONDS
+        failed: PipeError | None = None
         try:
             # Headers may come byte by byte.
             async with asyncio.timeout(connect + seconds):
                 response = await self._open_session().request(
-                    "POST" if data else "GET",
+                    "POST" if body else "GET",
                     base_url + path,
-                    data=data,
+                    data=dump_json(body) if body else None,
                     headers=_headers(settings),
                     # Not `sock_read`: aiohttp would set a timer anew with all that comes.
                     timeout=aiohttp.ClientTimeout(total=total, connect=connect),
@@ -2683,15 +2671,19 @@ class Transport:
                 )
         except (*BROKEN, ValueError) as error:
             failed = connection_failed(error, settings, seconds)
-        else:
-            if response.status < 400:
-                return response
-            with closing(response):
-                failure = read_failure(response.status, await read_body(response, settings, seconds))
-            waits = _retry_after(response.headers.get("Retry-After", ""))
-            failed = UpstreamError(failure if waits is None else failure._replace(retry_after=waits), asked)
         # Not inside: aiohttp's errors hold the request with its key, and would go along as the context of this one.
-        raise failed
+        if failed:
+            raise failed
+        with closing(response):
+            if response.status >= 400:
+                failure = read_failure(response.status, await read_body(response, settings, seconds))
+                waits = _retry_after(response.headers.get("Retry-After", ""))
+                raise UpstreamError(failure if waits is None else failure._replace(retry_after=waits), asked)
+            self.running += 1
+            try:
+                yield response
+            finally:
+                self.running -= 1
 
     def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -3225,7 +3217,7 @@ class Attempt:
     async def batches(self) -> AsyncGenerator[list[Delta], None]:
         """The deltas of each network read, of which there may be none. Raises `PipeError` when it fails or breaks off."""
         path = ENDPOINT_PATHS[self._request.endpoint]
-        async with self._transport.post(self._settings, path, self._request.body, self._model_id) as response:
+        async with self._transport.send(self._settings, path, self._model_id, self._request.body) as response:
             if response.content_type == "text/event-stream":
                 while await self._read_more(response):
                     if (deltas := self._take()) or self.reader.statuses:
@@ -3913,19 +3905,22 @@ class RowKeeper:
 
     async def keep(self, pipe: object, published: Published, settings: Settings) -> None:
         """Start what there is to do. The list that a change of valves made new waits for it, 1 s at most."""
-        work = (published, settings) if settings.UPDATE_MODEL_METADATA else None
-        before, self._wanted = self._wanted, work
-        function_id = function_id_of(pipe)
-        if not work or not function_id or _is_same(work, self._done):
+        before, function_id = self._wanted, function_id_of(pipe)
+        if not settings.UPDATE_MODEL_METADATA:
+            self._wanted = None
+        # To compare two lists by what is in them would take long.
+        elif before is None or before[0] is not published or before[1] != settings:
+            self._wanted = (published, settings)
+        if not self._wanted or self._wanted is self._done or not function_id:
             return
         if self._task is None and time.monotonic() >= self._next_try:
             self._task = asyncio.create_task(self._run(function_id))
-        if self._task and before and before[0].catalog is published.catalog and not _is_same(work, before):
+        if self._task and before and before is not self._wanted and before[0].catalog is published.catalog:
             await asyncio.wait({self._task}, timeout=_LIST_WAITS_FOR_ROWS_SECONDS)
 
     async def _run(self, function_id: str) -> None:
         try:
-            while (work := self._wanted) and not _is_same(work, self._done):
+            while (work := self._wanted) and work is not self._done:
                 async with shared_lock("model-rows"):
                     await self._write(function_id, work)
         except Exception as error:  # noqa: BLE001 - a database fails in many ways, and nobody awaits this task
@@ -3952,16 +3947,11 @@ class RowKeeper:
             except Exception as error:  # noqa: BLE001 - one row must not cost the others theirs
                 failure = error
             await asyncio.sleep(0)
-            if not _is_same(work, self._wanted):
+            if work is not self._wanted:
                 return
         if failure:
             raise failure
         self._done = work
-
-
-def _is_same(work: _Work, other: _Work | None) -> bool:
-    # To compare two lists by what is in them would take long.
-    return other is not None and work[0] is other[0] and work[1] == other[1]
 
 
 def _change(fields: JsonObject, row: Any) -> tuple[str, JsonDict] | None:

@@ -52,7 +52,7 @@ class Attempt:
     async def batches(self) -> AsyncGenerator[list[Delta], None]:
         """The deltas of each network read, of which there may be none. Raises `PipeError` when it fails or breaks off."""
         path = ENDPOINT_PATHS[self._request.endpoint]
-        async with self._transport.post(self._settings, path, self._request.body, self._model_id) as response:
+        async with self._transport.send(self._settings, path, self._model_id, self._request.body) as response:
             if response.content_type == "text/event-stream":
                 while await self._read_more(response):
                     if (deltas := self._take()) or self.reader.statuses:

@@ -34,7 +34,7 @@ class Transport:
 
     async def get_json(self, settings: Settings, path: str, seconds: float) -> object:
         """The body of a GET, parsed. Raises `PipeError`, for a refusal an `UpstreamError`."""
-        with closing(await self._send(settings, path, path, seconds)) as response:
+        async with self.send(settings, path, path, total=seconds) as response:
             try:
                 return parse_json(await read_body(response, settings, seconds))
             except ValueError:
@@ -53,38 +53,26 @@ class Transport:
             return 0, b""
 
     @asynccontextmanager
-    async def post(
-        self, settings: Settings, path: str, body: JsonObject, model_id: str
+    async def send(
+        self, settings: Settings, path: str, asked: str, body: JsonObject | None = None, total: float | None = None
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """Send a chat's request; inside the block its answer can be read. Raises `PipeError`.
+        """Send `body`, or a GET; inside the block the answer can be read. Raises `PipeError`, for a refusal `UpstreamError`.
 
-        Leaving the block early closes the connection, so that the upstream stops working (and billing).
-        """
-        with closing(await self._send(settings, path, model_id, None, dump_json(body))) as response:
-            self.running += 1
-            try:
-                yield response
-            finally:
-                self.running -= 1
-
-    async def _send(
-        self, settings: Settings, path: str, asked: str, total: float | None, data: bytes | None = None
-    ) -> aiohttp.ClientResponse:
-        """The answer, its body not yet read; closing it stops the upstream. A refusal says what was `asked` for.
-
-        `total`: the seconds until the end of the body, of which one without limit has to be read with `next_bytes`.
+        Leaving the block early closes the connection, so that the upstream stops working (and billing). A refusal
+        names what was `asked` for. `total`: seconds until the end of the answer; without it `next_bytes` limits the reading.
         """
         base_url = settings.base_url
         if not base_url:
             raise PipeError("The valve BASE_URL does not hold the address of an API. An admin can correct it.")
         connect, seconds = settings.CONNECT_TIMEOUT_SECONDS, total or settings.READ_TIMEOUT_SECONDS
+        failed: PipeError | None = None
         try:
             # Headers may come byte by byte.
             async with asyncio.timeout(connect + seconds):
                 response = await self._open_session().request(
-                    "POST" if data else "GET",
+                    "POST" if body else "GET",
                     base_url + path,
-                    data=data,
+                    data=dump_json(body) if body else None,
                     headers=_headers(settings),
                     # Not `sock_read`: aiohttp would set a timer anew with all that comes.
                     timeout=aiohttp.ClientTimeout(total=total, connect=connect),
@@ -93,15 +81,19 @@ class Transport:
                 )
         except (*BROKEN, ValueError) as error:
             failed = connection_failed(error, settings, seconds)
-        else:
-            if response.status < 400:
-                return response
-            with closing(response):
-                failure = read_failure(response.status, await read_body(response, settings, seconds))
-            waits = _retry_after(response.headers.get("Retry-After", ""))
-            failed = UpstreamError(failure if waits is None else failure._replace(retry_after=waits), asked)
         # Not inside: aiohttp's errors hold the request with its key, and would go along as the context of this one.
-        raise failed
+        if failed:
+            raise failed
+        with closing(response):
+            if response.status >= 400:
+                failure = read_failure(response.status, await read_body(response, settings, seconds))
+                waits = _retry_after(response.headers.get("Retry-After", ""))
+                raise UpstreamError(failure if waits is None else failure._replace(retry_after=waits), asked)
+            self.running += 1
+            try:
+                yield response
+            finally:
+                self.running -= 1
 
     def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None:
