@@ -17,7 +17,7 @@ import pytest_asyncio
 from integration.chats import left_tasks
 from integration.faults import PAGE
 
-from openrouter_pipe import catalog_store, pipe, shared
+from openrouter_pipe import catalog_store, pipe, shared, transport
 from openrouter_sandbox import Rule, Sandbox
 
 KEY = "sk-or-v1-test"
@@ -774,6 +774,7 @@ async def test_the_proxy_of_the_environment_is_used(sandbox: Sandbox, monkeypatc
 async def test_the_proxy_is_not_used_where_no_proxy_says_so(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     monkeypatch.setenv("no_proxy", "127.0.0.1")
+    transport._proxy_for.cache_clear()
     assert len(await ids(new_pipe(sandbox))) > 1
 
 
