@@ -42,7 +42,10 @@ class Transport:
                 raise PipeError(told) from None
 
     async def get_bytes(self, url: str, limit: int) -> tuple[int, bytes]:
-        """Status and body of a GET of any address, without the key. Never raises: 0 is no answer; too long is empty."""
+        """Status and body of a GET of any address, without the key. Never raises: 0 is no answer; too long is empty.
+
+        Who calls it limits the time.
+        """
         body = bytearray()
         try:
             async with self._open_session().get(url, max_redirects=3, proxy=_proxy_for(url)) as response:
