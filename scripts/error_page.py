@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import aiohttp
@@ -14,7 +14,7 @@ from aiohttp.client_reqrep import ConnectionKey
 
 from openrouter_pipe import errors
 from openrouter_pipe.answer import _EMPTY, _EMPTY_OTHERWISE, SURPRISE
-from openrouter_pipe.errors import ANY_NUMBER, BROKE_OFF, Failure, PipeError, UpstreamError
+from openrouter_pipe.errors import ANY_NUMBER, BROKE_OFF, PipeError, UpstreamError
 from openrouter_pipe.settings import Settings
 from openrouter_pipe.transport import connection_failed
 
@@ -61,9 +61,10 @@ def tables() -> str:
     return "\n".join(
         (
             HEAD,
-            *table("status", {str(status or "other"): upstream(Failure(status)) for status in statuses}),
+            *table("status", {str(status or "other"): UpstreamError(MODEL, status) for status in statuses}),
             *table(
-                "kind of error", {f"`{kind}`": upstream(Failure(STATUSES.get(kind, 0), kind=kind)) for kind in kinds}
+                "kind of error",
+                {f"`{kind}`": UpstreamError(MODEL, STATUSES.get(kind, 0), kind) for kind in kinds},
             ),
             *table("no answer", {case: connection_failed(error, settings, 300) for case, error in unreachable.items()}),
             *table("a broken answer", broken),
@@ -71,12 +72,7 @@ def tables() -> str:
     )
 
 
-def upstream(failure: Failure) -> PipeError:
-    """The error for what upstream told."""
-    return UpstreamError(failure, MODEL)
-
-
-def table(title: str, cases: dict[str, PipeError]) -> Iterable[str]:
+def table(title: str, cases: Mapping[str, PipeError]) -> Iterable[str]:
     """A table in Markdown."""
     yield f"| {title} | line | tried again |"
     yield "|---|---|---|"

@@ -121,7 +121,7 @@ class Answer:
             except PipeError as error:
                 if shown:
                     raise
-                if self._rebuild and isinstance(error, UpstreamError) and error.failure.kind == "wrong_endpoint":
+                if self._rebuild and isinstance(error, UpstreamError) and error.kind == "wrong_endpoint":
                     self._request, self._rebuild = self._rebuild(), None
                 else:
                     await self._pause(error, tries, time.monotonic() - started)

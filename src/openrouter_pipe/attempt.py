@@ -12,7 +12,7 @@ import aiohttp
 from .chat_stream import ChatReader
 from .codec import mapping, parse_json
 from .deltas import AnswerReader, Delta
-from .errors import ANY_NUMBER, BROKE_OFF, PipeError, UpstreamError, read_failure
+from .errors import ANY_NUMBER, BROKE_OFF, PipeError, read_failure
 from .parameters import Endpoint
 from .requests import ENDPOINT_PATHS, UpstreamRequest
 from .responses_stream import ResponsesReader
@@ -66,7 +66,7 @@ class Attempt:
                 await self._read_whole(response)
             yield self._take()
         if self.reader.error is not None:
-            raise UpstreamError(read_failure(0, {"error": self.reader.error}), self._model_id)
+            raise read_failure(0, {"error": self.reader.error}, self._model_id)
         if not self.reader.ended:
             raise PipeError(BROKE_OFF.format(whose=self._model_id), ANY_NUMBER)
 
@@ -109,6 +109,6 @@ class Attempt:
         except ValueError:
             answer = {}
         if answer.get("error") or not answer.keys() & {"choices", "output"}:
-            raise UpstreamError(read_failure(0, body), self._model_id)
+            raise read_failure(0, body, self._model_id)
         self.reader.read(answer)
         self.reader.done = True

@@ -191,7 +191,7 @@ async def _get(transport: Transport, settings: Settings, path: str) -> Any:
     try:
         return mapping(await transport.get_json(settings, path, _FETCH_SECONDS)).get("data", ())
     except UpstreamError as error:
-        if error.failure.status in _NO_SUCH_PATH:
+        if error.status in _NO_SUCH_PATH:
             return None
         raise
 

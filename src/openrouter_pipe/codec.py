@@ -68,3 +68,8 @@ def parts_of(messages: object) -> Iterator[JsonDict]:
 def as_text(value: object) -> str:
     """`value` if it is text, an object or a list as JSON, else nothing: some send objects for JSON text."""
     return value if isinstance(value, str) else dump_json(value).decode() if isinstance(value, dict | list) else ""
+
+
+def amount_of(value: object) -> float | None:
+    """A number that counts something: not negative, not endless; else None."""
+    return float(value) if isinstance(value, int | float) and 0 <= value < 1e15 else None

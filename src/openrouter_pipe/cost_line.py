@@ -7,7 +7,7 @@ import re
 from typing import NamedTuple
 
 from .catalog import Model, one_line
-from .codec import JsonObject, dicts, mapping
+from .codec import JsonObject, amount_of, dicts, mapping
 from .model_ref import ROUTING_TAGS, ModelRef
 
 # Shorter than this, the speed says more about the network than about the model.
@@ -94,9 +94,3 @@ def _other_tier(served: object, asked: object) -> str:
     if not got or got == wanted or (got in _USUAL_TIERS and wanted in _USUAL_TIERS):
         return ""
     return f"service tier {one_line(got)[:30]}" + (f", asked for {wanted}" if wanted not in _USUAL_TIERS else "")
-
-
-def amount_of(value: object) -> float | None:
-    """A number that counts something, however it came: not negative, not endless; else None."""
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return float(value) if is_number and 0 <= value < 1e15 else None  # type: ignore[operator,arg-type]

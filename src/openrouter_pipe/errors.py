@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 import re
-from contextlib import suppress
-from typing import NamedTuple
+from collections.abc import Sequence
 
 from .catalog import one_line
-from .codec import mapping, parse_json, texts
+from .codec import JsonDict, amount_of, mapping, parse_json, texts
 
 _MAX_LENGTH = 500
 # What looks like a key by itself (of OpenRouter, of providers, in a header, a JSON web token), and a value with a digit in
@@ -33,7 +32,7 @@ class PipeError(Exception):
     """An error whose text is the line that a person reads. `max_retries`: how often another attempt may help."""
 
     # Seconds until then, where upstream says so.
-    retry_after: float | None = None
+    retry_after = 0.0
 
     def __init__(self, sentence: str, max_retries: int = 0) -> None:
         super().__init__(plain(sentence))
@@ -51,29 +50,43 @@ class PipeError(Exception):
         return self
 
 
-class Failure(NamedTuple):
-    """An error as the upstream told it: the status that it means (0: unknown), and its `kind` in words.
+class UpstreamError(PipeError):
+    """OpenRouter or a provider refused, before the answer or in the middle of it.
 
-    `retryable` and `retry_after` (seconds) are None where nothing was said of it.
+    `status` is what that means (0: unknown), `kind` the same in words, `said` the reason given, `who` gave it;
+    `retryable` None: nothing was said of it.
     """
 
-    status: int = 0
-    said: str = ""
-    provider: str = ""
-    kind: str = ""
-    fallback_models: tuple[str, ...] = ()
-    retryable: bool | None = None
-    retry_after: float | None = None
-
-
-class UpstreamError(PipeError):
-    """OpenRouter or a provider refused, before the answer or in the middle of it."""
-
-    def __init__(self, failure: Failure, model_id: str) -> None:
-        retries = _RETRIES.get(failure.status, 0) if failure.retryable is None else failure.retryable * ANY_NUMBER
-        super().__init__(sentence(failure, model_id), retries)
-        self.failure = failure
-        self.retry_after = failure.retry_after
+    def __init__(
+        self,
+        model_id: str,
+        status: int = 0,
+        kind: str = "",
+        said: str = "",
+        who: str = "",
+        fallback_models: Sequence[str] = (),
+        retryable: bool | None = None,
+        retry_after: float = 0.0,
+    ) -> None:
+        sentence = _SENTENCES.get(kind) or _SENTENCES.get(status) or _SENTENCES[0]
+        happened, _, advice = sentence.partition(". ")
+        if fallback_models:
+            advice = f"Try {' or '.join(fallback_models[:3])}."
+        if retry_after:
+            advice = advice.replace("in a moment", f"in {duration(retry_after)}")
+        line = happened.format(who=who or "OpenRouter", model=plain(model_id)[:120])
+        if status not in _SENTENCES:
+            line = f"{line} ({status})"
+        if said:
+            line = f"{line}: {said}"
+        # The advice has to survive the cut, and how often it was tried.
+        room = _MAX_LENGTH - len(advice) - 25
+        line = f"{line.rstrip('.')}." if len(line) <= room else f"{line[: room - 1]}…"
+        max_retries = _RETRIES.get(status, 0) if retryable is None else retryable * ANY_NUMBER
+        super().__init__(f"{line} {advice}", max_retries)
+        self.status = status
+        self.kind = kind
+        self.retry_after = retry_after
 
 
 def retry_wait(error: PipeError, tries: int, max_retries: int, max_wait: float, chance: float) -> float:
@@ -82,45 +95,53 @@ def retry_wait(error: PipeError, tries: int, max_retries: int, max_wait: float, 
     What upstream asks for is obeyed, or not waited for at all; else the pauses double. `chance` (0 to 1) spreads them, so
     that chats that failed together do not come back together.
     """
-    if tries > min(max_retries, error.max_retries) or (error.retry_after or 0) > max_wait:
-        return math.inf
-    return min(2 ** (tries - 1), max_wait) * (1 + chance) / 2 if error.retry_after is None else error.retry_after
+    wait = error.retry_after or min(2 ** (tries - 1), max_wait) * (1 + chance) / 2
+    return math.inf if wait > max_wait or tries > min(max_retries, error.max_retries) else wait
 
 
 _ANOTHER = "Choose another model."
 _AGAIN = "Try again in a moment, or choose another model."
-_SHORTER = "Start a new chat, remove files, or choose a model with a longer context."
-_SETTINGS = "Check the chat's parameters, or choose another model."
-_PRIVACY = "Choose another model, or check the valve DATA_COLLECTION and openrouter.ai/settings/privacy."
-_ROUTING = "Choose another model, or check the chat's parameters and the PROVIDER valves."
-# Kind or status → (what happened, what to do). `{who}` is the provider or OpenRouter, `{model}` the model asked for.
+# Kinds and statuses → what happened, and what to do. `{who}` is the provider or OpenRouter, `{model}` the model asked for.
 # Source of the kinds: OpenRouter's docs (errors-and-debugging), ApiErrorType.
-_SENTENCES: dict[int | str, tuple[str, str]] = {
-    "model_not_found": ("{who} does not know the model {model}", _ANOTHER),
-    "wrong_endpoint": ("{model} is not served on this endpoint", f"Set the valve ENDPOINT to auto. {_ANOTHER}"),
-    **dict.fromkeys(
-        ("model_deprecated", "model_unavailable_upstream", "region_restricted", "free_variant_ended"),
-        ("{model} is not offered now", _ANOTHER),
-    ),
-    "privacy_restricted": ("The privacy settings leave no provider for {model}", _PRIVACY),
-    "constraint_filtered": ("The routing settings leave no provider for {model}", _ROUTING),
-    **dict.fromkeys(
-        ("context_length_exceeded", "token_limit_exceeded", "string_too_long", "max_tokens_exceeded", 413),
-        ("The conversation is too long for {model}", _SHORTER),
-    ),
-    "not_an_api": ("What answered for {model} is not OpenRouter's API", "Check the valve BASE_URL."),
-    **dict.fromkeys((400, 422), ("{who} did not accept the request for {model}", _SETTINGS)),
-    401: ("{who} did not accept the API key", "Check the valve API_KEY."),
-    402: ("The OpenRouter account or key has no credit left", "Add credits or raise the key's limit on openrouter.ai."),
-    403: ("{who} refused the request for {model}", "Rephrase the message, or choose another model."),
-    404: ("{who} has no endpoint for {model}", "Choose another model, or check privacy and routing settings."),
-    429: ("{who} is rate-limiting {model}", _AGAIN),
-    500: ("{who} had an internal error with {model}", _AGAIN),
-    502: ("{who} gave no valid answer for {model}", _AGAIN),
-    503: ("No provider is available for {model}", _AGAIN),
-    **dict.fromkeys((529, "capacity_exhausted"), ("{who} is overloaded and cannot answer for {model}", _AGAIN)),
-    **dict.fromkeys((408, 504, 524), ("{who} took too long for {model}", _AGAIN)),
-    0: ("{who} reported an error for {model}", _AGAIN),
+_SENTENCES: dict[int | str, str] = {
+    int(case) if case.isdigit() else case: sentence
+    for cases, sentence in {
+        "model_not_found": "{who} does not know the model {model}. " + _ANOTHER,
+        "wrong_endpoint": "{model} is not served on this endpoint. Set the valve ENDPOINT to auto. " + _ANOTHER,
+        "model_deprecated model_unavailable_upstream region_restricted free_variant_ended": (
+            "{model} is not offered now. " + _ANOTHER
+        ),
+        "privacy_restricted": (
+            "The privacy settings leave no provider for {model}. Choose another model, or check the valve DATA_COLLECTION "
+            "and openrouter.ai/settings/privacy."
+        ),
+        "constraint_filtered": (
+            "The routing settings leave no provider for {model}. Choose another model, or check the chat's parameters and "
+            "the PROVIDER valves."
+        ),
+        "context_length_exceeded token_limit_exceeded string_too_long max_tokens_exceeded 413": (
+            "The conversation is too long for {model}. Start a new chat, remove files, or choose a model with a longer "
+            "context."
+        ),
+        "not_an_api": "What answered for {model} is not OpenRouter's API. Check the valve BASE_URL.",
+        "400 422": (
+            "{who} did not accept the request for {model}. Check the chat's parameters, or choose another model."
+        ),
+        "401": "{who} did not accept the API key. Check the valve API_KEY.",
+        "402": (
+            "The OpenRouter account or key has no credit left. Add credits or raise the key's limit on openrouter.ai."
+        ),
+        "403": "{who} refused the request for {model}. Rephrase the message, or choose another model.",
+        "404": "{who} has no endpoint for {model}. Choose another model, or check privacy and routing settings.",
+        "429": "{who} is rate-limiting {model}. " + _AGAIN,
+        "500": "{who} had an internal error with {model}. " + _AGAIN,
+        "502": "{who} gave no valid answer for {model}. " + _AGAIN,
+        "503": "No provider is available for {model}. " + _AGAIN,
+        "529 capacity_exhausted": "{who} is overloaded and cannot answer for {model}. " + _AGAIN,
+        "408 504 524": "{who} took too long for {model}. " + _AGAIN,
+        "0": "{who} reported an error for {model}. " + _AGAIN,
+    }.items()
+    for case in cases.split()
 }
 # What the message says, for kinds that often come without their name, in refusals of these statuses.
 _TOLD_STATUSES = (400, 404, 405, 413, 422)
@@ -132,83 +153,65 @@ _TOLD = {
     "constraint_filtered": r"allowed providers|providers? (have|has) been ignored",
 }
 # Codes that are text: OpenRouter's ApiErrorType, and what providers send.
-_CODES = {
-    400: "invalid_request invalid_prompt",
-    401: "authentication invalid_api_key",
-    402: "payment_required insufficient_quota",
-    403: "permission_denied content_policy_violation image_content_policy_violation refusal",
-    404: "not_found",
-    408: "timeout",
-    413: "payload_too_large image_too_large",
-    422: "unprocessable",
-    429: "rate_limit_exceeded rate_limit_error",
-    500: "server server_error internal_server_error",
-    502: "provider_unavailable",
-    529: "provider_overloaded overloaded_error",
+_STATUSES = {
+    code: status
+    for status, codes in {
+        "400": "invalid_request invalid_prompt",
+        "401": "authentication invalid_api_key",
+        "402": "payment_required insufficient_quota",
+        "403": "permission_denied content_policy_violation image_content_policy_violation refusal",
+        "404": "not_found",
+        "408": "timeout",
+        "413": "payload_too_large image_too_large",
+        "422": "unprocessable",
+        "429": "rate_limit_exceeded rate_limit_error",
+        "500": "server server_error internal_server_error",
+        "502": "provider_unavailable",
+        "529": "provider_overloaded overloaded_error",
+    }.items()
+    for code in codes.split()
 }
-_STATUSES = {code: status for status, codes in _CODES.items() for code in codes.split()}
 # Where a message stands, the telling places first.
 _ERROR_KEYS = ("message", "detail", "msg", "error")
 
 
-def read_failure(status: int, body: object) -> Failure:
+def read_failure(status: int, body: object, model_id: str, retry_after: float = 0.0) -> UpstreamError:
     """The error in a response body (bytes), an event or an `error` object, in any of the shapes that occur.
 
-    Source: OpenRouter docs, errors-and-debugging and responses/error-handling.
+    `retry_after`: the seconds that a header asks for. Source: OpenRouter docs, errors-and-debugging and
+    responses/error-handling.
     """
     if isinstance(body, bytes):
-        content = body
         try:
-            body = parse_json(content)
+            content = parse_json(body)
         except ValueError:
-            return _failure_of_text(_status_of(status), content.decode("utf-8", "replace"))
-        if status < 400 and not mapping(body).keys() & set(_ERROR_KEYS):
-            return Failure(kind="not_an_api")
-    body = body[0] if isinstance(body, list) and body else body
+            content = _error_of_text(status, body.decode("utf-8", "replace").lstrip())
+        is_error = status >= 400 or not mapping(content).keys().isdisjoint(_ERROR_KEYS)
+        body = content if is_error else {"error_type": "not_an_api"}
     error = mapping(body).get("error") or body
     message = _innermost(error)
     body, error = mapping(body), mapping(error)
-    metadata, availability = mapping(error.get("metadata")), mapping(error.get("availability"))
-    code = error.get("code")
-    types = [part.get("error_type") for part in (availability, metadata, error, body)]
-    # Many errors of /responses are a "server_error".
-    kinds = [availability.get("code"), *types, code, error.get("type")]
-    codes = (status, isinstance(code, int) and code, availability.get("http_status"), *kinds)
+    told = {**body, **error, **mapping(error.get("metadata")), **mapping(error.get("availability"))}
+    # Many errors of /responses have the code "server_error", and their type beside it.
+    kinds = [told.get("error_type"), told.get("code"), error.get("code"), error.get("type")]
+    codes = (status, *(code for code in kinds if isinstance(code, int)), told.get("http_status"), *kinds)
     status = next(filter(None, map(_status_of, codes)), 0)
     # Why moderation or a guardrail said no.
-    refused = ", ".join(texts(metadata.get("reasons")) + texts(metadata.get("patterns")))
-    constraint = mapping(availability.get("constraint")).get("detail")
-    reason = _innermost(metadata.get("raw")) or _clean(refused or constraint)
+    refused = ", ".join(texts(told.get("reasons")) + texts(told.get("patterns")))
+    reason = _innermost(told.get("raw")) or _clean(refused or mapping(told.get("constraint")).get("detail"))
     said = message if reason in message else ": ".join(filter(None, (message, reason)))
-    retryable = availability.get("retryable")
-    waits = (availability.get("retry_after"), *map(metadata.get, ("retry_after", "retry_after_seconds")))
-    return Failure(
-        status=status,
-        said=said,
-        provider=_clean(metadata.get("provider_name"))[:60],
-        kind=_kind(status, kinds, said),
-        fallback_models=tuple(filter(None, map(_clean, texts(availability.get("fallback_models"))))),
+    retryable = told.get("retryable")
+    waits = map(amount_of, (retry_after, told.get("retry_after"), told.get("retry_after_seconds")))
+    return UpstreamError(
+        model_id,
+        status,
+        _kind(status, kinds, said),
+        said,
+        who=_clean(told.get("provider_name"))[:60],
+        fallback_models=list(map(_clean, texts(told.get("fallback_models")))),
         retryable=retryable if isinstance(retryable, bool) else None,
-        retry_after=next((float(wait) for wait in waits if isinstance(wait, (int, float)) and 0 <= wait < 1e9), None),
+        retry_after=next(filter(None, waits), 0.0),
     )
-
-
-def sentence(failure: Failure, model_id: str) -> str:
-    """The line for a failure: what happened, who said it, why, and what to do."""
-    happened, advice = _SENTENCES.get(failure.kind) or _SENTENCES.get(failure.status) or _SENTENCES[0]
-    if failure.fallback_models:
-        advice = f"Try {' or '.join(failure.fallback_models[:3])}."
-    if failure.retry_after:
-        advice = advice.replace("in a moment", f"in {duration(failure.retry_after)}")
-    line = happened.format(who=failure.provider or "OpenRouter", model=plain(model_id)[:120])
-    if failure.status not in _SENTENCES:
-        line = f"{line} ({failure.status})"
-    if failure.said:
-        line = f"{line}: {failure.said}"
-    # The advice has to survive the cut, and how often it was tried.
-    room = _MAX_LENGTH - len(advice) - 25
-    line = f"{line.rstrip('.')}." if len(line) <= room else f"{line[: room - 1]}…"
-    return f"{line} {advice}"
 
 
 def duration(seconds: float) -> str:
@@ -222,13 +225,13 @@ def plain(text: str) -> str:
     return one_line(_SECRETS.sub("…", text[:20_000]))
 
 
-def _failure_of_text(status: int, text: str) -> Failure:
-    """The failure in a body that is not JSON: a web page, plain text, or what cannot be read (it is not shown)."""
-    is_page = text.lstrip().startswith("<")
-    is_garbage = text.lstrip().startswith(("{", "[")) or "\ufffd" in text[:500]
-    message = "a web page came back" if is_page else "" if is_garbage else _clean(text)
-    # Status 0 is an answer with a good status: an API would have sent JSON.
-    return Failure(status, message, kind="not_an_api" if not status or (is_page and status in (404, 405)) else "")
+def _error_of_text(status: int, text: str) -> JsonDict:
+    """What is not JSON, in the form of an error: a web page, plain text, or what cannot be read (it is not shown)."""
+    is_page = text.startswith("<")
+    message = "a web page came back" if is_page else text if text[:1].isalnum() else ""
+    # With a good status an API would have sent JSON.
+    is_api = status >= 400 and not (is_page and status in (404, 405))
+    return {"message": message, "error_type": "" if is_api else "not_an_api"}
 
 
 def _kind(status: int, kinds: list[object], said: str) -> str:
@@ -238,18 +241,19 @@ def _kind(status: int, kinds: list[object], said: str) -> str:
     return next(known, None) or next(told, "")
 
 
-def _innermost(value: object, depth: int = 6) -> str:
+def _innermost(value: object) -> str:
     """The message somewhere inside: `metadata.raw` and `message` are text, often JSON with the true reason further in."""
-    if isinstance(value, str):
-        if depth and value.lstrip().startswith(("{", "[")):
-            with suppress(ValueError):
-                return _innermost(parse_json(value), depth - 1)
-        return _clean(value)
-    if isinstance(value, list):
-        value = {"error": value[0]} if value else None
-    if isinstance(value, dict) and depth:
-        return next(filter(None, (_innermost(value.get(key), depth - 1) for key in _ERROR_KEYS)), "")
-    return ""
+    for _ in range(6):
+        if isinstance(value, dict):
+            value = next(filter(None, map(value.get, _ERROR_KEYS)), None)
+        elif isinstance(value, list):
+            value = next(iter(value), None)
+        elif isinstance(value, str) and value.lstrip().startswith(("{", "[")):
+            try:
+                value = parse_json(value)
+            except ValueError:
+                break
+    return _clean(value)
 
 
 def _clean(value: object) -> str:
@@ -260,4 +264,4 @@ def _clean(value: object) -> str:
 
 def _status_of(code: object) -> int:
     status = _STATUSES.get(str(code), str(code))
-    return int(status) if re.fullmatch("[4-9][0-9]{2}", str(status)) else 0
+    return int(status) if re.fullmatch("[4-9][0-9]{2}", status) else 0

@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from .catalog import one_line
-from .codec import JsonObject
-from .cost_line import amount_of, dollars
+from .codec import JsonObject, amount_of
+from .cost_line import dollars
 from .errors import duration, plain
 from .problems import Problem
 from .virtual_models import Published

@@ -15,7 +15,7 @@ from urllib.request import getproxies, proxy_bypass
 import aiohttp
 
 from .codec import JsonObject, dump_json, parse_json
-from .errors import ANY_NUMBER, BROKE_OFF, PipeError, UpstreamError, read_failure
+from .errors import ANY_NUMBER, BROKE_OFF, PipeError, read_failure
 from .settings import Settings
 
 _MAX_JSON_BYTES = 64 * 1024 * 1024
@@ -89,9 +89,8 @@ class Transport:
             raise failed
         with closing(response):
             if response.status >= 400:
-                failure = read_failure(response.status, await read_body(response, settings, seconds))
-                waits = _retry_after(response.headers.get("Retry-After", ""))
-                raise UpstreamError(failure if waits is None else failure._replace(retry_after=waits), asked)
+                body_read = await read_body(response, settings, seconds)
+                raise read_failure(response.status, body_read, asked, _retry_after(response.headers.get("Retry-After", "")))
             self.running += 1
             try:
                 yield response
@@ -123,12 +122,12 @@ def _proxy_for(url: str) -> str | None:
     return proxy if "://" in proxy else f"http://{proxy}"
 
 
-def _retry_after(header: str) -> float | None:
-    """The seconds in a `Retry-After` header: a number or a date."""
+def _retry_after(header: str) -> float:
+    """The seconds in a `Retry-After` header: a number or a date; 0 where there is none."""
     try:
         seconds = float(header) if header[:1].isdigit() else parsedate_to_datetime(header).timestamp() - time.time()
     except (ValueError, OverflowError):
-        return None
+        return 0.0
     # A longer wait is as good as none.
     return min(max(0.0, seconds), 1e7)
 

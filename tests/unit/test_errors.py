@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openrouter_pipe.errors import PipeError, UpstreamError, read_failure, sentence
+from openrouter_pipe.errors import ANY_NUMBER, PipeError, read_failure
 
 FIXTURES = Path(__file__).resolve().parents[2].parent / "shared" / "fixtures"
 MODEL = "openai/gpt-4o:nitro"
@@ -22,7 +22,7 @@ ADVICE = re.compile(r"(?:Check|Choose|Try|Add|Rephrase|Start|Set) [^.]+")
 def line(status: int, body: object, model: str = MODEL) -> str:
     """What a person reads of this answer; fails where no line may ever be so."""
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    text = str(UpstreamError(read_failure(status, content), model))
+    text = str(read_failure(status, content, model))
     assert 0 < len(text) <= 500
     assert text.isprintable()
     assert ADVICE.search(text), text
@@ -179,9 +179,11 @@ def test_what_only_the_message_tells(status: int, message: str, parts: tuple[str
 
 @pytest.mark.parametrize("said", [True, False, None, "yes", 1])
 def test_whether_upstream_says_that_a_retry_may_help(said: object) -> None:
-    failure = read_failure(404, error(404, availability={"code": "no_endpoints", "retryable": said}))
-    assert failure.retryable is (said if isinstance(said, bool) else None)
-    assert read_failure(404, error(404)).retryable is None
+    for status, otherwise in ((404, 0), (429, ANY_NUMBER)):
+        told = error(status, availability={"code": "no_endpoints", "retryable": said})
+        retries = {True: ANY_NUMBER, False: 0}[said] if isinstance(said, bool) else otherwise
+        assert read_failure(status, told, MODEL).max_retries == retries
+        assert read_failure(status, error(status), MODEL).max_retries == otherwise
 
 
 @pytest.mark.parametrize(
@@ -192,12 +194,13 @@ def test_whether_upstream_says_that_a_retry_may_help(said: object) -> None:
         ({"metadata": {"retry_after_seconds": 7}}, 7.0),
         ({"availability": {"retry_after": 20}, "metadata": {"retry_after": 7}}, 20.0),
         ({"availability": {"retry_after": 0}}, 0.0),
-        *(({"availability": {"retry_after": odd}}, None) for odd in (None, "soon", -1, float("nan"), 10**30, [5])),
-        ({}, None),
+        *(({"availability": {"retry_after": odd}}, 0.0) for odd in (None, "soon", -1, float("nan"), 10**30, [5])),
+        ({}, 0.0),
     ],
 )
 def test_after_how_many_seconds_upstream_says_that_a_retry_may_help(said: dict[str, Any], seconds: float) -> None:
-    assert read_failure(429, error(429, **said)).retry_after == seconds
+    assert read_failure(429, error(429, **said), MODEL).retry_after == seconds
+    assert read_failure(429, error(429, **said), MODEL, 3.0).retry_after == 3.0, "a header's word comes first"
 
 
 # --- The provider's own reason
@@ -359,7 +362,7 @@ def test_no_error_of_the_pipe_itself_shows_a_key(planted: str) -> None:
 @given(st.sampled_from(PLANTED), st.text(max_size=600), st.text(max_size=50), st.sampled_from(list(PLACES)))
 def test_no_key_is_shown_wherever_it_stands_in_the_text(planted: str, before: str, after: str, place: str) -> None:
     body = PLACES[place](f"{before} {planted} {after}".replace("<", "").replace("\\", ""))
-    said = str(UpstreamError(read_failure(500, body), MODEL))
+    said = str(read_failure(500, body, MODEL))
     assert not any(leak in said for leak in ("0123456789", "AbCdEf", "dXNlcjpw")), said
 
 
@@ -383,7 +386,7 @@ SHAPES = st.recursive(LEAVES, lambda inner: st.lists(inner) | st.dictionaries(st
 
 @given(SHAPES, st.sampled_from([0, 200, 302, 400, 404, 500, 999]))
 def test_no_shape_of_an_error_breaks_anything(body: object, status: int) -> None:
-    text = str(PipeError(sentence(read_failure(status, body), MODEL)))
+    text = str(read_failure(status, body, MODEL))
     assert 0 < len(text) <= 500
 
 
