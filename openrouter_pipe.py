@@ -486,34 +486,26 @@ _MIN_SECONDS = 0.2
 # `-2024-11-20`, `-20250929`: a snapshot of the same model.
 _DATE = re.compile(r"-(?:\d{4}-\d{2}-\d{2}|20\d{6})$")
 # Tiers that mean: nothing special.
-_USUAL_TIERS = ("", "auto", "default", "standard")
+_USUAL_TIERS = {"", "auto", "default", "standard"}
 
 
-class Spent(NamedTuple):
-    """What the rounds of one answer have used: US dollars, tokens, and the seconds in which `timed` were written."""
+def add_usage(spent: dict[str, float], usage: JsonObject, seconds: float) -> None:
+    """Add what one more round of an answer has used to what the others have, both under the names of /chat/completions.
 
-    cost: float | None = None
-    read: int = 0
-    cached: int = 0
-    written: int = 0
-    timed: int = 0
-    seconds: float = 0.0
-
-    def plus(self, usage: JsonObject, seconds: float) -> Spent:
-        """With one more round, whose `usage` has the names of /chat/completions."""
-        cost, written = amount_of(usage.get("cost")), int(amount_of(usage.get("completion_tokens")) or 0)
-        is_timed = seconds >= _MIN_SECONDS
-        return Spent(
-            self.cost if cost is None else (self.cost or 0.0) + cost,
-            self.read + int(amount_of(usage.get("prompt_tokens")) or 0),
-            self.cached + int(amount_of(mapping(usage.get("prompt_tokens_details")).get("cached_tokens")) or 0),
-            self.written + written,
-            self.timed + (written if is_timed else 0),
-            self.seconds + (seconds if is_timed else 0.0),
-        )
+    Also `seconds`, where they tell how fast it was, and how many tokens were written in them: `timed`.
+    """
+    told = {**usage, **mapping(usage.get("prompt_tokens_details"))}
+    if seconds >= _MIN_SECONDS:
+        told |= {"timed": usage.get("completion_tokens"), "seconds": seconds}
+    for name, value in told.items():
+        amount = amount_of(value)
+        if amount is not None:
+            spent[name] = spent.get(name, 0.0) + amount
 
 
-def cost_line(spent: Spent, served: JsonObject, asked: ModelRef, model: Model | None, tier: object) -> str:
+def cost_line(
+    spent: Mapping[str, float], served: JsonObject, asked: ModelRef, model: Model | None, tier: object
+) -> str:
     """The line, without what is unknown.
 
     `served`: what upstream said of the serving (`model`, `provider`, `service_tier`, `openrouter_metadata`); `tier`: the
@@ -522,14 +514,14 @@ def cost_line(spent: Spent, served: JsonObject, asked: ModelRef, model: Model | 
     endpoints = mapping(mapping(served.get("openrouter_metadata")).get("endpoints"))
     selected = (found.get("provider") for found in dicts(endpoints.get("available")) if found.get("selected"))
     provider = served.get("provider") or next(selected, None)
-    cached = f" ({spent.cached:,} cached)" if spent.cached else ""
+    cached = f" ({spent['cached_tokens']:,.0f} cached)" if spent.get("cached_tokens") else ""
     parts = (
         _other_model(served.get("model"), asked, model),
         _other_tier(served.get("service_tier"), tier),
-        "" if spent.cost is None else dollars(spent.cost),
-        f"{spent.read:,} in{cached}" if spent.read else "",
-        f"{spent.written:,} out" if spent.written else "",
-        f"{spent.timed / spent.seconds:.0f} tok/s" if spent.timed else "",
+        dollars(spent["cost"]) if "cost" in spent else "",
+        f"{spent['prompt_tokens']:,.0f} in{cached}" if spent.get("prompt_tokens") else "",
+        f"{spent['completion_tokens']:,.0f} out" if spent.get("completion_tokens") else "",
+        f"{spent['timed'] / spent['seconds']:.0f} tok/s" if spent.get("timed") else "",
         one_line(provider)[:60],
     )
     return " · ".join(filter(None, parts))
@@ -561,10 +553,10 @@ def _plain_name(text: str) -> str:
 
 
 def _other_tier(served: object, asked: object) -> str:
-    got, wanted = (tier if isinstance(tier, str) else "" for tier in (served, asked))
-    if not got or got == wanted or (got in _USUAL_TIERS and wanted in _USUAL_TIERS):
+    got, wanted = one_line(served)[:30], one_line(asked)[:30]
+    if not got or got == wanted or {got, wanted} <= _USUAL_TIERS:
         return ""
-    return f"service tier {one_line(got)[:30]}" + (f", asked for {wanted}" if wanted not in _USUAL_TIERS else "")
+    return f"service tier {got}" if wanted in _USUAL_TIERS else f"service tier {got}, asked for {wanted}"
 
 
 # === errors.py
@@ -834,46 +826,35 @@ def _status_of(code: object) -> int:
 Endpoint = Literal["responses", "chat_completions"]
 
 
-class Parameter(NamedTuple):
-    """Where one request field goes on each endpoint; empty: nowhere. `a.b` is field `b` of object `a`."""
-
-    name: str
-    chat_completions: str
-    responses: str
-    # One of these in a row's `supported_parameters` says that the model takes it; none: all models do.
-    needs: tuple[str, ...] = ()
-
-
-def _rows(names: str, chat: str = "{}", responses: str = "{}", needs: str = "") -> list[Parameter]:
-    """One row for each name, which `{}` stands for."""
-    return [
-        Parameter(name, chat.format(name), responses.format(name), tuple(needs.format(name).split()))
-        for name in names.split()
-    ]
-
-
-# Source: OpenRouter's OpenAPI document, ChatRequest and ResponsesRequest. The rest is Open WebUI's or Ollama's, and not sent.
-PARAMETERS = (
-    *_rows("temperature top_p top_k frequency_penalty presence_penalty top_logprobs", needs="{}"),
-    *_rows("min_p top_a repetition_penalty seed logit_bias logprobs prediction stop", responses="", needs="{}"),
-    *_rows("web_search_options include_reasoning", responses="", needs="{}"),
-    *_rows("max_tokens max_completion_tokens", responses="max_output_tokens", needs="{}"),
-    *_rows("response_format", responses="text.format", needs="response_format structured_outputs"),
-    *_rows("verbosity", responses="text.verbosity", needs="{}"),
-    *_rows("tools tool_choice parallel_tool_calls", needs="tools"),
-    *_rows("max_tool_calls stop_server_tools_when provider models route plugins service_tier trace cache_control"),
-    *_rows("metadata session_id user modalities image_config prompt_cache_key prompt_cache_options reasoning"),
-    *_rows("preset transforms audio usage", responses=""),
-    *_rows("safety_identifier truncation", chat=""),
-)
-_BY_NAME = {parameter.name: parameter for parameter in PARAMETERS}
+# Name → the place on each endpoint (empty: none; `a.b` is field `b` of object `a`), and what has to be in a row's
+# `supported_parameters` (one of these; empty: all models take it). `{}` is the name. What is not here is not sent.
+# Source: OpenRouter's OpenAPI document, ChatRequest and ResponsesRequest.
+PARAMETERS = {
+    name: {"chat_completions": chat.format(name), "responses": responses.format(name), "needs": needs.format(name)}
+    for names, chat, responses, needs in (
+        ("temperature top_p top_k frequency_penalty presence_penalty top_logprobs", "{}", "{}", "{}"),
+        ("min_p top_a repetition_penalty seed logit_bias logprobs prediction stop", "{}", "", "{}"),
+        ("web_search_options include_reasoning", "{}", "", "{}"),
+        ("max_tokens max_completion_tokens", "{}", "max_output_tokens", "{}"),
+        ("response_format", "{}", "text.format", "response_format structured_outputs"),
+        ("verbosity", "{}", "text.verbosity", "{}"),
+        ("tools tool_choice parallel_tool_calls", "{}", "{}", "tools"),
+        ("max_tool_calls stop_server_tools_when provider models route plugins service_tier trace", "{}", "{}", ""),
+        ("metadata session_id user modalities image_config", "{}", "{}", ""),
+        ("cache_control prompt_cache_key prompt_cache_options", "{}", "{}", ""),
+        ("reasoning reasoning_effort", "reasoning", "reasoning", ""),
+        ("preset transforms audio usage", "{}", "", ""),
+        ("safety_identifier truncation", "", "{}", ""),
+    )
+    for name in names.split()
+}
 # Two names of one thing; which one a model takes its row says.
 LENGTHS = ("max_tokens", "max_completion_tokens")
 _CHOICES = ("auto", "none", "required")
 # Server tools that /chat/completions refuses. Source: OpenRouter's OpenAPI document, ChatFunctionTool.
 _RESPONSES_ONLY = ("openrouter:apply_patch", "openrouter:shell", "openrouter:tool_search")
 # What sends a request to /chat/completions; an answer is as good without the two.
-_CHAT_ONLY = {parameter.name for parameter in PARAMETERS if not parameter.responses} - {"include_reasoning", "usage"}
+_CHAT_ONLY = {name for name, places in PARAMETERS.items() if not places["responses"]} - {"include_reasoning", "usage"}
 
 
 def read_parameters(body: JsonObject, model: Model | None) -> JsonDict:
@@ -881,12 +862,12 @@ def read_parameters(body: JsonObject, model: Model | None) -> JsonDict:
     supported = model.supported_parameters if model else frozenset()
     asked: JsonDict = {}
     if given := [name for name in LENGTHS if body.get(name) is not None]:
-        name = next((name for name in (given[-1], *LENGTHS) if name in supported), given[-1])
+        # Under the name that the row lists.
+        name = max((given[-1], *LENGTHS), key=supported.__contains__)
         body = {**body, **dict.fromkeys(LENGTHS), name: body[given[-1]]}
-    for name in [name for name in body if name in _BY_NAME]:
-        value, needs = body[name], _BY_NAME[name].needs
-        if value is not None and (convert := _CONVERTERS.get(name)):
-            value = convert(value)
+    for name in filter(PARAMETERS.__contains__, body):
+        convert, needs = _CONVERTERS.get(name), PARAMETERS[name]["needs"].split()
+        value = convert(body[name]) if convert else body[name]
         refused = supported and needs and supported.isdisjoint(needs)
         if value is not None and not refused:
             asked[name] = value
@@ -902,27 +883,24 @@ def place_parameters(asked: JsonObject, endpoint: Endpoint) -> JsonDict:
     """The fields of the body, as far as the endpoint has a place for the parameters."""
     fields: JsonDict = {}
     for name, value in asked.items():
-        place: str = getattr(_BY_NAME[name], endpoint)
-        if place and value is not None and (adapt := _ADAPTED[endpoint].get(name)):
+        outer, _, inner = PARAMETERS[name][endpoint].partition(".")
+        if adapt := _ADAPTED[endpoint].get(name):
             # What is then empty would be refused.
             value = adapt(value) or None
-        if place and value is not None:
-            outer, dot, inner = place.partition(".")
-            fields[outer] = {**fields.get(outer, {}), inner: value} if dot else value
+        if outer and value is not None:
+            fields[outer] = {**fields.get(outer, {}), inner: value} if inner else value
     if "tools" not in fields:
         # There is nothing to choose from.
-        fields = {name: fields[name] for name in fields if name not in ("tool_choice", "parallel_tool_calls")}
+        fields.pop("tool_choice", None)
+        fields.pop("parallel_tool_calls", None)
     return fields
 
 
 def left_out(body: JsonObject, fields: JsonObject, endpoint: Endpoint) -> tuple[str, ...]:
     """The names of the parameters in `body` that have not become one of the fields."""
     sent = {*fields, *(LENGTHS if not fields.keys().isdisjoint(LENGTHS) else ())}
-    asked = {
-        name: "reasoning" if name == "reasoning_effort" else name for name, value in body.items() if value is not None
-    }
-    places = ((name, getattr(_BY_NAME[known], endpoint)) for name, known in asked.items() if known in _BY_NAME)
-    return tuple([name for name, place in places if place.partition(".")[0] not in sent])
+    asked = [name for name in body if name in PARAMETERS and body[name] is not None]
+    return tuple([name for name in asked if PARAMETERS[name][endpoint].partition(".")[0] not in sent])
 
 
 def _logit_bias(value: object) -> dict[str, float] | None:
@@ -931,15 +909,14 @@ def _logit_bias(value: object) -> dict[str, float] | None:
         return value or None
     try:
         pairs = (pair.split(":") for pair in str(value).split(",") if pair.strip())
-        bias = {str(int(token)): float(weight) for token, weight in pairs}
+        return {str(int(token)): max(-100.0, min(100.0, float(weight))) for token, weight in pairs} or None
     except ValueError:
         return None
-    return {token: max(-100.0, min(100.0, weight)) for token, weight in bias.items()} or None
 
 
 def _preset(value: object) -> str | None:
     """`slug` or `@preset/slug`."""
-    slug = value.strip().removeprefix("@preset/") if isinstance(value, str) else ""
+    slug = as_text(value).strip().removeprefix("@preset/")
     return f"@preset/{slug}" if is_preset_slug(slug) else None
 
 
@@ -979,16 +956,17 @@ def _choice_for_responses(choice: object) -> object:
 
 
 def _without(*keys: str) -> Callable[[Any], Any]:
-    return lambda value: {key: value[key] for key in value if key not in keys}
+    return lambda value: {key: value[key] for key in mapping(value) if key not in keys}
 
 
-# What a parameter has to be.
+# What a parameter has to be. The effort is read with `reasoning`.
 _CONVERTERS: dict[str, Callable[[Any], object]] = {
+    "reasoning_effort": lambda value: None,
     "logit_bias": _logit_bias,
     "preset": _preset,
     "stop": lambda value: value or None,
     "modalities": lambda value: list(texts(value)) or None,
-    "provider": lambda value: mapping(value) or None,
+    "provider": mapping,
     "response_format": lambda value: mapping(value) or None,
 }
 # What an endpoint has in another shape, or only in part.
@@ -1623,7 +1601,7 @@ def _input_part(part: JsonDict) -> JsonDict:
             return {"type": "input_image", "image_url": value["url"], "detail": value.get("detail") or "auto"}
         case "file":
             file = dict(value)
-            if str(file.get("file_data")).startswith(("http://", "https://")):
+            if str(file.get("file_data")).startswith("http"):
                 file["file_url"] = file.pop("file_data")
             return {"type": "input_file", **file}
         case "input_audio":
@@ -2564,12 +2542,12 @@ def file_part(kind: tuple[str, str], name: str, data: bytes) -> JsonDict:
     modality, form = kind
     text = b64encode(data).decode()
     url = f"data:{form};base64,{text}"
-    parts: dict[str, JsonDict] = {
-        "file": {"type": "file", "file": {"filename": name, "file_data": url}},
-        "audio": {"type": "input_audio", "input_audio": {"data": text, "format": form}},
-        "video": {"type": "video_url", "video_url": {"url": url}},
-    }
-    return parts[modality]
+    field, value = {
+        "file": ("file", {"filename": name, "file_data": url}),
+        "audio": ("input_audio", {"data": text, "format": form}),
+        "video": ("video_url", {"url": url}),
+    }[modality]
+    return {"type": field, field: value}
 
 
 def text_part(name: str, text: str) -> tuple[JsonDict, bool]:
@@ -2957,9 +2935,9 @@ class UpstreamRequest(NamedTuple):
     endpoint: Endpoint
     body: JsonDict
     left_out: tuple[str, ...]
-    model: Model | None = None
-    shows_reasoning: bool = True
-    is_task: bool = False
+    model: Model | None
+    shows_reasoning: bool
+    is_task: bool
 
 
 def build_request(
@@ -2989,20 +2967,24 @@ def build_request(
         asked.pop("preset", None)
     elif "preset" in asked and endpoint == "responses":
         ref = ModelRef.from_api(ref.api_id + asked.pop("preset"))
-    if not with_preset:
+    enabled, effort, provider = settings.ENABLE_REASONING, settings.REASONING_EFFORT, settings.provider
+    if with_preset:
+        # What the valves add would override the preset's own settings.
+        enabled, effort, provider = True, "default", {}
+    else:
         _add_by_valves(asked, ref, model, settings, has_breakpoints and endpoint == "chat_completions", is_task)
-    _add_privacy_and_identity(asked, settings, context)
-    enabled, effort = (True, "default") if with_preset else (settings.ENABLE_REASONING, settings.REASONING_EFFORT)
-    reasoning = choose_reasoning(body, model, enabled, effort, least=is_task)
-    asked["reasoning"] = reasoning.parameters
-    if not reasoning.shown and asked.get("include_reasoning"):
+    _add_identity(asked, settings, context)
+    provider = {**provider, **asked.get("provider", {}), **settings.privacy}
+    reasoning, shown, thinks = choose_reasoning(body, model, enabled, effort, least=is_task)
+    asked |= {"provider": provider or None, "reasoning": reasoning}
+    if not shown and asked.get("include_reasoning"):
         del asked["include_reasoning"]
-    if is_task and reasoning.expected:
-        asked |= {name: asked[name] + _TASK_REASONING_TOKENS for name in LENGTHS if isinstance(asked.get(name), int)}
+    if is_task and thinks:
+        asked |= {name: asked[name] + _TASK_REASONING_TOKENS for name in LENGTHS if name in asked}
     fields = place_parameters(asked, endpoint)
-    start = {"model": ref.api_id, "stream": bool(body.get("stream"))}
-    whole = {**start, **fields, **_conversation(messages, endpoint, reasoning.expected)}
-    return UpstreamRequest(endpoint, whole, left_out(body, fields, endpoint), model, reasoning.shown, is_task)
+    conversation = _conversation(messages, endpoint, thinks)
+    whole = {"model": ref.api_id, "stream": bool(body.get("stream")), **fields, **conversation}
+    return UpstreamRequest(endpoint, whole, left_out(body, fields, endpoint), model, shown, is_task)
 
 
 def pseudonym(secret: str, text: str) -> str:
@@ -3020,9 +3002,7 @@ def _conversation(messages: object, endpoint: Endpoint, thinks: bool) -> JsonDic
     return {**fields, "input": items}
 
 
-def _add_privacy_and_identity(asked: JsonDict, settings: Settings, context: ChatContext) -> None:
-    if settings.privacy:
-        asked["provider"] = {**asked.get("provider", {}), **settings.privacy}
+def _add_identity(asked: JsonDict, settings: Settings, context: ChatContext) -> None:
     if context.chat_id:
         asked.setdefault("session_id", pseudonym(context.secret, context.chat_id))
     if settings.SEND_USER_ID and context.user_id:
@@ -3037,9 +3017,7 @@ def _add_by_valves(
     has_breakpoints: bool,
     is_task: bool,
 ) -> None:
-    """Add what the request does not say; not with a preset, whose own settings that would override."""
-    if provider := {**settings.provider, **asked.get("provider", {})}:
-        asked["provider"] = provider
+    """Add what the request does not say."""
     if fallbacks := split_entries(settings.FALLBACK_MODELS):
         asked.setdefault("models", list(dict.fromkeys((ref.api_id, *fallbacks))))
     if settings.PROMPT_CACHING and not has_breakpoints and ref.base.startswith(("anthropic/", "~anthropic/")):
@@ -3546,11 +3524,11 @@ class Answer:
             _, item = self._working.popitem()
             await self.show(**tool_status({**item, "status": "failed"} if failed else item, done=True))
 
-    def _count_usage(self) -> Spent:
+    def _count_usage(self) -> dict[str, float]:
         """Add what the attempt has used to what the answer has used so far; returns the sum."""
-        spent: Spent = self._rounds.get("spent", Spent())
+        spent: dict[str, float] = self._rounds.setdefault("spent", {})
         if self._attempt.reader.usage:
-            self._rounds["spent"] = spent = spent.plus(self._attempt.reader.usage, self._attempt.seconds)
+            add_usage(spent, self._attempt.reader.usage, self._attempt.seconds)
         return spent
 
     async def _tell_cost(self) -> None:

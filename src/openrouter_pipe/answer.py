@@ -12,7 +12,7 @@ from contextlib import aclosing, asynccontextmanager
 from .attempt import Attempt
 from .chunks import DONE, ChunkWriter, error_body, error_event
 from .codec import JsonDict, JsonObject
-from .cost_line import Spent, cost_line
+from .cost_line import add_usage, cost_line
 from .deltas import Delta, has_answer, merge_deltas
 from .errors import PipeError, UpstreamError, retry_wait
 from .model_ref import ModelRef
@@ -187,11 +187,11 @@ class Answer:
             _, item = self._working.popitem()
             await self.show(**tool_status({**item, "status": "failed"} if failed else item, done=True))
 
-    def _count_usage(self) -> Spent:
+    def _count_usage(self) -> dict[str, float]:
         """Add what the attempt has used to what the answer has used so far; returns the sum."""
-        spent: Spent = self._rounds.get("spent", Spent())
+        spent: dict[str, float] = self._rounds.setdefault("spent", {})
         if self._attempt.reader.usage:
-            self._rounds["spent"] = spent = spent.plus(self._attempt.reader.usage, self._attempt.seconds)
+            add_usage(spent, self._attempt.reader.usage, self._attempt.seconds)
         return spent
 
     async def _tell_cost(self) -> None:

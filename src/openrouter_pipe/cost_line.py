@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from typing import NamedTuple
+from collections.abc import Mapping
 
 from .catalog import Model, one_line
 from .codec import JsonObject, amount_of, dicts, mapping
@@ -15,34 +15,26 @@ _MIN_SECONDS = 0.2
 # `-2024-11-20`, `-20250929`: a snapshot of the same model.
 _DATE = re.compile(r"-(?:\d{4}-\d{2}-\d{2}|20\d{6})$")
 # Tiers that mean: nothing special.
-_USUAL_TIERS = ("", "auto", "default", "standard")
+_USUAL_TIERS = {"", "auto", "default", "standard"}
 
 
-class Spent(NamedTuple):
-    """What the rounds of one answer have used: US dollars, tokens, and the seconds in which `timed` were written."""
+def add_usage(spent: dict[str, float], usage: JsonObject, seconds: float) -> None:
+    """Add what one more round of an answer has used to what the others have, both under the names of /chat/completions.
 
-    cost: float | None = None
-    read: int = 0
-    cached: int = 0
-    written: int = 0
-    timed: int = 0
-    seconds: float = 0.0
-
-    def plus(self, usage: JsonObject, seconds: float) -> Spent:
-        """With one more round, whose `usage` has the names of /chat/completions."""
-        cost, written = amount_of(usage.get("cost")), int(amount_of(usage.get("completion_tokens")) or 0)
-        is_timed = seconds >= _MIN_SECONDS
-        return Spent(
-            self.cost if cost is None else (self.cost or 0.0) + cost,
-            self.read + int(amount_of(usage.get("prompt_tokens")) or 0),
-            self.cached + int(amount_of(mapping(usage.get("prompt_tokens_details")).get("cached_tokens")) or 0),
-            self.written + written,
-            self.timed + (written if is_timed else 0),
-            self.seconds + (seconds if is_timed else 0.0),
-        )
+    Also `seconds`, where they tell how fast it was, and how many tokens were written in them: `timed`.
+    """
+    told = {**usage, **mapping(usage.get("prompt_tokens_details"))}
+    if seconds >= _MIN_SECONDS:
+        told |= {"timed": usage.get("completion_tokens"), "seconds": seconds}
+    for name, value in told.items():
+        amount = amount_of(value)
+        if amount is not None:
+            spent[name] = spent.get(name, 0.0) + amount
 
 
-def cost_line(spent: Spent, served: JsonObject, asked: ModelRef, model: Model | None, tier: object) -> str:
+def cost_line(
+    spent: Mapping[str, float], served: JsonObject, asked: ModelRef, model: Model | None, tier: object
+) -> str:
     """The line, without what is unknown.
 
     `served`: what upstream said of the serving (`model`, `provider`, `service_tier`, `openrouter_metadata`); `tier`: the
@@ -51,14 +43,14 @@ def cost_line(spent: Spent, served: JsonObject, asked: ModelRef, model: Model | 
     endpoints = mapping(mapping(served.get("openrouter_metadata")).get("endpoints"))
     selected = (found.get("provider") for found in dicts(endpoints.get("available")) if found.get("selected"))
     provider = served.get("provider") or next(selected, None)
-    cached = f" ({spent.cached:,} cached)" if spent.cached else ""
+    cached = f" ({spent['cached_tokens']:,.0f} cached)" if spent.get("cached_tokens") else ""
     parts = (
         _other_model(served.get("model"), asked, model),
         _other_tier(served.get("service_tier"), tier),
-        "" if spent.cost is None else dollars(spent.cost),
-        f"{spent.read:,} in{cached}" if spent.read else "",
-        f"{spent.written:,} out" if spent.written else "",
-        f"{spent.timed / spent.seconds:.0f} tok/s" if spent.timed else "",
+        dollars(spent["cost"]) if "cost" in spent else "",
+        f"{spent['prompt_tokens']:,.0f} in{cached}" if spent.get("prompt_tokens") else "",
+        f"{spent['completion_tokens']:,.0f} out" if spent.get("completion_tokens") else "",
+        f"{spent['timed'] / spent['seconds']:.0f} tok/s" if spent.get("timed") else "",
         one_line(provider)[:60],
     )
     return " · ".join(filter(None, parts))
@@ -90,7 +82,7 @@ def _plain_name(text: str) -> str:
 
 
 def _other_tier(served: object, asked: object) -> str:
-    got, wanted = (tier if isinstance(tier, str) else "" for tier in (served, asked))
-    if not got or got == wanted or (got in _USUAL_TIERS and wanted in _USUAL_TIERS):
+    got, wanted = one_line(served)[:30], one_line(asked)[:30]
+    if not got or got == wanted or {got, wanted} <= _USUAL_TIERS:
         return ""
-    return f"service tier {one_line(got)[:30]}" + (f", asked for {wanted}" if wanted not in _USUAL_TIERS else "")
+    return f"service tier {got}" if wanted in _USUAL_TIERS else f"service tier {got}, asked for {wanted}"

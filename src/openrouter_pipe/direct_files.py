@@ -47,12 +47,12 @@ def file_part(kind: tuple[str, str], name: str, data: bytes) -> JsonDict:
     modality, form = kind
     text = b64encode(data).decode()
     url = f"data:{form};base64,{text}"
-    parts: dict[str, JsonDict] = {
-        "file": {"type": "file", "file": {"filename": name, "file_data": url}},
-        "audio": {"type": "input_audio", "input_audio": {"data": text, "format": form}},
-        "video": {"type": "video_url", "video_url": {"url": url}},
-    }
-    return parts[modality]
+    field, value = {
+        "file": ("file", {"filename": name, "file_data": url}),
+        "audio": ("input_audio", {"data": text, "format": form}),
+        "video": ("video_url", {"url": url}),
+    }[modality]
+    return {"type": field, field: value}
 
 
 def text_part(name: str, text: str) -> tuple[JsonDict, bool]:

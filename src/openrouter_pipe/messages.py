@@ -127,7 +127,7 @@ def _input_part(part: JsonDict) -> JsonDict:
             return {"type": "input_image", "image_url": value["url"], "detail": value.get("detail") or "auto"}
         case "file":
             file = dict(value)
-            if str(file.get("file_data")).startswith(("http://", "https://")):
+            if str(file.get("file_data")).startswith("http"):
                 file["file_url"] = file.pop("file_data")
             return {"type": "input_file", **file}
         case "input_audio":

@@ -3,55 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from .catalog import Model
-from .codec import JsonDict, JsonObject, dicts, mapping, texts
+from .codec import JsonDict, JsonObject, as_text, dicts, mapping, texts
 from .model_ref import is_preset_slug
 
 Endpoint = Literal["responses", "chat_completions"]
 
 
-class Parameter(NamedTuple):
-    """Where one request field goes on each endpoint; empty: nowhere. `a.b` is field `b` of object `a`."""
-
-    name: str
-    chat_completions: str
-    responses: str
-    # One of these in a row's `supported_parameters` says that the model takes it; none: all models do.
-    needs: tuple[str, ...] = ()
-
-
-def _rows(names: str, chat: str = "{}", responses: str = "{}", needs: str = "") -> list[Parameter]:
-    """One row for each name, which `{}` stands for."""
-    return [
-        Parameter(name, chat.format(name), responses.format(name), tuple(needs.format(name).split()))
-        for name in names.split()
-    ]
-
-
-# Source: OpenRouter's OpenAPI document, ChatRequest and ResponsesRequest. The rest is Open WebUI's or Ollama's, and not sent.
-PARAMETERS = (
-    *_rows("temperature top_p top_k frequency_penalty presence_penalty top_logprobs", needs="{}"),
-    *_rows("min_p top_a repetition_penalty seed logit_bias logprobs prediction stop", responses="", needs="{}"),
-    *_rows("web_search_options include_reasoning", responses="", needs="{}"),
-    *_rows("max_tokens max_completion_tokens", responses="max_output_tokens", needs="{}"),
-    *_rows("response_format", responses="text.format", needs="response_format structured_outputs"),
-    *_rows("verbosity", responses="text.verbosity", needs="{}"),
-    *_rows("tools tool_choice parallel_tool_calls", needs="tools"),
-    *_rows("max_tool_calls stop_server_tools_when provider models route plugins service_tier trace cache_control"),
-    *_rows("metadata session_id user modalities image_config prompt_cache_key prompt_cache_options reasoning"),
-    *_rows("preset transforms audio usage", responses=""),
-    *_rows("safety_identifier truncation", chat=""),
-)
-_BY_NAME = {parameter.name: parameter for parameter in PARAMETERS}
+# Name → the place on each endpoint (empty: none; `a.b` is field `b` of object `a`), and what has to be in a row's
+# `supported_parameters` (one of these; empty: all models take it). `{}` is the name. What is not here is not sent.
+# Source: OpenRouter's OpenAPI document, ChatRequest and ResponsesRequest.
+PARAMETERS = {
+    name: {"chat_completions": chat.format(name), "responses": responses.format(name), "needs": needs.format(name)}
+    for names, chat, responses, needs in (
+        ("temperature top_p top_k frequency_penalty presence_penalty top_logprobs", "{}", "{}", "{}"),
+        ("min_p top_a repetition_penalty seed logit_bias logprobs prediction stop", "{}", "", "{}"),
+        ("web_search_options include_reasoning", "{}", "", "{}"),
+        ("max_tokens max_completion_tokens", "{}", "max_output_tokens", "{}"),
+        ("response_format", "{}", "text.format", "response_format structured_outputs"),
+        ("verbosity", "{}", "text.verbosity", "{}"),
+        ("tools tool_choice parallel_tool_calls", "{}", "{}", "tools"),
+        ("max_tool_calls stop_server_tools_when provider models route plugins service_tier trace", "{}", "{}", ""),
+        ("metadata session_id user modalities image_config", "{}", "{}", ""),
+        ("cache_control prompt_cache_key prompt_cache_options", "{}", "{}", ""),
+        ("reasoning reasoning_effort", "reasoning", "reasoning", ""),
+        ("preset transforms audio usage", "{}", "", ""),
+        ("safety_identifier truncation", "", "{}", ""),
+    )
+    for name in names.split()
+}
 # Two names of one thing; which one a model takes its row says.
 LENGTHS = ("max_tokens", "max_completion_tokens")
 _CHOICES = ("auto", "none", "required")
 # Server tools that /chat/completions refuses. Source: OpenRouter's OpenAPI document, ChatFunctionTool.
 _RESPONSES_ONLY = ("openrouter:apply_patch", "openrouter:shell", "openrouter:tool_search")
 # What sends a request to /chat/completions; an answer is as good without the two.
-_CHAT_ONLY = {parameter.name for parameter in PARAMETERS if not parameter.responses} - {"include_reasoning", "usage"}
+_CHAT_ONLY = {name for name, places in PARAMETERS.items() if not places["responses"]} - {"include_reasoning", "usage"}
 
 
 def read_parameters(body: JsonObject, model: Model | None) -> JsonDict:
@@ -59,12 +48,12 @@ def read_parameters(body: JsonObject, model: Model | None) -> JsonDict:
     supported = model.supported_parameters if model else frozenset()
     asked: JsonDict = {}
     if given := [name for name in LENGTHS if body.get(name) is not None]:
-        name = next((name for name in (given[-1], *LENGTHS) if name in supported), given[-1])
+        # Under the name that the row lists.
+        name = max((given[-1], *LENGTHS), key=supported.__contains__)
         body = {**body, **dict.fromkeys(LENGTHS), name: body[given[-1]]}
-    for name in [name for name in body if name in _BY_NAME]:
-        value, needs = body[name], _BY_NAME[name].needs
-        if value is not None and (convert := _CONVERTERS.get(name)):
-            value = convert(value)
+    for name in filter(PARAMETERS.__contains__, body):
+        convert, needs = _CONVERTERS.get(name), PARAMETERS[name]["needs"].split()
+        value = convert(body[name]) if convert else body[name]
         refused = supported and needs and supported.isdisjoint(needs)
         if value is not None and not refused:
             asked[name] = value
@@ -80,27 +69,24 @@ def place_parameters(asked: JsonObject, endpoint: Endpoint) -> JsonDict:
     """The fields of the body, as far as the endpoint has a place for the parameters."""
     fields: JsonDict = {}
     for name, value in asked.items():
-        place: str = getattr(_BY_NAME[name], endpoint)
-        if place and value is not None and (adapt := _ADAPTED[endpoint].get(name)):
+        outer, _, inner = PARAMETERS[name][endpoint].partition(".")
+        if adapt := _ADAPTED[endpoint].get(name):
             # What is then empty would be refused.
             value = adapt(value) or None
-        if place and value is not None:
-            outer, dot, inner = place.partition(".")
-            fields[outer] = {**fields.get(outer, {}), inner: value} if dot else value
+        if outer and value is not None:
+            fields[outer] = {**fields.get(outer, {}), inner: value} if inner else value
     if "tools" not in fields:
         # There is nothing to choose from.
-        fields = {name: fields[name] for name in fields if name not in ("tool_choice", "parallel_tool_calls")}
+        fields.pop("tool_choice", None)
+        fields.pop("parallel_tool_calls", None)
     return fields
 
 
 def left_out(body: JsonObject, fields: JsonObject, endpoint: Endpoint) -> tuple[str, ...]:
     """The names of the parameters in `body` that have not become one of the fields."""
     sent = {*fields, *(LENGTHS if not fields.keys().isdisjoint(LENGTHS) else ())}
-    asked = {
-        name: "reasoning" if name == "reasoning_effort" else name for name, value in body.items() if value is not None
-    }
-    places = ((name, getattr(_BY_NAME[known], endpoint)) for name, known in asked.items() if known in _BY_NAME)
-    return tuple([name for name, place in places if place.partition(".")[0] not in sent])
+    asked = [name for name in body if name in PARAMETERS and body[name] is not None]
+    return tuple([name for name in asked if PARAMETERS[name][endpoint].partition(".")[0] not in sent])
 
 
 def _logit_bias(value: object) -> dict[str, float] | None:
@@ -109,15 +95,14 @@ def _logit_bias(value: object) -> dict[str, float] | None:
         return value or None
     try:
         pairs = (pair.split(":") for pair in str(value).split(",") if pair.strip())
-        bias = {str(int(token)): float(weight) for token, weight in pairs}
+        return {str(int(token)): max(-100.0, min(100.0, float(weight))) for token, weight in pairs} or None
     except ValueError:
         return None
-    return {token: max(-100.0, min(100.0, weight)) for token, weight in bias.items()} or None
 
 
 def _preset(value: object) -> str | None:
     """`slug` or `@preset/slug`."""
-    slug = value.strip().removeprefix("@preset/") if isinstance(value, str) else ""
+    slug = as_text(value).strip().removeprefix("@preset/")
     return f"@preset/{slug}" if is_preset_slug(slug) else None
 
 
@@ -157,16 +142,17 @@ def _choice_for_responses(choice: object) -> object:
 
 
 def _without(*keys: str) -> Callable[[Any], Any]:
-    return lambda value: {key: value[key] for key in value if key not in keys}
+    return lambda value: {key: value[key] for key in mapping(value) if key not in keys}
 
 
-# What a parameter has to be.
+# What a parameter has to be. The effort is read with `reasoning`.
 _CONVERTERS: dict[str, Callable[[Any], object]] = {
+    "reasoning_effort": lambda value: None,
     "logit_bias": _logit_bias,
     "preset": _preset,
     "stop": lambda value: value or None,
     "modalities": lambda value: list(texts(value)) or None,
-    "provider": lambda value: mapping(value) or None,
+    "provider": mapping,
     "response_format": lambda value: mapping(value) or None,
 }
 # What an endpoint has in another shape, or only in part.

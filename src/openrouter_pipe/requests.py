@@ -42,9 +42,9 @@ class UpstreamRequest(NamedTuple):
     endpoint: Endpoint
     body: JsonDict
     left_out: tuple[str, ...]
-    model: Model | None = None
-    shows_reasoning: bool = True
-    is_task: bool = False
+    model: Model | None
+    shows_reasoning: bool
+    is_task: bool
 
 
 def build_request(
@@ -74,20 +74,24 @@ def build_request(
         asked.pop("preset", None)
     elif "preset" in asked and endpoint == "responses":
         ref = ModelRef.from_api(ref.api_id + asked.pop("preset"))
-    if not with_preset:
+    enabled, effort, provider = settings.ENABLE_REASONING, settings.REASONING_EFFORT, settings.provider
+    if with_preset:
+        # What the valves add would override the preset's own settings.
+        enabled, effort, provider = True, "default", {}
+    else:
         _add_by_valves(asked, ref, model, settings, has_breakpoints and endpoint == "chat_completions", is_task)
-    _add_privacy_and_identity(asked, settings, context)
-    enabled, effort = (True, "default") if with_preset else (settings.ENABLE_REASONING, settings.REASONING_EFFORT)
-    reasoning = choose_reasoning(body, model, enabled, effort, least=is_task)
-    asked["reasoning"] = reasoning.parameters
-    if not reasoning.shown and asked.get("include_reasoning"):
+    _add_identity(asked, settings, context)
+    provider = {**provider, **asked.get("provider", {}), **settings.privacy}
+    reasoning, shown, thinks = choose_reasoning(body, model, enabled, effort, least=is_task)
+    asked |= {"provider": provider or None, "reasoning": reasoning}
+    if not shown and asked.get("include_reasoning"):
         del asked["include_reasoning"]
-    if is_task and reasoning.expected:
-        asked |= {name: asked[name] + _TASK_REASONING_TOKENS for name in LENGTHS if isinstance(asked.get(name), int)}
+    if is_task and thinks:
+        asked |= {name: asked[name] + _TASK_REASONING_TOKENS for name in LENGTHS if name in asked}
     fields = place_parameters(asked, endpoint)
-    start = {"model": ref.api_id, "stream": bool(body.get("stream"))}
-    whole = {**start, **fields, **_conversation(messages, endpoint, reasoning.expected)}
-    return UpstreamRequest(endpoint, whole, left_out(body, fields, endpoint), model, reasoning.shown, is_task)
+    conversation = _conversation(messages, endpoint, thinks)
+    whole = {"model": ref.api_id, "stream": bool(body.get("stream")), **fields, **conversation}
+    return UpstreamRequest(endpoint, whole, left_out(body, fields, endpoint), model, shown, is_task)
 
 
 def pseudonym(secret: str, text: str) -> str:
@@ -105,9 +109,7 @@ def _conversation(messages: object, endpoint: Endpoint, thinks: bool) -> JsonDic
     return {**fields, "input": items}
 
 
-def _add_privacy_and_identity(asked: JsonDict, settings: Settings, context: ChatContext) -> None:
-    if settings.privacy:
-        asked["provider"] = {**asked.get("provider", {}), **settings.privacy}
+def _add_identity(asked: JsonDict, settings: Settings, context: ChatContext) -> None:
     if context.chat_id:
         asked.setdefault("session_id", pseudonym(context.secret, context.chat_id))
     if settings.SEND_USER_ID and context.user_id:
@@ -122,9 +124,7 @@ def _add_by_valves(
     has_breakpoints: bool,
     is_task: bool,
 ) -> None:
-    """Add what the request does not say; not with a preset, whose own settings that would override."""
-    if provider := {**settings.provider, **asked.get("provider", {})}:
-        asked["provider"] = provider
+    """Add what the request does not say."""
     if fallbacks := split_entries(settings.FALLBACK_MODELS):
         asked.setdefault("models", list(dict.fromkeys((ref.api_id, *fallbacks))))
     if settings.PROMPT_CACHING and not has_breakpoints and ref.base.startswith(("anthropic/", "~anthropic/")):

@@ -418,7 +418,7 @@ def test_each_parameter_by_itself(endpoint: str, name: str, data: st.DataObject)
 
 
 def test_the_matrix_knows_every_parameter() -> None:
-    assert {parameter.name for parameter in PARAMETERS} <= VALUES.keys()
+    assert PARAMETERS.keys() <= VALUES.keys()
 
 
 @pytest.mark.parametrize("endpoint", JUDGES)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from openrouter_pipe.catalog import Model, parse_model
-from openrouter_pipe.cost_line import Spent, cost_line, dollars
+from openrouter_pipe.cost_line import add_usage, cost_line, dollars
 from openrouter_pipe.model_ref import ModelRef
 
 USAGE = {
@@ -19,9 +19,17 @@ USAGE = {
 }
 
 
+def spent(*rounds: tuple[dict[str, Any], float]) -> dict[str, float]:
+    """What rounds with these usages and seconds have used."""
+    whole: dict[str, float] = {}
+    for usage, seconds in rounds:
+        add_usage(whole, usage, seconds)
+    return whole
+
+
 def line(asked: str = "openai/gpt-4o", row: dict[str, Any] | None = None, tier: object = None, **served: object) -> str:
     model = parse_model(row) if row else None
-    return cost_line(Spent().plus(USAGE, 350 / 82), served, ModelRef.from_api(asked), model, tier)
+    return cost_line(spent((USAGE, 350 / 82)), served, ModelRef.from_api(asked), model, tier)
 
 
 @pytest.mark.parametrize(
@@ -49,9 +57,9 @@ def test_the_whole_line() -> None:
 
 def test_what_is_unknown_is_left_out() -> None:
     ref = ModelRef.from_api("a/b")
-    assert cost_line(Spent(), {}, ref, None, None) == ""
-    assert cost_line(Spent().plus({"prompt_tokens": 3}, 0), {}, ref, None, None) == "3 in"
-    assert cost_line(Spent().plus({"completion_tokens": 3, "cost": 0}, 0.1), {}, ref, None, None) == "$0 · 3 out"
+    assert cost_line({}, {}, ref, None, None) == ""
+    assert cost_line(spent(({"prompt_tokens": 3}, 0)), {}, ref, None, None) == "3 in"
+    assert cost_line(spent(({"completion_tokens": 3, "cost": 0}, 0.1)), {}, ref, None, None) == "$0 · 3 out"
 
 
 @pytest.mark.parametrize("odd", [None, -5, math.nan, math.inf, [], {}, 10**400])
@@ -62,14 +70,15 @@ def test_odd_numbers_are_unknown(odd: object) -> None:
         "completion_tokens": odd,
         "prompt_tokens_details": {"cached_tokens": odd},
     }
-    assert Spent().plus(usage, 1.0) in (Spent(), Spent(seconds=1.0))
-    assert cost_line(Spent().plus(usage, 1.0), {"provider": odd, "model": odd}, ModelRef("a/b"), None, odd) == ""
+    assert spent((usage, 1.0)) == {"seconds": 1.0}
+    assert cost_line(spent((usage, 1.0)), {"provider": odd, "model": odd}, ModelRef("a/b"), None, odd) == ""
 
 
 def test_the_rounds_of_an_answer_are_added_up() -> None:
-    spent = Spent().plus(USAGE, 2.0).plus(USAGE, 0.0).plus({}, 1.0)
-    assert (spent.cost, spent.read, spent.cached, spent.written) == (0.0246, 2408, 2048, 700)
-    assert spent.timed / spent.seconds == pytest.approx(350 / 3), "a round that came in one piece has no speed"
+    whole = spent((USAGE, 2.0), (USAGE, 0.0), ({}, 1.0))
+    names = ("cost", "prompt_tokens", "cached_tokens", "completion_tokens")
+    assert [whole[name] for name in names] == [0.0246, 2408, 2048, 700]
+    assert whole["timed"] / whole["seconds"] == pytest.approx(350 / 3), "a round that came in one piece has no speed"
 
 
 def test_the_provider_comes_from_the_routing_metadata_where_the_answer_does_not_name_it() -> None:
