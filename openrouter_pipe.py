@@ -607,7 +607,7 @@ class UpstreamError(PipeError):
     """OpenRouter or a provider refused, before the answer or in the middle of it.
 
     `status` is what that means (0: unknown), `kind` the same in words, `said` the reason given, `who` gave it;
-    `retryable` None: nothing was said of it.
+    `retryable` is what upstream says of it, if that is true or false.
     """
 
     def __init__(
@@ -618,7 +618,7 @@ class UpstreamError(PipeError):
         said: str = "",
         who: str = "",
         fallback_models: Sequence[str] = (),
-        retryable: bool | None = None,
+        retryable: object = None,
         retry_after: float = 0.0,
     ) -> None:
         sentence = _SENTENCES.get(kind) or _SENTENCES.get(status) or _SENTENCES[0]
@@ -635,7 +635,7 @@ class UpstreamError(PipeError):
         # The advice has to survive the cut, and how often it was tried.
         room = _MAX_LENGTH - len(advice) - 25
         line = f"{line.rstrip('.')}." if len(line) <= room else f"{line[: room - 1]}…"
-        max_retries = _RETRIES.get(status, 0) if retryable is None else retryable * ANY_NUMBER
+        max_retries = ANY_NUMBER if retryable is True else 0 if retryable is False else _RETRIES.get(status, 0)
         super().__init__(f"{line} {advice}", max_retries)
         self.status = status
         self.kind = kind
@@ -741,20 +741,17 @@ def read_failure(status: int, body: object, model_id: str, retry_after: float = 
             content = _error_of_text(status, body.decode("utf-8", "replace").lstrip())
         is_error = status >= 400 or not mapping(content).keys().isdisjoint(_ERROR_KEYS)
         body = content if is_error else {"error_type": "not_an_api"}
-    error = mapping(body).get("error") or body
-    message = _innermost(error)
-    body, error = mapping(body), mapping(error)
-    told = {**body, **error, **mapping(error.get("metadata")), **mapping(error.get("availability"))}
+    error = mapping(mapping(body).get("error") or body)
+    told = {**mapping(body), **error, **mapping(error.get("metadata")), **mapping(error.get("availability"))}
     # Many errors of /responses have the code "server_error", and their type beside it.
-    kinds = [told.get("error_type"), told.get("code"), error.get("code"), error.get("type")]
+    kinds = [told.get("error_type"), told.get("code"), error.get("code"), told.get("type")]
     codes = (status, *(code for code in kinds if isinstance(code, int)), told.get("http_status"), *kinds)
     status = next(filter(None, map(_status_of, codes)), 0)
     # Why moderation or a guardrail said no.
     refused = ", ".join(texts(told.get("reasons")) + texts(told.get("patterns")))
+    message = _innermost(body)
     reason = _innermost(told.get("raw")) or _clean(refused or mapping(told.get("constraint")).get("detail"))
     said = message if reason in message else ": ".join(filter(None, (message, reason)))
-    retryable = told.get("retryable")
-    waits = map(amount_of, (retry_after, told.get("retry_after"), told.get("retry_after_seconds")))
     return UpstreamError(
         model_id,
         status,
@@ -762,8 +759,8 @@ def read_failure(status: int, body: object, model_id: str, retry_after: float = 
         said,
         who=_clean(told.get("provider_name"))[:60],
         fallback_models=list(map(_clean, texts(told.get("fallback_models")))),
-        retryable=retryable if isinstance(retryable, bool) else None,
-        retry_after=next(filter(None, waits), 0.0),
+        retryable=told.get("retryable"),
+        retry_after=retry_after or amount_of(told.get("retry_after") or told.get("retry_after_seconds")) or 0.0,
     )
 
 
@@ -789,7 +786,7 @@ def _error_of_text(status: int, text: str) -> JsonDict:
 
 def _kind(status: int, kinds: list[object], said: str) -> str:
     """The first kind that has a sentence, else the one that the message tells of."""
-    known = (kind for kind in kinds if isinstance(kind, str) and kind in _SENTENCES)
+    known = (kind for kind in texts(kinds) if kind in _SENTENCES)
     told = (kind for kind, words in _TOLD.items() if status in _TOLD_STATUSES and re.search(words, said, re.IGNORECASE))
     return next(known, None) or next(told, "")
 
@@ -920,12 +917,6 @@ def _preset(value: object) -> str | None:
     return f"@preset/{slug}" if is_preset_slug(slug) else None
 
 
-def _text_format(value: JsonObject) -> JsonObject:
-    """`response_format` without the nesting of the schema."""
-    schema = value.get("json_schema")
-    return {"type": value.get("type"), **schema} if isinstance(schema, dict) else value
-
-
 def _function_of(tool: JsonObject) -> JsonDict:
     """The function in a definition or a choice, nested (as Open WebUI sends it) or flat; empty when there is none."""
     function = mapping(tool.get("function", tool)) if tool.get("type") == "function" else {}
@@ -955,8 +946,8 @@ def _choice_for_responses(choice: object) -> object:
     return choice if choice in _CHOICES else None if own else _for_responses(tool)
 
 
-def _without(*keys: str) -> Callable[[Any], Any]:
-    return lambda value: {key: value[key] for key in mapping(value) if key not in keys}
+def _without(value: object, *keys: str) -> JsonDict:
+    return {key: inner for key, inner in mapping(value).items() if key not in keys}
 
 
 # What a parameter has to be. The effort is read with `reasoning`.
@@ -972,18 +963,19 @@ _CONVERTERS: dict[str, Callable[[Any], object]] = {
 # What an endpoint has in another shape, or only in part.
 _ADAPTED: dict[Endpoint, dict[str, Callable[[Any], Any]]] = {
     "responses": {
-        "response_format": _text_format,
+        # The schema is not nested here.
+        "response_format": lambda value: _without({**value, **mapping(value.get("json_schema"))}, "json_schema"),
         "modalities": lambda value: [kind for kind in value if kind != "audio"],
         # `parameters` is required here, even where a function has none.
         "tools": lambda value: [kept for tool in dicts(value) if (kept := _for_responses(tool, parameters=None))],
         "tool_choice": _choice_for_responses,
         # Here it is sent, and then not shown.
-        "reasoning": _without("exclude"),
+        "reasoning": lambda value: _without(value, "exclude"),
     },
     "chat_completions": {
         "tools": lambda value: list(filter(None, map(_for_chat, dicts(value)))),
         "tool_choice": lambda value: value if value in _CHOICES else _for_chat(mapping(value)),
-        "reasoning": _without("context", "mode"),
+        "reasoning": lambda value: _without(value, "context", "mode"),
     },
 }
 

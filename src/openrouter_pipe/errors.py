@@ -54,7 +54,7 @@ class UpstreamError(PipeError):
     """OpenRouter or a provider refused, before the answer or in the middle of it.
 
     `status` is what that means (0: unknown), `kind` the same in words, `said` the reason given, `who` gave it;
-    `retryable` None: nothing was said of it.
+    `retryable` is what upstream says of it, if that is true or false.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class UpstreamError(PipeError):
         said: str = "",
         who: str = "",
         fallback_models: Sequence[str] = (),
-        retryable: bool | None = None,
+        retryable: object = None,
         retry_after: float = 0.0,
     ) -> None:
         sentence = _SENTENCES.get(kind) or _SENTENCES.get(status) or _SENTENCES[0]
@@ -82,7 +82,7 @@ class UpstreamError(PipeError):
         # The advice has to survive the cut, and how often it was tried.
         room = _MAX_LENGTH - len(advice) - 25
         line = f"{line.rstrip('.')}." if len(line) <= room else f"{line[: room - 1]}…"
-        max_retries = _RETRIES.get(status, 0) if retryable is None else retryable * ANY_NUMBER
+        max_retries = ANY_NUMBER if retryable is True else 0 if retryable is False else _RETRIES.get(status, 0)
         super().__init__(f"{line} {advice}", max_retries)
         self.status = status
         self.kind = kind
@@ -188,20 +188,17 @@ def read_failure(status: int, body: object, model_id: str, retry_after: float = 
             content = _error_of_text(status, body.decode("utf-8", "replace").lstrip())
         is_error = status >= 400 or not mapping(content).keys().isdisjoint(_ERROR_KEYS)
         body = content if is_error else {"error_type": "not_an_api"}
-    error = mapping(body).get("error") or body
-    message = _innermost(error)
-    body, error = mapping(body), mapping(error)
-    told = {**body, **error, **mapping(error.get("metadata")), **mapping(error.get("availability"))}
+    error = mapping(mapping(body).get("error") or body)
+    told = {**mapping(body), **error, **mapping(error.get("metadata")), **mapping(error.get("availability"))}
     # Many errors of /responses have the code "server_error", and their type beside it.
-    kinds = [told.get("error_type"), told.get("code"), error.get("code"), error.get("type")]
+    kinds = [told.get("error_type"), told.get("code"), error.get("code"), told.get("type")]
     codes = (status, *(code for code in kinds if isinstance(code, int)), told.get("http_status"), *kinds)
     status = next(filter(None, map(_status_of, codes)), 0)
     # Why moderation or a guardrail said no.
     refused = ", ".join(texts(told.get("reasons")) + texts(told.get("patterns")))
+    message = _innermost(body)
     reason = _innermost(told.get("raw")) or _clean(refused or mapping(told.get("constraint")).get("detail"))
     said = message if reason in message else ": ".join(filter(None, (message, reason)))
-    retryable = told.get("retryable")
-    waits = map(amount_of, (retry_after, told.get("retry_after"), told.get("retry_after_seconds")))
     return UpstreamError(
         model_id,
         status,
@@ -209,8 +206,8 @@ def read_failure(status: int, body: object, model_id: str, retry_after: float = 
         said,
         who=_clean(told.get("provider_name"))[:60],
         fallback_models=list(map(_clean, texts(told.get("fallback_models")))),
-        retryable=retryable if isinstance(retryable, bool) else None,
-        retry_after=next(filter(None, waits), 0.0),
+        retryable=told.get("retryable"),
+        retry_after=retry_after or amount_of(told.get("retry_after") or told.get("retry_after_seconds")) or 0.0,
     )
 
 
@@ -236,7 +233,7 @@ def _error_of_text(status: int, text: str) -> JsonDict:
 
 def _kind(status: int, kinds: list[object], said: str) -> str:
     """The first kind that has a sentence, else the one that the message tells of."""
-    known = (kind for kind in kinds if isinstance(kind, str) and kind in _SENTENCES)
+    known = (kind for kind in texts(kinds) if kind in _SENTENCES)
     told = (kind for kind, words in _TOLD.items() if status in _TOLD_STATUSES and re.search(words, said, re.IGNORECASE))
     return next(known, None) or next(told, "")
 

@@ -106,12 +106,6 @@ def _preset(value: object) -> str | None:
     return f"@preset/{slug}" if is_preset_slug(slug) else None
 
 
-def _text_format(value: JsonObject) -> JsonObject:
-    """`response_format` without the nesting of the schema."""
-    schema = value.get("json_schema")
-    return {"type": value.get("type"), **schema} if isinstance(schema, dict) else value
-
-
 def _function_of(tool: JsonObject) -> JsonDict:
     """The function in a definition or a choice, nested (as Open WebUI sends it) or flat; empty when there is none."""
     function = mapping(tool.get("function", tool)) if tool.get("type") == "function" else {}
@@ -141,8 +135,8 @@ def _choice_for_responses(choice: object) -> object:
     return choice if choice in _CHOICES else None if own else _for_responses(tool)
 
 
-def _without(*keys: str) -> Callable[[Any], Any]:
-    return lambda value: {key: value[key] for key in mapping(value) if key not in keys}
+def _without(value: object, *keys: str) -> JsonDict:
+    return {key: inner for key, inner in mapping(value).items() if key not in keys}
 
 
 # What a parameter has to be. The effort is read with `reasoning`.
@@ -158,17 +152,18 @@ _CONVERTERS: dict[str, Callable[[Any], object]] = {
 # What an endpoint has in another shape, or only in part.
 _ADAPTED: dict[Endpoint, dict[str, Callable[[Any], Any]]] = {
     "responses": {
-        "response_format": _text_format,
+        # The schema is not nested here.
+        "response_format": lambda value: _without({**value, **mapping(value.get("json_schema"))}, "json_schema"),
         "modalities": lambda value: [kind for kind in value if kind != "audio"],
         # `parameters` is required here, even where a function has none.
         "tools": lambda value: [kept for tool in dicts(value) if (kept := _for_responses(tool, parameters=None))],
         "tool_choice": _choice_for_responses,
         # Here it is sent, and then not shown.
-        "reasoning": _without("exclude"),
+        "reasoning": lambda value: _without(value, "exclude"),
     },
     "chat_completions": {
         "tools": lambda value: list(filter(None, map(_for_chat, dicts(value)))),
         "tool_choice": lambda value: value if value in _CHOICES else _for_chat(mapping(value)),
-        "reasoning": _without("context", "mode"),
+        "reasoning": lambda value: _without(value, "context", "mode"),
     },
 }
