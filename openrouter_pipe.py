@@ -31,7 +31,6 @@ import weakref
 from base64 import b64encode
 from collections import Counter, deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
-from collections.abc import Sequence
 from contextlib import ExitStack, aclosing, asynccontextmanager, closing, suppress
 from contextvars import ContextVar
 from email.utils import parsedate_to_datetime
@@ -98,6 +97,11 @@ def mapping(value: object) -> JsonObject:
 def dicts(value: object) -> list[JsonDict]:
     """The objects in a list; none when it is no list."""
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def without(value: object, *keys: str) -> JsonDict:
+    """A copy of an object without these keys."""
+    return {key: inner for key, inner in mapping(value).items() if key not in keys}
 
 
 def texts(value: object) -> tuple[str, ...]:
@@ -617,7 +621,7 @@ class UpstreamError(PipeError):
         kind: str = "",
         said: str = "",
         who: str = "",
-        fallback_models: Sequence[str] = (),
+        fallback_models: tuple[str, ...] = (),
         retryable: object = None,
         retry_after: float = 0.0,
     ) -> None:
@@ -625,8 +629,9 @@ class UpstreamError(PipeError):
         happened, _, advice = sentence.partition(". ")
         if fallback_models:
             advice = f"Try {' or '.join(fallback_models[:3])}."
-        if retry_after:
-            advice = advice.replace("in a moment", f"in {duration(retry_after)}")
+        elif not advice:
+            when = f"in {duration(retry_after)}" if retry_after else "in a moment"
+            advice = f"Try again {when}, or choose another model."
         line = happened.format(who=who or "OpenRouter", model=plain(model_id)[:120])
         if status not in _SENTENCES:
             line = f"{line} ({status})"
@@ -652,17 +657,15 @@ def retry_wait(error: PipeError, tries: int, max_retries: int, max_wait: float, 
     return math.inf if wait > max_wait or tries > min(max_retries, error.max_retries) else wait
 
 
-_ANOTHER = "Choose another model."
-_AGAIN = "Try again in a moment, or choose another model."
-# Kinds and statuses → what happened, and what to do. `{who}` is the provider or OpenRouter, `{model}` the model asked for.
+# Kinds and statuses → what happened, and what to do (nothing: try again). `{who}` is the provider or OpenRouter.
 # Source of the kinds: OpenRouter's docs (errors-and-debugging), ApiErrorType.
 _SENTENCES: dict[int | str, str] = {
     int(case) if case.isdigit() else case: sentence
     for cases, sentence in {
-        "model_not_found": "{who} does not know the model {model}. " + _ANOTHER,
-        "wrong_endpoint": "{model} is not served on this endpoint. Set the valve ENDPOINT to auto. " + _ANOTHER,
+        "model_not_found": "{who} does not know the model {model}. Choose another model.",
+        "wrong_endpoint": "{model} is not served on this endpoint. Set the valve ENDPOINT to auto. Choose another model.",
         "model_deprecated model_unavailable_upstream region_restricted free_variant_ended": (
-            "{model} is not offered now. " + _ANOTHER
+            "{model} is not offered now. Choose another model."
         ),
         "privacy_restricted": (
             "The privacy settings leave no provider for {model}. Choose another model, or check the valve DATA_COLLECTION "
@@ -686,13 +689,13 @@ _SENTENCES: dict[int | str, str] = {
         ),
         "403": "{who} refused the request for {model}. Rephrase the message, or choose another model.",
         "404": "{who} has no endpoint for {model}. Choose another model, or check privacy and routing settings.",
-        "429": "{who} is rate-limiting {model}. " + _AGAIN,
-        "500": "{who} had an internal error with {model}. " + _AGAIN,
-        "502": "{who} gave no valid answer for {model}. " + _AGAIN,
-        "503": "No provider is available for {model}. " + _AGAIN,
-        "529 capacity_exhausted": "{who} is overloaded and cannot answer for {model}. " + _AGAIN,
-        "408 504 524": "{who} took too long for {model}. " + _AGAIN,
-        "0": "{who} reported an error for {model}. " + _AGAIN,
+        "429": "{who} is rate-limiting {model}",
+        "500": "{who} had an internal error with {model}",
+        "502": "{who} gave no valid answer for {model}",
+        "503": "No provider is available for {model}",
+        "529 capacity_exhausted": "{who} is overloaded and cannot answer for {model}",
+        "408 504 524": "{who} took too long for {model}",
+        "0": "{who} reported an error for {model}",
     }.items()
     for case in cases.split()
 }
@@ -734,13 +737,7 @@ def read_failure(status: int, body: object, model_id: str, retry_after: float = 
     `retry_after`: the seconds that a header asks for. Source: OpenRouter docs, errors-and-debugging and
     responses/error-handling.
     """
-    if isinstance(body, bytes):
-        try:
-            content = parse_json(body)
-        except ValueError:
-            content = _error_of_text(status, body.decode("utf-8", "replace").lstrip())
-        is_error = status >= 400 or not mapping(content).keys().isdisjoint(_ERROR_KEYS)
-        body = content if is_error else {"error_type": "not_an_api"}
+    body = _content_of(status, body) if isinstance(body, bytes) else body
     error = mapping(mapping(body).get("error") or body)
     told = {**mapping(body), **error, **mapping(error.get("metadata")), **mapping(error.get("availability"))}
     # Many errors of /responses have the code "server_error", and their type beside it.
@@ -752,13 +749,17 @@ def read_failure(status: int, body: object, model_id: str, retry_after: float = 
     message = _innermost(body)
     reason = _innermost(told.get("raw")) or _clean(refused or mapping(told.get("constraint")).get("detail"))
     said = message if reason in message else ": ".join(filter(None, (message, reason)))
+    known = (kind for kind in texts(kinds) if kind in _SENTENCES)
+    meant = (
+        kind for kind, words in _TOLD.items() if status in _TOLD_STATUSES and re.search(words, said, re.IGNORECASE)
+    )
     return UpstreamError(
         model_id,
         status,
-        _kind(status, kinds, said),
+        next(known, None) or next(meant, ""),
         said,
         who=_clean(told.get("provider_name"))[:60],
-        fallback_models=list(map(_clean, texts(told.get("fallback_models")))),
+        fallback_models=tuple(map(_clean, texts(told.get("fallback_models")))),
         retryable=told.get("retryable"),
         retry_after=retry_after or amount_of(told.get("retry_after") or told.get("retry_after_seconds")) or 0.0,
     )
@@ -775,20 +776,17 @@ def plain(text: str) -> str:
     return one_line(_SECRETS.sub("…", text[:20_000]))
 
 
-def _error_of_text(status: int, text: str) -> JsonDict:
-    """What is not JSON, in the form of an error: a web page, plain text, or what cannot be read (it is not shown)."""
-    is_page = text.startswith("<")
-    message = "a web page came back" if is_page else text if text[:1].isalnum() else ""
-    # With a good status an API would have sent JSON.
-    is_api = status >= 400 and not (is_page and status in (404, 405))
-    return {"message": message, "error_type": "" if is_api else "not_an_api"}
-
-
-def _kind(status: int, kinds: list[object], said: str) -> str:
-    """The first kind that has a sentence, else the one that the message tells of."""
-    known = (kind for kind in texts(kinds) if kind in _SENTENCES)
-    told = (kind for kind, words in _TOLD.items() if status in _TOLD_STATUSES and re.search(words, said, re.IGNORECASE))
-    return next(known, None) or next(told, "")
+def _content_of(status: int, body: bytes) -> object:
+    """A body as JSON. What is none becomes an error: a web page, plain text, or what cannot be read (it is not shown)."""
+    try:
+        content = parse_json(body)
+        is_api = status >= 400 or not mapping(content).keys().isdisjoint(_ERROR_KEYS)
+    except ValueError:
+        text = body.decode("utf-8", "replace").lstrip()
+        is_page = text.startswith("<")
+        content = {"message": "a web page came back" if is_page else text if text[:1].isalnum() else ""}
+        is_api = status >= 400 and not (is_page and status in (404, 405))
+    return content if is_api else {**mapping(content), "error_type": "not_an_api"}
 
 
 def _innermost(value: object) -> str:
@@ -932,10 +930,10 @@ def _for_chat(tool: JsonObject) -> JsonObject | None:
     return tool if kind.startswith(("openrouter:", "web_search")) and kind not in _RESPONSES_ONLY else None
 
 
-def _for_responses(tool: JsonObject, **required: object) -> JsonObject | None:
-    """The same for /responses, where a function is flat."""
+def _for_responses(tool: JsonObject) -> JsonObject | None:
+    """The same for /responses, where a function is flat, and its `parameters` are required even where it has none."""
     if function := _function_of(tool):
-        return {"type": "function", **required, **function}
+        return {"type": "function", "parameters": None, **function}
     return None if tool.get("type") == "function" else tool
 
 
@@ -943,11 +941,7 @@ def _choice_for_responses(choice: object) -> object:
     # OpenRouter's own tools cannot be chosen there.
     tool = mapping(choice)
     own = str(tool.get("type")).startswith("openrouter:")
-    return choice if choice in _CHOICES else None if own else _for_responses(tool)
-
-
-def _without(value: object, *keys: str) -> JsonDict:
-    return {key: inner for key, inner in mapping(value).items() if key not in keys}
+    return choice if choice in _CHOICES else None if own else without(_for_responses(tool), "parameters")
 
 
 # What a parameter has to be. The effort is read with `reasoning`.
@@ -964,18 +958,17 @@ _CONVERTERS: dict[str, Callable[[Any], object]] = {
 _ADAPTED: dict[Endpoint, dict[str, Callable[[Any], Any]]] = {
     "responses": {
         # The schema is not nested here.
-        "response_format": lambda value: _without({**value, **mapping(value.get("json_schema"))}, "json_schema"),
+        "response_format": lambda value: without({**value, **mapping(value.get("json_schema"))}, "json_schema"),
         "modalities": lambda value: [kind for kind in value if kind != "audio"],
-        # `parameters` is required here, even where a function has none.
-        "tools": lambda value: [kept for tool in dicts(value) if (kept := _for_responses(tool, parameters=None))],
+        "tools": lambda value: list(filter(None, map(_for_responses, dicts(value)))),
         "tool_choice": _choice_for_responses,
         # Here it is sent, and then not shown.
-        "reasoning": lambda value: _without(value, "exclude"),
+        "reasoning": lambda value: without(value, "exclude"),
     },
     "chat_completions": {
         "tools": lambda value: list(filter(None, map(_for_chat, dicts(value)))),
         "tool_choice": lambda value: value if value in _CHOICES else _for_chat(mapping(value)),
-        "reasoning": lambda value: _without(value, "context", "mode"),
+        "reasoning": lambda value: without(value, "context", "mode"),
     },
 }
 
@@ -1600,7 +1593,7 @@ def _input_part(part: JsonDict) -> JsonDict:
             return {"type": "input_audio", "input_audio": value}
         case "video_url":
             return {"type": "input_video", "video_url": value["url"]}
-    return {key: part[key] for key in part if key != "cache_control"} | {"type": "input_text"}
+    return without(part, "cache_control") | {"type": "input_text"}
 
 
 def _text_of(content: str | list[JsonDict]) -> str:
@@ -2946,7 +2939,7 @@ def build_request(
     """
     is_task, messages = bool(context.task), body.get("messages")
     if is_task:
-        body = {key: value for key, value in body.items() if key not in _NOT_FOR_TASKS}
+        body = without(body, *_NOT_FOR_TASKS)
         # `:online` is a plugin in the form of a variant.
         ref = ref._replace(variants=tuple([tag for tag in ref.variants if tag != "online"]))
     asked = read_parameters(body, model)
@@ -2965,7 +2958,10 @@ def build_request(
         enabled, effort, provider = True, "default", {}
     else:
         _add_by_valves(asked, ref, model, settings, has_breakpoints and endpoint == "chat_completions", is_task)
-    _add_identity(asked, settings, context)
+    ids = {"session_id": context.chat_id, "user": context.user_id if settings.SEND_USER_ID else ""}
+    for name, text in ids.items():
+        if text:
+            asked.setdefault(name, pseudonym(context.secret, text))
     provider = {**provider, **asked.get("provider", {}), **settings.privacy}
     reasoning, shown, thinks = choose_reasoning(body, model, enabled, effort, least=is_task)
     asked |= {"provider": provider or None, "reasoning": reasoning}
@@ -2992,13 +2988,6 @@ def _conversation(messages: object, endpoint: Endpoint, thinks: bool) -> JsonDic
     # The endpoint is stateless: what the model needs to go on thinking comes back encrypted, and is handed in again.
     fields |= {"include": ["reasoning.encrypted_content"]} if thinks else {}
     return {**fields, "input": items}
-
-
-def _add_identity(asked: JsonDict, settings: Settings, context: ChatContext) -> None:
-    if context.chat_id:
-        asked.setdefault("session_id", pseudonym(context.secret, context.chat_id))
-    if settings.SEND_USER_ID and context.user_id:
-        asked.setdefault("user", pseudonym(context.secret, context.user_id))
 
 
 def _add_by_valves(

@@ -50,6 +50,11 @@ def dicts(value: object) -> list[JsonDict]:
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
+def without(value: object, *keys: str) -> JsonDict:
+    """A copy of an object without these keys."""
+    return {key: inner for key, inner in mapping(value).items() if key not in keys}
+
+
 def texts(value: object) -> tuple[str, ...]:
     """The texts in a list; none when it is no list."""
     return tuple([item for item in value if isinstance(item, str)]) if isinstance(value, list) else ()

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
 
 from .catalog import one_line
-from .codec import JsonDict, amount_of, mapping, parse_json, texts
+from .codec import amount_of, mapping, parse_json, texts
 
 _MAX_LENGTH = 500
 # What looks like a key by itself (of OpenRouter, of providers, in a header, a JSON web token), and a value with a digit in
@@ -64,7 +63,7 @@ class UpstreamError(PipeError):
         kind: str = "",
         said: str = "",
         who: str = "",
-        fallback_models: Sequence[str] = (),
+        fallback_models: tuple[str, ...] = (),
         retryable: object = None,
         retry_after: float = 0.0,
     ) -> None:
@@ -72,8 +71,9 @@ class UpstreamError(PipeError):
         happened, _, advice = sentence.partition(". ")
         if fallback_models:
             advice = f"Try {' or '.join(fallback_models[:3])}."
-        if retry_after:
-            advice = advice.replace("in a moment", f"in {duration(retry_after)}")
+        elif not advice:
+            when = f"in {duration(retry_after)}" if retry_after else "in a moment"
+            advice = f"Try again {when}, or choose another model."
         line = happened.format(who=who or "OpenRouter", model=plain(model_id)[:120])
         if status not in _SENTENCES:
             line = f"{line} ({status})"
@@ -99,17 +99,15 @@ def retry_wait(error: PipeError, tries: int, max_retries: int, max_wait: float, 
     return math.inf if wait > max_wait or tries > min(max_retries, error.max_retries) else wait
 
 
-_ANOTHER = "Choose another model."
-_AGAIN = "Try again in a moment, or choose another model."
-# Kinds and statuses → what happened, and what to do. `{who}` is the provider or OpenRouter, `{model}` the model asked for.
+# Kinds and statuses → what happened, and what to do (nothing: try again). `{who}` is the provider or OpenRouter.
 # Source of the kinds: OpenRouter's docs (errors-and-debugging), ApiErrorType.
 _SENTENCES: dict[int | str, str] = {
     int(case) if case.isdigit() else case: sentence
     for cases, sentence in {
-        "model_not_found": "{who} does not know the model {model}. " + _ANOTHER,
-        "wrong_endpoint": "{model} is not served on this endpoint. Set the valve ENDPOINT to auto. " + _ANOTHER,
+        "model_not_found": "{who} does not know the model {model}. Choose another model.",
+        "wrong_endpoint": "{model} is not served on this endpoint. Set the valve ENDPOINT to auto. Choose another model.",
         "model_deprecated model_unavailable_upstream region_restricted free_variant_ended": (
-            "{model} is not offered now. " + _ANOTHER
+            "{model} is not offered now. Choose another model."
         ),
         "privacy_restricted": (
             "The privacy settings leave no provider for {model}. Choose another model, or check the valve DATA_COLLECTION "
@@ -133,13 +131,13 @@ _SENTENCES: dict[int | str, str] = {
         ),
         "403": "{who} refused the request for {model}. Rephrase the message, or choose another model.",
         "404": "{who} has no endpoint for {model}. Choose another model, or check privacy and routing settings.",
-        "429": "{who} is rate-limiting {model}. " + _AGAIN,
-        "500": "{who} had an internal error with {model}. " + _AGAIN,
-        "502": "{who} gave no valid answer for {model}. " + _AGAIN,
-        "503": "No provider is available for {model}. " + _AGAIN,
-        "529 capacity_exhausted": "{who} is overloaded and cannot answer for {model}. " + _AGAIN,
-        "408 504 524": "{who} took too long for {model}. " + _AGAIN,
-        "0": "{who} reported an error for {model}. " + _AGAIN,
+        "429": "{who} is rate-limiting {model}",
+        "500": "{who} had an internal error with {model}",
+        "502": "{who} gave no valid answer for {model}",
+        "503": "No provider is available for {model}",
+        "529 capacity_exhausted": "{who} is overloaded and cannot answer for {model}",
+        "408 504 524": "{who} took too long for {model}",
+        "0": "{who} reported an error for {model}",
     }.items()
     for case in cases.split()
 }
@@ -181,13 +179,7 @@ def read_failure(status: int, body: object, model_id: str, retry_after: float = 
     `retry_after`: the seconds that a header asks for. Source: OpenRouter docs, errors-and-debugging and
     responses/error-handling.
     """
-    if isinstance(body, bytes):
-        try:
-            content = parse_json(body)
-        except ValueError:
-            content = _error_of_text(status, body.decode("utf-8", "replace").lstrip())
-        is_error = status >= 400 or not mapping(content).keys().isdisjoint(_ERROR_KEYS)
-        body = content if is_error else {"error_type": "not_an_api"}
+    body = _content_of(status, body) if isinstance(body, bytes) else body
     error = mapping(mapping(body).get("error") or body)
     told = {**mapping(body), **error, **mapping(error.get("metadata")), **mapping(error.get("availability"))}
     # Many errors of /responses have the code "server_error", and their type beside it.
@@ -199,13 +191,17 @@ def read_failure(status: int, body: object, model_id: str, retry_after: float = 
     message = _innermost(body)
     reason = _innermost(told.get("raw")) or _clean(refused or mapping(told.get("constraint")).get("detail"))
     said = message if reason in message else ": ".join(filter(None, (message, reason)))
+    known = (kind for kind in texts(kinds) if kind in _SENTENCES)
+    meant = (
+        kind for kind, words in _TOLD.items() if status in _TOLD_STATUSES and re.search(words, said, re.IGNORECASE)
+    )
     return UpstreamError(
         model_id,
         status,
-        _kind(status, kinds, said),
+        next(known, None) or next(meant, ""),
         said,
         who=_clean(told.get("provider_name"))[:60],
-        fallback_models=list(map(_clean, texts(told.get("fallback_models")))),
+        fallback_models=tuple(map(_clean, texts(told.get("fallback_models")))),
         retryable=told.get("retryable"),
         retry_after=retry_after or amount_of(told.get("retry_after") or told.get("retry_after_seconds")) or 0.0,
     )
@@ -222,20 +218,17 @@ def plain(text: str) -> str:
     return one_line(_SECRETS.sub("…", text[:20_000]))
 
 
-def _error_of_text(status: int, text: str) -> JsonDict:
-    """What is not JSON, in the form of an error: a web page, plain text, or what cannot be read (it is not shown)."""
-    is_page = text.startswith("<")
-    message = "a web page came back" if is_page else text if text[:1].isalnum() else ""
-    # With a good status an API would have sent JSON.
-    is_api = status >= 400 and not (is_page and status in (404, 405))
-    return {"message": message, "error_type": "" if is_api else "not_an_api"}
-
-
-def _kind(status: int, kinds: list[object], said: str) -> str:
-    """The first kind that has a sentence, else the one that the message tells of."""
-    known = (kind for kind in texts(kinds) if kind in _SENTENCES)
-    told = (kind for kind, words in _TOLD.items() if status in _TOLD_STATUSES and re.search(words, said, re.IGNORECASE))
-    return next(known, None) or next(told, "")
+def _content_of(status: int, body: bytes) -> object:
+    """A body as JSON. What is none becomes an error: a web page, plain text, or what cannot be read (it is not shown)."""
+    try:
+        content = parse_json(body)
+        is_api = status >= 400 or not mapping(content).keys().isdisjoint(_ERROR_KEYS)
+    except ValueError:
+        text = body.decode("utf-8", "replace").lstrip()
+        is_page = text.startswith("<")
+        content = {"message": "a web page came back" if is_page else text if text[:1].isalnum() else ""}
+        is_api = status >= 400 and not (is_page and status in (404, 405))
+    return content if is_api else {**mapping(content), "error_type": "not_an_api"}
 
 
 def _innermost(value: object) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import takewhile
 
-from .codec import JsonDict, as_text, dicts, mapping, parts_of
+from .codec import JsonDict, as_text, dicts, mapping, parts_of, without
 from .reasoning import reasoning_items, replayed_details
 
 _SYSTEM_ROLES = ("system", "developer")
@@ -134,7 +134,7 @@ def _input_part(part: JsonDict) -> JsonDict:
             return {"type": "input_audio", "input_audio": value}
         case "video_url":
             return {"type": "input_video", "video_url": value["url"]}
-    return {key: part[key] for key in part if key != "cache_control"} | {"type": "input_text"}
+    return without(part, "cache_control") | {"type": "input_text"}
 
 
 def _text_of(content: str | list[JsonDict]) -> str:

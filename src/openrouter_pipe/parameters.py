@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from .catalog import Model
-from .codec import JsonDict, JsonObject, as_text, dicts, mapping, texts
+from .codec import JsonDict, JsonObject, as_text, dicts, mapping, texts, without
 from .model_ref import is_preset_slug
 
 Endpoint = Literal["responses", "chat_completions"]
@@ -121,10 +121,10 @@ def _for_chat(tool: JsonObject) -> JsonObject | None:
     return tool if kind.startswith(("openrouter:", "web_search")) and kind not in _RESPONSES_ONLY else None
 
 
-def _for_responses(tool: JsonObject, **required: object) -> JsonObject | None:
-    """The same for /responses, where a function is flat."""
+def _for_responses(tool: JsonObject) -> JsonObject | None:
+    """The same for /responses, where a function is flat, and its `parameters` are required even where it has none."""
     if function := _function_of(tool):
-        return {"type": "function", **required, **function}
+        return {"type": "function", "parameters": None, **function}
     return None if tool.get("type") == "function" else tool
 
 
@@ -132,11 +132,7 @@ def _choice_for_responses(choice: object) -> object:
     # OpenRouter's own tools cannot be chosen there.
     tool = mapping(choice)
     own = str(tool.get("type")).startswith("openrouter:")
-    return choice if choice in _CHOICES else None if own else _for_responses(tool)
-
-
-def _without(value: object, *keys: str) -> JsonDict:
-    return {key: inner for key, inner in mapping(value).items() if key not in keys}
+    return choice if choice in _CHOICES else None if own else without(_for_responses(tool), "parameters")
 
 
 # What a parameter has to be. The effort is read with `reasoning`.
@@ -153,17 +149,16 @@ _CONVERTERS: dict[str, Callable[[Any], object]] = {
 _ADAPTED: dict[Endpoint, dict[str, Callable[[Any], Any]]] = {
     "responses": {
         # The schema is not nested here.
-        "response_format": lambda value: _without({**value, **mapping(value.get("json_schema"))}, "json_schema"),
+        "response_format": lambda value: without({**value, **mapping(value.get("json_schema"))}, "json_schema"),
         "modalities": lambda value: [kind for kind in value if kind != "audio"],
-        # `parameters` is required here, even where a function has none.
-        "tools": lambda value: [kept for tool in dicts(value) if (kept := _for_responses(tool, parameters=None))],
+        "tools": lambda value: list(filter(None, map(_for_responses, dicts(value)))),
         "tool_choice": _choice_for_responses,
         # Here it is sent, and then not shown.
-        "reasoning": lambda value: _without(value, "exclude"),
+        "reasoning": lambda value: without(value, "exclude"),
     },
     "chat_completions": {
         "tools": lambda value: list(filter(None, map(_for_chat, dicts(value)))),
         "tool_choice": lambda value: value if value in _CHOICES else _for_chat(mapping(value)),
-        "reasoning": lambda value: _without(value, "context", "mode"),
+        "reasoning": lambda value: without(value, "context", "mode"),
     },
 }

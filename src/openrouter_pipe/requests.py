@@ -7,7 +7,7 @@ import hmac
 from typing import NamedTuple
 
 from .catalog import Model
-from .codec import JsonDict, JsonObject, dicts, texts_in
+from .codec import JsonDict, JsonObject, dicts, texts_in, without
 from .direct_files import has_chat_audio
 from .messages import chat_messages, has_cache_control, responses_input
 from .model_ref import ModelRef
@@ -61,7 +61,7 @@ def build_request(
     """
     is_task, messages = bool(context.task), body.get("messages")
     if is_task:
-        body = {key: value for key, value in body.items() if key not in _NOT_FOR_TASKS}
+        body = without(body, *_NOT_FOR_TASKS)
         # `:online` is a plugin in the form of a variant.
         ref = ref._replace(variants=tuple([tag for tag in ref.variants if tag != "online"]))
     asked = read_parameters(body, model)
@@ -80,7 +80,10 @@ def build_request(
         enabled, effort, provider = True, "default", {}
     else:
         _add_by_valves(asked, ref, model, settings, has_breakpoints and endpoint == "chat_completions", is_task)
-    _add_identity(asked, settings, context)
+    ids = {"session_id": context.chat_id, "user": context.user_id if settings.SEND_USER_ID else ""}
+    for name, text in ids.items():
+        if text:
+            asked.setdefault(name, pseudonym(context.secret, text))
     provider = {**provider, **asked.get("provider", {}), **settings.privacy}
     reasoning, shown, thinks = choose_reasoning(body, model, enabled, effort, least=is_task)
     asked |= {"provider": provider or None, "reasoning": reasoning}
@@ -107,13 +110,6 @@ def _conversation(messages: object, endpoint: Endpoint, thinks: bool) -> JsonDic
     # The endpoint is stateless: what the model needs to go on thinking comes back encrypted, and is handed in again.
     fields |= {"include": ["reasoning.encrypted_content"]} if thinks else {}
     return {**fields, "input": items}
-
-
-def _add_identity(asked: JsonDict, settings: Settings, context: ChatContext) -> None:
-    if context.chat_id:
-        asked.setdefault("session_id", pseudonym(context.secret, context.chat_id))
-    if settings.SEND_USER_ID and context.user_id:
-        asked.setdefault("user", pseudonym(context.secret, context.user_id))
 
 
 def _add_by_valves(
