@@ -738,6 +738,8 @@ def read_failure(status: int, body: object, model_id: str, retry_after: float = 
     responses/error-handling.
     """
     body = _content_of(status, body) if isinstance(body, bytes) else body
+    # Some gateways send a list of errors.
+    body = next(iter(dicts(body)), body)
     error = mapping(mapping(body).get("error") or body)
     told = {**mapping(body), **error, **mapping(error.get("metadata")), **mapping(error.get("availability"))}
     # Many errors of /responses have the code "server_error", and their type beside it.
@@ -783,8 +785,8 @@ def _content_of(status: int, body: bytes) -> object:
         is_api = status >= 400 or not mapping(content).keys().isdisjoint(_ERROR_KEYS)
     except ValueError:
         text = body.decode("utf-8", "replace").lstrip()
-        is_page = text.startswith("<")
-        content = {"message": "a web page came back" if is_page else text if text[:1].isalnum() else ""}
+        is_page, is_readable = text.startswith("<"), text[:1].isalnum() and "\ufffd" not in text
+        content = {"message": "a web page came back" if is_page else text if is_readable else ""}
         is_api = status >= 400 and not (is_page and status in (404, 405))
     return content if is_api else {**mapping(content), "error_type": "not_an_api"}
 
@@ -1513,7 +1515,7 @@ def responses_input(messages: object) -> tuple[str, list[JsonDict]]:
 
 def has_cache_control(messages: object) -> bool:
     """Whether a part has its own `cache_control`, which only `/chat/completions` understands."""
-    return any(isinstance(part.get("cache_control"), dict) for part in parts_of(messages))
+    return any(part.get("cache_control") for part in parts_of(messages))
 
 
 def _read_message(message: JsonDict) -> JsonDict:
@@ -1558,7 +1560,7 @@ def _read_part(part: JsonDict) -> JsonDict | None:
         case _:
             return None
     marks = ("cache_control", "prompt_cache_breakpoint")
-    return {**known, **{key: part[key] for key in marks if isinstance(part.get(key), dict)}}
+    return {**known, **{key: part[key] for key in marks if part.get(key)}}
 
 
 def _items_of(message: JsonDict) -> list[JsonDict]:

@@ -6,7 +6,7 @@ import math
 import re
 
 from .catalog import one_line
-from .codec import amount_of, mapping, parse_json, texts
+from .codec import amount_of, dicts, mapping, parse_json, texts
 
 _MAX_LENGTH = 500
 # What looks like a key by itself (of OpenRouter, of providers, in a header, a JSON web token), and a value with a digit in
@@ -180,6 +180,8 @@ def read_failure(status: int, body: object, model_id: str, retry_after: float = 
     responses/error-handling.
     """
     body = _content_of(status, body) if isinstance(body, bytes) else body
+    # Some gateways send a list of errors.
+    body = next(iter(dicts(body)), body)
     error = mapping(mapping(body).get("error") or body)
     told = {**mapping(body), **error, **mapping(error.get("metadata")), **mapping(error.get("availability"))}
     # Many errors of /responses have the code "server_error", and their type beside it.
@@ -225,8 +227,8 @@ def _content_of(status: int, body: bytes) -> object:
         is_api = status >= 400 or not mapping(content).keys().isdisjoint(_ERROR_KEYS)
     except ValueError:
         text = body.decode("utf-8", "replace").lstrip()
-        is_page = text.startswith("<")
-        content = {"message": "a web page came back" if is_page else text if text[:1].isalnum() else ""}
+        is_page, is_readable = text.startswith("<"), text[:1].isalnum() and "\ufffd" not in text
+        content = {"message": "a web page came back" if is_page else text if is_readable else ""}
         is_api = status >= 400 and not (is_page and status in (404, 405))
     return content if is_api else {**mapping(content), "error_type": "not_an_api"}
 

@@ -54,7 +54,7 @@ def responses_input(messages: object) -> tuple[str, list[JsonDict]]:
 
 def has_cache_control(messages: object) -> bool:
     """Whether a part has its own `cache_control`, which only `/chat/completions` understands."""
-    return any(isinstance(part.get("cache_control"), dict) for part in parts_of(messages))
+    return any(part.get("cache_control") for part in parts_of(messages))
 
 
 def _read_message(message: JsonDict) -> JsonDict:
@@ -99,7 +99,7 @@ def _read_part(part: JsonDict) -> JsonDict | None:
         case _:
             return None
     marks = ("cache_control", "prompt_cache_breakpoint")
-    return {**known, **{key: part[key] for key in marks if isinstance(part.get(key), dict)}}
+    return {**known, **{key: part[key] for key in marks if part.get(key)}}
 
 
 def _items_of(message: JsonDict) -> list[JsonDict]:
