@@ -823,6 +823,10 @@ def _status_of(code: object) -> int:
 Endpoint = Literal["responses", "chat_completions"]
 
 
+_FOR_ALL_MODELS = (
+    "max_tool_calls stop_server_tools_when provider models route plugins service_tier trace metadata session_id user "
+    "modalities image_config cache_control prompt_cache_key prompt_cache_options"
+)
 # Name → the place on each endpoint (empty: none; `a.b` is field `b` of object `a`), and what has to be in a row's
 # `supported_parameters` (one of these; empty: all models take it). `{}` is the name. What is not here is not sent.
 # Source: OpenRouter's OpenAPI document, ChatRequest and ResponsesRequest.
@@ -836,9 +840,7 @@ PARAMETERS = {
         ("response_format", "{}", "text.format", "response_format structured_outputs"),
         ("verbosity", "{}", "text.verbosity", "{}"),
         ("tools tool_choice parallel_tool_calls", "{}", "{}", "tools"),
-        ("max_tool_calls stop_server_tools_when provider models route plugins service_tier trace", "{}", "{}", ""),
-        ("metadata session_id user modalities image_config", "{}", "{}", ""),
-        ("cache_control prompt_cache_key prompt_cache_options", "{}", "{}", ""),
+        (_FOR_ALL_MODELS, "{}", "{}", ""),
         ("reasoning reasoning_effort", "reasoning", "reasoning", ""),
         ("preset transforms audio usage", "{}", "", ""),
         ("safety_identifier truncation", "", "{}", ""),
@@ -921,7 +923,7 @@ def _function_of(tool: JsonObject) -> JsonDict:
     """The function in a definition or a choice, nested (as Open WebUI sends it) or flat; empty when there is none."""
     function = mapping(tool.get("function", tool)) if tool.get("type") == "function" else {}
     known = ("name", "description", "parameters", "strict")
-    return {key: function[key] for key in known if function.get(key) is not None} if function.get("name") else {}
+    return {key: function[key] for key in known if function.get(key) is not None}
 
 
 def _for_chat(tool: JsonObject) -> JsonObject | None:
@@ -1560,7 +1562,7 @@ def _read_part(part: JsonDict) -> JsonDict | None:
         case _:
             return None
     marks = ("cache_control", "prompt_cache_breakpoint")
-    return {**known, **{key: part[key] for key in marks if part.get(key)}}
+    return known | {key: part[key] for key in marks if part.get(key)}
 
 
 def _items_of(message: JsonDict) -> list[JsonDict]:
@@ -2986,10 +2988,13 @@ def _conversation(messages: object, endpoint: Endpoint, thinks: bool) -> JsonDic
     if endpoint == "chat_completions":
         return {"messages": chat_messages(messages)}
     instructions, items = responses_input(messages)
-    fields: JsonDict = {"instructions": instructions} if instructions else {}
-    # The endpoint is stateless: what the model needs to go on thinking comes back encrypted, and is handed in again.
-    fields |= {"include": ["reasoning.encrypted_content"]} if thinks else {}
-    return {**fields, "input": items}
+    fields: JsonDict = {"input": items}
+    if instructions:
+        fields["instructions"] = instructions
+    if thinks:
+        # The endpoint is stateless: what the model needs to go on thinking comes back encrypted, and is handed in again.
+        fields["include"] = ["reasoning.encrypted_content"]
+    return fields
 
 
 def _add_by_valves(

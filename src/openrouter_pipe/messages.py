@@ -99,7 +99,7 @@ def _read_part(part: JsonDict) -> JsonDict | None:
         case _:
             return None
     marks = ("cache_control", "prompt_cache_breakpoint")
-    return {**known, **{key: part[key] for key in marks if part.get(key)}}
+    return known | {key: part[key] for key in marks if part.get(key)}
 
 
 def _items_of(message: JsonDict) -> list[JsonDict]:

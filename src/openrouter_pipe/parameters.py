@@ -12,6 +12,10 @@ from .model_ref import is_preset_slug
 Endpoint = Literal["responses", "chat_completions"]
 
 
+_FOR_ALL_MODELS = (
+    "max_tool_calls stop_server_tools_when provider models route plugins service_tier trace metadata session_id user "
+    "modalities image_config cache_control prompt_cache_key prompt_cache_options"
+)
 # Name → the place on each endpoint (empty: none; `a.b` is field `b` of object `a`), and what has to be in a row's
 # `supported_parameters` (one of these; empty: all models take it). `{}` is the name. What is not here is not sent.
 # Source: OpenRouter's OpenAPI document, ChatRequest and ResponsesRequest.
@@ -25,9 +29,7 @@ PARAMETERS = {
         ("response_format", "{}", "text.format", "response_format structured_outputs"),
         ("verbosity", "{}", "text.verbosity", "{}"),
         ("tools tool_choice parallel_tool_calls", "{}", "{}", "tools"),
-        ("max_tool_calls stop_server_tools_when provider models route plugins service_tier trace", "{}", "{}", ""),
-        ("metadata session_id user modalities image_config", "{}", "{}", ""),
-        ("cache_control prompt_cache_key prompt_cache_options", "{}", "{}", ""),
+        (_FOR_ALL_MODELS, "{}", "{}", ""),
         ("reasoning reasoning_effort", "reasoning", "reasoning", ""),
         ("preset transforms audio usage", "{}", "", ""),
         ("safety_identifier truncation", "", "{}", ""),
@@ -110,7 +112,7 @@ def _function_of(tool: JsonObject) -> JsonDict:
     """The function in a definition or a choice, nested (as Open WebUI sends it) or flat; empty when there is none."""
     function = mapping(tool.get("function", tool)) if tool.get("type") == "function" else {}
     known = ("name", "description", "parameters", "strict")
-    return {key: function[key] for key in known if function.get(key) is not None} if function.get("name") else {}
+    return {key: function[key] for key in known if function.get(key) is not None}
 
 
 def _for_chat(tool: JsonObject) -> JsonObject | None:

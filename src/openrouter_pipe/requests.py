@@ -106,10 +106,13 @@ def _conversation(messages: object, endpoint: Endpoint, thinks: bool) -> JsonDic
     if endpoint == "chat_completions":
         return {"messages": chat_messages(messages)}
     instructions, items = responses_input(messages)
-    fields: JsonDict = {"instructions": instructions} if instructions else {}
-    # The endpoint is stateless: what the model needs to go on thinking comes back encrypted, and is handed in again.
-    fields |= {"include": ["reasoning.encrypted_content"]} if thinks else {}
-    return {**fields, "input": items}
+    fields: JsonDict = {"input": items}
+    if instructions:
+        fields["instructions"] = instructions
+    if thinks:
+        # The endpoint is stateless: what the model needs to go on thinking comes back encrypted, and is handed in again.
+        fields["include"] = ["reasoning.encrypted_content"]
+    return fields
 
 
 def _add_by_valves(
