@@ -822,8 +822,8 @@ def _status_of(code: object) -> int:
 
 Endpoint = Literal["responses", "chat_completions"]
 
-
-_FOR_ALL_MODELS = (
+# On both endpoints, and whatever the model.
+_EVERYWHERE = (
     "max_tool_calls stop_server_tools_when provider models route plugins service_tier trace metadata session_id user "
     "modalities image_config cache_control prompt_cache_key prompt_cache_options"
 )
@@ -840,7 +840,7 @@ PARAMETERS = {
         ("response_format", "{}", "text.format", "response_format structured_outputs"),
         ("verbosity", "{}", "text.verbosity", "{}"),
         ("tools tool_choice parallel_tool_calls", "{}", "{}", "tools"),
-        (_FOR_ALL_MODELS, "{}", "{}", ""),
+        (_EVERYWHERE, "{}", "{}", ""),
         ("reasoning reasoning_effort", "reasoning", "reasoning", ""),
         ("preset transforms audio usage", "{}", "", ""),
         ("safety_identifier truncation", "", "{}", ""),
