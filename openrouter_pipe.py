@@ -31,6 +31,7 @@ import weakref
 from base64 import b64encode
 from collections import Counter, deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Sequence
 from contextlib import ExitStack, aclosing, asynccontextmanager, closing, suppress
 from contextvars import ContextVar
 from email.utils import parsedate_to_datetime
