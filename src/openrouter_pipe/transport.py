@@ -90,7 +90,9 @@ class Transport:
         with closing(response):
             if response.status >= 400:
                 body_read = await read_body(response, settings, seconds)
-                raise read_failure(response.status, body_read, asked, _retry_after(response.headers.get("Retry-After", "")))
+                raise read_failure(
+                    response.status, body_read, asked, _retry_after(response.headers.get("Retry-After", ""))
+                )
             self.running += 1
             try:
                 yield response
