@@ -31,12 +31,13 @@ import weakref
 from base64 import b64encode
 from collections import Counter, deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from contextlib import ExitStack, aclosing, asynccontextmanager, closing, suppress
 from contextvars import ContextVar
 from email.utils import parsedate_to_datetime
 from functools import cached_property, lru_cache, partial
 from itertools import takewhile
+from operator import itemgetter
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 from urllib.parse import quote, urlsplit
@@ -150,7 +151,8 @@ ROUTING_TAGS = ("nitro", "floor", "exacto", "online")
 CATALOG_TAGS = ("free", "thinking", "extended", "beta", "batch")
 
 _TAG = re.compile(r"[a-z0-9-]+")
-SLUG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+# A preset's; case is kept.
+SLUG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 # With such a base the spelling is known to read back.
 _USUAL_BASE = re.compile(r"[^/.:]+/[^:]+")
 _API_PRESET = "@preset/"
@@ -168,19 +170,15 @@ class ModelRef(NamedTuple):
     @classmethod
     def from_api(cls, text: str) -> ModelRef:
         """Read OpenRouter's spelling. Never fails: what is not a tag or a preset belongs to the base."""
-        head, preset = _split_preset(text, _API_PRESET)
-        return cls(*_split_tags(head), preset)
+        return cls(*_split(text, _API_PRESET))
 
     @classmethod
     def from_webui(cls, text: str) -> ModelRef:
         """Read Open WebUI's spelling (without the function id)."""
         if text.startswith(_VERBATIM):
             return cls.from_api(text[1:])
-        alone = text.removeprefix("preset/")
-        if alone != text and is_preset_slug(alone):
-            return cls("", (), alone)
-        head, preset = _split_preset(text, _WEBUI_PRESET)
-        base, variants = _split_tags(head)
+        # A preset alone is spelled without the colon.
+        base, variants, preset = _split(f":{text}" if text.startswith("preset/") else text, _WEBUI_PRESET)
         author, dot, slug = base.partition(".")
         natural = dot and author and "/" not in author
         return cls(f"{author}/{slug}" if natural else base, variants, preset)
@@ -212,23 +210,16 @@ class ModelRef(NamedTuple):
         return tuple(dict.fromkeys(ids)) if self.base else ()
 
 
-def is_preset_slug(text: str) -> bool:
-    """Whether `text` can be a preset's slug (letters, digits, `.`, `_`, `-`; case is kept)."""
-    return SLUG.fullmatch(text) is not None
-
-
-def _split_preset(text: str, separator: str) -> tuple[str, str | None]:
-    head, found, slug = text.rpartition(separator)
-    return (head, slug) if found and is_preset_slug(slug) else (text, None)
-
-
-def _split_tags(text: str) -> tuple[str, tuple[str, ...]]:
-    parts = text.split(":")
+def _split(text: str, before_preset: str) -> tuple[str, tuple[str, ...], str | None]:
+    """Base, tags and slug. What is not a tag or a preset belongs to the base."""
+    head, found, slug = text.rpartition(before_preset)
+    preset = slug if found and SLUG.fullmatch(slug) else None
+    parts = (text if preset is None else head).split(":")
     start = len(parts)
     while start > 1 and _TAG.fullmatch(parts[start - 1]):
         start -= 1
     base = ":".join(parts[:start])
-    return (base, tuple(parts[start:])) if base else (text, ())
+    return (base, tuple(parts[start:]), preset) if base else (":".join(parts), (), preset)
 
 
 # === sse.py
@@ -288,8 +279,6 @@ class SseDecoder:
 
 # Open WebUI refuses model ids with white space and ids over 256 characters; some room is left for the function id.
 _MAX_ID_LENGTH = 200
-# Keys of `pricing` that are not a price.
-_NOT_PRICES = ("discount", "overrides")
 # What of a row is used; the rest (benchmarks, links, …) is not kept.
 _USED = (
     *("id", "name", "description", "canonical_slug", "context_length", "pricing", "architecture"),
@@ -328,7 +317,7 @@ class Model(NamedTuple):
     def pricing(self) -> dict[str, str]:
         """US dollars per token or unit, as decimal text, by kind (`prompt`, `completion`, …); "-1": it varies."""
         prices = mapping(self.row.get("pricing")).items()
-        return {str(key): str(price) for key, price in prices if key not in _NOT_PRICES and _is_number(price)}
+        return {kind: str(price) for kind, price in prices if kind != "discount" and _is_number(price)}
 
     @property
     def input_modalities(self) -> tuple[str, ...]:
@@ -435,7 +424,11 @@ class Catalog(NamedTuple):
 
     def describe(self, ref: ModelRef) -> Model | None:
         """The row that describes `ref`: without preset and routing tags but with its catalog tag, else the base row."""
-        return next((self.models[row_id] for row_id in ref.row_ids if row_id in self.models), None)
+        return next(iter(self.rows_of(ref)), None)
+
+    def rows_of(self, ref: ModelRef) -> list[Model]:
+        """The rows that may describe `ref`, best first."""
+        return [self.models[row_id] for row_id in ref.row_ids if row_id in self.models]
 
 
 def parse_model(row: object) -> Model | None:
@@ -458,7 +451,7 @@ def parse_preset(row: object) -> Preset | None:
     """One row of `GET /presets` (or the body of `GET /presets/{slug}`); None when it has no slug or is not active."""
     row = mapping(row)
     slug = _text(row.get("slug"))
-    if row.get("status") not in ("active", None) or len(slug) > _MAX_ID_LENGTH or not is_preset_slug(slug):
+    if row.get("status") not in ("active", None) or not SLUG.fullmatch(slug):
         return None
     config = mapping(mapping(row.get("designated_version")).get("config"))
     models = filter(None, (_text(config.get("model")), *texts(config.get("models"))))
@@ -478,8 +471,8 @@ def _text(value: object) -> str:
 
 
 def _is_number(price: object) -> bool:
-    with suppress(ValueError, OverflowError):
-        return not isinstance(price, bool) and isinstance(price, str | int | float) and math.isfinite(float(price))
+    with suppress(ValueError):
+        return isinstance(price, str | int | float) and math.isfinite(float(str(price)))
     return False
 
 
@@ -917,7 +910,7 @@ def _logit_bias(value: object) -> dict[str, float] | None:
 def _preset(value: object) -> str | None:
     """`slug` or `@preset/slug`."""
     slug = as_text(value).strip().removeprefix("@preset/")
-    return f"@preset/{slug}" if is_preset_slug(slug) else None
+    return f"@preset/{slug}" if SLUG.fullmatch(slug) else None
 
 
 def _function_of(tool: JsonObject) -> JsonDict:
@@ -1005,7 +998,7 @@ class Problem(NamedTuple):
     hint: str = ""
 
     def __str__(self) -> str:
-        text = ": ".join(part for part in (self.valve, self.reason, one_line(self.entry)[:120]) if part)
+        text = ": ".join(filter(None, (self.valve, self.reason, self.entry)))
         return one_line(f"{text} ({self.hint})" if self.hint else text)
 
 
@@ -1229,18 +1222,16 @@ class NameIndex:
         text = entry.lstrip("!").lower()
         if text == "*":
             return set(self._api_ids)
-        if not has_wildcard(text):
-            return set(self._spelled.get(text, ()))
-        # fnmatch's translation cannot backtrack without end; only "[" has to lose its meaning.
-        fullmatch = re.compile(fnmatch.translate(text.replace("[", "[[]"))).fullmatch
-        return set().union(*(ids for spelling, ids in self._spelled.items() if fullmatch(spelling)))
+        # fnmatch's patterns cannot backtrack without end; only "[" has to lose its meaning.
+        spellings = fnmatch.filter(self._spelled, text.replace("[", "[[]")) if has_wildcard(text) else [text]
+        return {api_id for spelling in spellings for api_id in self._spelled.get(spelling, ())}
 
     def similar(self, entry: str) -> str:
         """`did you mean a, b?` for up to three names that look like `entry`; empty when none does."""
         text = entry.lstrip("!").lower()
         names = [spelling for spelling in self._spelled if ("/" in spelling) == ("/" in text)]
-        alike = [self._spelled[name] for name in difflib.get_close_matches(text, names, n=5)]
-        found = dict.fromkeys(api_id for ids in alike for api_id in ids if not api_id.endswith(":batch"))
+        alike = [api_id for name in difflib.get_close_matches(text, names, n=5) for api_id in self._spelled[name]]
+        found = dict.fromkeys(api_id for api_id in alike if not api_id.endswith(":batch"))
         return f"did you mean {', '.join([*found][:3])}?" if found else ""
 
     @cached_property
@@ -1613,6 +1604,7 @@ _DEPRECATED = ("online", "thinking", "extended")
 _ENTRY = re.compile(rf"([^:@]*)((?::[A-Za-z0-9-]+)*)(?:@preset/(\*|{SLUG.pattern}))?")
 # What nothing is known of (a preset without a model) is judged like a router: it may do everything, and is not free.
 UNKNOWN = Model("~", "", ModelRef("~"), {})
+_NO_PRESET = Preset("", "")
 
 
 class Publishing(NamedTuple):
@@ -1627,8 +1619,19 @@ class Publishing(NamedTuple):
     @property
     def wants_presets(self) -> bool:
         """Whether a wildcard asks for the presets of the account."""
-        valves = (self.model_id, self.variant_models)
-        return any(entry.endswith("@preset/*") for text in valves for entry in split_entries(text))
+        return any(entry.endswith("@preset/*") for entry in split_entries(f"{self.model_id}\n{self.variant_models}"))
+
+    def filter_against(self, model: Model, ref: ModelRef) -> str:
+        """The filter valve that leaves out `ref`, which `model` describes; empty: none does. `:free` in a name is free."""
+        if self.zdr_only and not model.has_zdr:
+            return "ZDR"
+        if self.free_filter != "all":
+            is_free = "free" in ref.variants or model.is_free
+            if is_free == (self.free_filter == "exclude"):
+                return "FREE_MODEL_FILTER"
+        if self.tools_filter != "all" and model.has_tools == (self.tools_filter == "exclude"):
+            return "TOOL_CALLING_FILTER"
+        return ""
 
 
 class Entry(NamedTuple):
@@ -1641,233 +1644,205 @@ class Entry(NamedTuple):
     webui_id: str
 
 
-class Published(NamedTuple):
-    """What Open WebUI is shown, in order, what is wrong with the valves, and which valve leaves out what (by API id)."""
+def _read_entry(entry: str) -> tuple[str, tuple[str, ...], str]:
+    """A base or a pattern for it, the tags with the catalog tag first, and a slug or `*`; each may be empty.
 
-    catalog: Catalog
-    publishing: Publishing
-    entries: tuple[Entry, ...]
-    problems: tuple[Problem, ...]
-    left_out: Mapping[str, str]
-    by_webui_id: Mapping[str, Entry]
+    Raises `ValueError` with a reason and a hint when the entry cannot mean anything.
+    """
+    parts = _ENTRY.fullmatch(entry)
+    if parts is None:
+        reason = "not written like model:variant, model@preset/slug or @preset/slug"
+        raise ValueError(reason, "variants have letters, digits and dashes; slugs dots and underscores too")
+    base, written, slug = parts.groups("")
+    tags = written.lower().split(":")[1:]
+    if not tags and not slug:
+        model, _, tag = base.rpartition("-")
+        hint = f"{model}:{tag.lower()}" if tag.lower() in (*ROUTING_TAGS, *CATALOG_TAGS) else f"e.g. {base}:nitro"
+        raise ValueError("no variant and no preset (missing colon?)", hint)
+    of_catalog = dict.fromkeys(tag for tag in tags if tag in CATALOG_TAGS)
+    if len(of_catalog) > 1:
+        raise ValueError(f"one model cannot be both :{' and :'.join(of_catalog)}")
+    return base, tuple(dict.fromkeys((*of_catalog, *tags))), slug
+
+
+class Published:
+    """What the valves make of the catalog: the list that Open WebUI is shown. Made once, then only read.
+
+    `entries` in order, and by their id in Open WebUI; what is wrong with the valves; which valve leaves out what, by API id.
+    """
+
+    def __init__(self, catalog: Catalog, publishing: Publishing) -> None:
+        self.catalog, self.publishing = catalog, publishing
+        self.left_out: dict[str, str] = {}
+        self._rows = NameIndex(catalog.models)
+        self._bases = NameIndex(model.ref.base for model in catalog.models.values())
+        self._presets = {preset.slug: preset for preset in sorted(catalog.presets, key=lambda it: it.name.casefold())}
+        self._selected: set[str] = set()
+        self._tries = 0
+        # The valve and the entry that are being read.
+        self._at = ("MODEL_ID", "*")
+        self._problems: list[Problem] = []
+        # By API id, each with its place.
+        self._listed: dict[str, tuple[tuple[bool, str, str], Entry]] = {}
+        written = split_entries(publishing.model_id)
+        excludes = [entry for entry in written if entry.startswith("!")]
+        for entry in self._select([entry for entry in written if not entry.startswith("!")], excludes):
+            self._add("MODEL_ID", entry, catalog.models.keys())
+        for entry in split_entries(publishing.variant_models):
+            self._add("VARIANT_MODELS", entry, self._selected)
+        self._exclude(excludes)
+        self.problems = tuple(self._problems)
+        # Rows by name, each followed by its virtual models in the order written, presets alone at the end.
+        self.entries = tuple(entry for _, entry in sorted(self._listed.values(), key=itemgetter(0)))
+        self.by_webui_id = {entry.webui_id: entry for entry in self.entries}
 
     def refuse(self, ref: ModelRef) -> None:
         """Raise the error that says why `ref` is not published, naming the valve that leaves it out.
 
         While a wildcard waits for the account's presets, a preset passes on whatever is published.
         """
-        if ref.preset is not None and self.publishing.wants_presets and not self.catalog.knows_presets:
+        if self.publishing.wants_presets and not self.catalog.knows_presets:
             ref = ref._replace(preset=None)
         if not any(ref) or ref.webui_id in self.by_webui_id:
             return
         name = ref.api_id
-        valve = self.left_out.get(name)
-        if valve is None and ref.base and self.catalog.describe(ref) is None:
-            hint = NameIndex(self.catalog.models).similar(ref.base) or "choose another model."
+        if name not in self.left_out and ref.base and self.catalog.describe(ref) is None:
+            hint = self._rows.similar(ref.base) or "choose another model."
             raise PipeError(f"OpenRouter's list has no model {name}: {hint}")
-        hint = "" if valve else f" An admin can add {name} there."
-        raise PipeError(f"{name} is not offered here: the valve {valve or 'VARIANT_MODELS'} leaves it out.{hint}")
+        valve = self.left_out.get(name, "VARIANT_MODELS")
+        raise PipeError(f"{name} is not offered here: the valve {valve} leaves it out. An admin can change that.")
 
+    def _select(self, includes: list[str], excludes: list[str]) -> list[str]:
+        """List the rows that entries of `MODEL_ID` mean; returns the entries that name virtual models.
 
-def publish(catalog: Catalog, publishing: Publishing) -> Published:
-    """The list for these valves: rows by name, each followed by its virtual models, presets alone at the end."""
-    work = _Expansion(catalog, publishing)
-    for entry in work.virtual_entries:
-        work.add("MODEL_ID", entry)
-    for entry in split_entries(publishing.variant_models):
-        work.add("VARIANT_MODELS", entry)
-    work.exclude()
-    entries = tuple(entry for _, entry in sorted(work.listed.values()))
-    by_webui_id = {entry.webui_id: entry for entry in entries}
-    return Published(catalog, publishing, entries, tuple(work.problems), work.left_out, by_webui_id)
-
-
-class _Wanted(NamedTuple):
-    """An entry of the valve, read: a base or a pattern for it, its tags with the catalog tag first, a slug or `*`."""
-
-    valve: str
-    entry: str
-    base: str
-    tags: tuple[str, ...]
-    preset: str | None
-
-
-def _read_entry(valve: str, entry: str) -> _Wanted | Problem:
-    """Take an entry apart; a `Problem` when it cannot mean anything."""
-    parts = _ENTRY.fullmatch(entry)
-    if parts is None:
-        reason = "not written like model:variant, model@preset/slug or @preset/slug"
-        return Problem(valve, entry, reason, "variants have letters, digits and dashes; slugs dots and underscores too")
-    base, written, preset = parts.groups()
-    tags = tuple(dict.fromkeys(written.lower().split(":")[1:]))
-    if not tags and preset is None:
-        model, _, tag = base.rpartition("-")
-        hint = f"{model}:{tag.lower()}" if tag.lower() in (*ROUTING_TAGS, *CATALOG_TAGS) else f"e.g. {base}:nitro"
-        return Problem(valve, entry, "no variant and no preset (missing colon?)", hint)
-    of_catalog = tuple(tag for tag in tags if tag in CATALOG_TAGS)
-    if len(of_catalog) > 1:
-        return Problem(valve, entry, f"one model cannot be both :{' and :'.join(of_catalog)}")
-    return _Wanted(valve, entry, base, tuple(dict.fromkeys(of_catalog + tags)), preset)
-
-
-class _Expansion:
-    """Turns entries into published models: `listed`, by API id, each with its place, no two of which are the same."""
-
-    def __init__(self, catalog: Catalog, publishing: Publishing) -> None:
-        filters = (
-            ("ZDR", "has_zdr", "only" if publishing.zdr_only else "all"),
-            ("FREE_MODEL_FILTER", "is_free", publishing.free_filter),
-            ("TOOL_CALLING_FILTER", "has_tools", publishing.tools_filter),
-        )
-        self._filters = [(valve, trait, filter_ == "only") for valve, trait, filter_ in filters if filter_ != "all"]
-        self._catalog = catalog
-        self._rows = NameIndex(catalog.models)
-        self._bases = NameIndex(dict.fromkeys(model.ref.base for model in catalog.models.values()))
-        self._presets = {preset.slug: preset for preset in sorted(catalog.presets, key=lambda it: it.name.casefold())}
-        self._tries = 0
-        self._matched: set[str] = set()
-        self._excludes: list[str] = []
-        self.virtual_entries: list[str] = []
-        self.problems: list[Problem] = []
-        self.left_out: dict[str, str] = {}
-        self.listed: dict[str, tuple[tuple[bool, str, str, int], Entry]] = {}
-        self._choose(split_entries(publishing.model_id))
-        for model in catalog.models.values():
-            if valve := self._filter(model, model.ref) if model.id in self._matched else "MODEL_ID":
-                self.left_out[model.id] = valve
-            else:
-                entry = Entry(model.ref, model.name, model, model.description, model.ref.webui_id)
-                self.listed[model.id] = ((False, model.name.casefold(), model.id, 0), entry)
-
-    def _choose(self, entries: Iterable[str]) -> None:
-        """Sort the entries of `MODEL_ID`. Batch rows cannot be called in a chat: they need to be named exactly."""
-        self._excludes = [entry for entry in entries if entry.startswith("!")]
-        includes = [entry for entry in entries if not entry.startswith("!")]
+        Batch rows cannot be called in a chat: they need to be named exactly.
+        """
         # As one of several, "auto" is the name of a model (openrouter/auto) like any other.
         if [entry.lower() for entry in includes] in ([], ["auto"]):
             includes = ["*"]
-        batch = {model.id for model in self._catalog.models.values() if model.is_batch}
+        models = self.catalog.models.values()
+        batch = {model.id for model in models if model.is_batch}
+        virtual = []
         for entry in includes:
-            if "@" in entry or any(tag in ROUTING_TAGS for tag in entry.lower().split(":")[1:]):
-                self.virtual_entries.append(entry)
+            if "@" in entry or not set(ROUTING_TAGS).isdisjoint(entry.lower().split(":")[1:]):
+                virtual.append(entry)
             elif found := self._rows.match(entry) - (batch if has_wildcard(entry) else set()):
-                self._matched |= found
+                self._selected |= found
             else:
-                self._report("MODEL_ID", entry, "matches no model", like=entry)
-        for entry in self._excludes:
-            self._matched -= self._rows.match(entry)
+                self._at = ("MODEL_ID", entry)
+                self._report("matches no model", like=entry)
+        for entry in excludes:
+            self._selected -= self._rows.match(entry)
+        self._at = ("MODEL_ID", "*")
+        for model in models:
+            self._publish(model.ref, [model], _NO_PRESET, self._selected)
+        return virtual
 
-    def add(self, valve: str, text: str) -> None:
-        """Expand one entry that names virtual models."""
+    def _add(self, valve: str, entry: str, eligible: Set[str]) -> None:
+        """Expand one entry that names virtual models. One of the rows that may describe them has to be `eligible`."""
         if self._tries > MAX_ENTRIES:
             return
-        wanted = _read_entry(valve, text)
-        if isinstance(wanted, Problem):
-            self.problems.append(wanted)
+        self._at = (valve, entry)
+        try:
+            base, tags, slug = _read_entry(entry)
+        except ValueError as error:
+            self._report(*error.args)
             return
-        presets: list[Preset | None] = [None]
-        if wanted.preset == "*":
+        # A written preset is named by its slug.
+        presets = [self._presets.get(slug, _NO_PRESET)._replace(slug=slug, name=slug)]
+        if slug == "*":
             presets = [*self._presets.values()]
-        elif slug := wanted.preset:
-            # A written one is named by its slug.
-            presets = [self._presets.get(slug, Preset(slug, slug))._replace(name=slug)]
-        for base, row in self._find(wanted) if wanted.base or wanted.tags else [(ModelRef(""), None)]:
+        found = self._find(base, tags, eligible) if base or tags else {ModelRef(""): []}
+        for ref, rows in found.items():
             for preset in presets:
                 self._tries += 1
                 if self._tries > MAX_ENTRIES:
-                    self._report(*wanted[:2], f"too many virtual models: only the first {MAX_ENTRIES} count")
+                    self._report(f"too many virtual models: only the first {MAX_ENTRIES} count")
                     return
-                self._publish(wanted, base, row, preset)
+                self._publish(ModelRef(ref.base, ref.variants, preset.slug or None), rows, preset, eligible)
 
-    def exclude(self) -> None:
+    def _exclude(self, entries: list[str]) -> None:
         """Take away the virtual models that entries with `!` name; report those entries that name nothing at all."""
-        names = NameIndex((*self.listed, *self.left_out))
-        for entry in self._excludes:
+        names = NameIndex((*self._listed, *self.left_out))
+        for entry in entries:
             matches = names.match(entry)
-            for api_id in matches & self.listed.keys():
-                del self.listed[api_id]
-            self.left_out |= dict.fromkeys(matches - self.left_out.keys(), "MODEL_ID")
+            for api_id in matches:
+                self._listed.pop(api_id, None)
+                self.left_out.setdefault(api_id, "MODEL_ID")
             if not matches:
-                self._report("MODEL_ID", entry, "matches no model", like=entry)
+                self._at = ("MODEL_ID", entry)
+                self._report("matches no model", like=entry)
 
-    def _find(self, wanted: _Wanted) -> Iterable[tuple[ModelRef, Model | None]]:
-        """The names that an entry stands for, without its preset, each with the row that describes it.
+    def _find(self, base: str, tags: tuple[str, ...], eligible: Set[str]) -> dict[ModelRef, list[Model]]:
+        """The names that an entry stands for, without its preset, each with the rows that may describe it.
 
-        A wildcard stands for each selected model, with a catalog tag for those that have such a row.
+        A wildcard stands for each eligible model, with a catalog tag for those that have such a row.
         """
-        is_pattern = has_wildcard(wanted.base)
+        is_pattern = has_wildcard(base)
         if is_pattern:
-            ids = self._rows.match(wanted.base)
-            ids &= self._matched if wanted.valve == "VARIANT_MODELS" else ids
-            bases = [self._catalog.models[row_id].ref for row_id in sorted(ids)]
+            refs = [self.catalog.models[row_id].ref for row_id in sorted(self._rows.match(base) & eligible)]
         else:
-            bases = [ModelRef(base) for base in sorted(self._bases.match(wanted.base))]
-        needed = set(wanted.tags).intersection(CATALOG_TAGS if is_pattern else ())
-        found: dict[ModelRef, Model] = {}
-        for base in bases:
-            ref = ModelRef(base.base, (*base.variants, *(tag for tag in wanted.tags if tag not in base.variants)))
-            model = self._catalog.describe(ref)
-            if model and not model.is_batch and needed.issubset(model.ref.variants):
-                found[ref] = model
+            refs = [ModelRef(name) for name in sorted(self._bases.match(base))]
+        needed = set(tags).intersection(CATALOG_TAGS if is_pattern else ())
+        found: dict[ModelRef, list[Model]] = {}
+        for ref in refs:
+            ref = ModelRef(ref.base, tuple(dict.fromkeys((*ref.variants, *tags))))
+            rows = self.catalog.rows_of(ref)
+            if rows and not rows[0].is_batch and needed.issubset(rows[0].ref.variants):
+                found[ref] = rows
         if found:
-            self._note_doubtful_tags(wanted, *next(iter(found.items())))
+            ref, rows = next(iter(found.items()))
+            self._note_doubtful_tags(tags, ref, rows[0])
         elif is_pattern:
-            self._report(*wanted[:2], "matches no selected model")
+            self._report("matches no selected model")
         else:
-            self._report(*wanted[:2], "Variant model base not found", like=wanted.base)
-        return found.items()
+            self._report("Variant model base not found", like=base)
+        return found
 
-    def _note_doubtful_tags(self, wanted: _Wanted, ref: ModelRef, model: Model) -> None:
-        for tag in wanted.tags if ref != model.ref else ():
+    def _note_doubtful_tags(self, tags: tuple[str, ...], ref: ModelRef, model: Model) -> None:
+        for tag in tags if ref != model.ref else ():
             if tag in _DEPRECATED:
                 reason = f"variant :{tag} is deprecated"
             elif tag in (*ROUTING_TAGS, *model.ref.variants):
                 continue
             else:
                 reason = f"the catalog has no {ref.base}:{tag}" if tag in CATALOG_TAGS else f"unknown variant :{tag}"
-            self._report(*wanted[:2], reason, "listed all the same, but OpenRouter may refuse it")
+            self._report(reason, "listed all the same, but OpenRouter may refuse it")
 
-    def _publish(self, wanted: _Wanted, base: ModelRef, row: Model | None, preset: Preset | None) -> None:
-        """Add one virtual model, or note which valve leaves it out. Without a base, the preset's own model describes it."""
-        ref = base._replace(preset=preset.slug) if preset else base
-        api_id = ref.api_id
-        if api_id in self.listed:
+    def _publish(self, ref: ModelRef, rows: list[Model], preset: Preset, eligible: Set[str]) -> None:
+        """List one model, or note which valve leaves it out. Without rows the preset's own model describes it."""
+        api_id, hint = ref.api_id, ""
+        if api_id in self._listed:
             return
-        model, described, hint = row, base, ""
-        place = (True, preset.name.casefold() if preset else "", api_id, 0)
-        if row:
-            models, names = self._catalog.models, (row.id,) if row.id in self._matched else base.row_ids
-            anchor = next((models[name] for name in names if name in models and name in self.listed), row)
-            place = (False, anchor.name.casefold(), anchor.id, self._tries)
-            if wanted.valve == "VARIANT_MODELS" and self._matched.isdisjoint(names):
-                # A base that MODEL_ID leaves out takes its variants along.
-                hint = f"{row.id} has to be selected there"
-        elif preset:
+        if not rows:
             described = ModelRef.from_api(preset.model_id or "")
-            model = self._catalog.describe(described)
-        if valve := "MODEL_ID" if hint else self._filter(model or UNKNOWN, described):
+            model = self.catalog.describe(described)
+            place, words = (True, preset.name.casefold(), api_id), []
+        else:
+            model, described = rows[0], ref
+            anchor = ([row for row in rows if row.id in self._listed] or rows)[0]
+            place = (False, anchor.name.casefold(), anchor.id)
+            # The row's name plus what that row does not already carry.
+            words = [model.name, *[tag.capitalize() for tag in ref.variants if tag not in model.ref.variants]]
+            if eligible.isdisjoint([row.id for row in rows]):
+                # A base that MODEL_ID leaves out takes its variants along.
+                hint = f"{model.id} has to be selected there"
+        judged = model or UNKNOWN
+        if valve := "MODEL_ID" if hint else self.publishing.filter_against(judged, described):
             self.left_out[api_id] = valve
             # What a wildcard brings is left out without a word.
-            if not has_wildcard(wanted.entry):
-                self._report(*wanted[:2], f"left out by {valve}", hint)
+            if not has_wildcard(self._at[1]):
+                self._report(f"left out by {valve}", hint)
             return
-        # The row's name plus what that row does not already carry.
-        words = [row.name] if row else []
-        words += [tag.capitalize() for tag in base.variants if row and tag not in row.ref.variants]
-        words += [f"Preset: {preset.name}"] if preset else []
-        description = (preset.description if preset else "") or (model.description if model else "")
-        self.listed[api_id] = (place, Entry(ref, " ".join(words), model, description, ref.webui_id))
+        words += [f"Preset: {preset.name}"] if preset.name else []
+        entry = Entry(ref, " ".join(words), model, preset.description or judged.description, ref.webui_id)
+        self._listed[api_id] = (place, entry)
 
-    def _filter(self, model: Model, ref: ModelRef) -> str:
-        """The filter valve that leaves such a model out, or an empty text. `:free` in its own name makes it free."""
-        model = model._replace(ref=ref) if self._filters else model
-        return next((valve for valve, trait, value in self._filters if getattr(model, trait) != value), "")
-
-    def _report(self, valve: str, entry: str, reason: str, hint: str = "", like: str = "") -> None:
+    def _report(self, reason: str, hint: str = "", like: str = "") -> None:
         """Add a problem. `like` is a name that nothing has: the hint is then what it may have meant."""
-        if like and len(self.problems) < MAX_HINTS:
+        if like and len(self._problems) < MAX_HINTS:
             hint = self._rows.similar(like)
-        self.problems.append(Problem(valve, entry, reason, hint))
+        self._problems.append(Problem(*self._at, reason, hint))
 
 
 # === chat_stream.py
@@ -2652,7 +2627,9 @@ class Transport:
         with closing(response):
             if response.status >= 400:
                 body_read = await read_body(response, settings, seconds)
-                raise read_failure(response.status, body_read, asked, _retry_after(response.headers.get("Retry-After", "")))
+                raise read_failure(
+                    response.status, body_read, asked, _retry_after(response.headers.get("Retry-After", ""))
+                )
             self.running += 1
             try:
                 yield response
@@ -3267,8 +3244,7 @@ LOOK_AGAIN_SECONDS = 0.1
 
 async def read_shared(name: str) -> JsonObject:
     """The object kept under `name`; an empty one when there is none."""
-    content, directory = await _redis("get", name), data_directory()
-    return await asyncio.to_thread(_parse_copy, content, directory, name) if content or directory else {}
+    return await asyncio.to_thread(_parse_copy, await _redis("get", name), name)
 
 
 async def write_shared(name: str, content: JsonObject) -> None:
@@ -3288,9 +3264,9 @@ async def shared_lock(name: str) -> AsyncIterator[None]:
     while (locked := await _redis("set", name, "locked", nx=True, ex=_LOCK_SECONDS)) is None:  # noqa: ASYNC110 - across processes
         await asyncio.sleep(LOOK_AGAIN_SECONDS)
     try:
-        while (lock := ExitStack() if locked else _lock_file(name)) is None:  # noqa: ASYNC110 - as above
-            await asyncio.sleep(LOOK_AGAIN_SECONDS)
-        with lock:
+        with ExitStack() as held:
+            while not (locked or _lock_file(name, held)):  # noqa: ASYNC110 - as above
+                await asyncio.sleep(LOOK_AGAIN_SECONDS)
             yield
     finally:
         await _redis("delete", name)
@@ -3308,25 +3284,24 @@ async def _redis(command: str, name: str, *values: object, **options: object) ->
     return False
 
 
-def _lock_file(name: str) -> ExitStack | None:
-    """What gives the lock back; None while another worker has it."""
-    lock, directory = ExitStack(), data_directory()
-    if fcntl and directory:
+def _lock_file(name: str, held: ExitStack) -> bool:
+    """Lock a file, where that can be, until `held` is closed; false while another worker has it."""
+    if fcntl and (directory := data_directory()):
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            file = lock.enter_context((directory / f"{name}.lock").open("wb"))
+            file = held.enter_context((directory / f"{name}.lock").open("wb"))
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            lock.close()
-            return None
+            held.close()
+            return False
         except OSError:
             pass
-    return lock
+    return True
 
 
-def _parse_copy(content: bytes | str, directory: Path | None, name: str) -> JsonObject:
+def _parse_copy(content: bytes | str | None, name: str) -> JsonObject:
     with suppress(OSError, ValueError):
-        if not content and directory:
+        if not content and (directory := data_directory()):
             content = (directory / name).read_bytes()
         return mapping(parse_json(content or b""))
     return {}
@@ -3562,7 +3537,7 @@ class CatalogStore:
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
-        self._account = _Account("")
+        self._account = _Account(transport, "")
 
     @property
     def fetched_at(self) -> float:
@@ -3583,53 +3558,55 @@ class CatalogStore:
 
     async def catalog_for_chat(self, settings: Settings) -> Catalog | None:
         """The catalog from memory or the shared copy, None when unknown. A refresh that is due starts in the background."""
-        if not settings.api_key or not settings.base_url:
-            self._account = _Account("")
-            return None
-        zdr = settings.publishing.zdr_only
-        key = hashlib.sha256(f"{settings.base_url}\0{settings.api_key}\0{zdr}".encode()).hexdigest()[:16]
+        key = ""
+        if settings.api_key and settings.base_url:
+            text = f"{settings.base_url}\0{settings.api_key}\0{settings.publishing.zdr_only}"
+            key = hashlib.sha256(text.encode()).hexdigest()[:16]
         if self._account.key != key:
-            self._account = _Account(key)
+            self._account = _Account(self._transport, key)
         account = self._account
-        await account.read_copy()
-        account.refresh(self._transport, settings)
+        if key:
+            await asyncio.shield(account.reading)
+            account.refresh(settings)
         return account.catalog
 
 
 class _Account:
     """What is known of one account, and its refresh: never two at once, with growing pauses after failures."""
 
-    def __init__(self, key: str) -> None:
+    # As of the latest call.
+    _settings: Settings
+
+    def __init__(self, transport: Transport, key: str) -> None:
         self.key = key
         self.catalog: Catalog | None = None
         self.fetched_at = 0.0
         self.problem = ""
+        self._transport = transport
         self._name = f"catalog-{key}.json"
-        self._reading: asyncio.Task[None] | None = None
         self._task: asyncio.Task[None] | None = None
         self._tried = asyncio.Event()
         self._pause = 0.0
         # By the clock of the event loop.
         self._next_try = 0.0
 
-    async def read_copy(self) -> None:
-        """Take the copy that an earlier run or another worker left, once."""
-        self._reading = self._reading or asyncio.create_task(self._take_copy())
-        if not self._reading.done():
-            await asyncio.shield(self._reading)
+    @cached_property
+    def reading(self) -> asyncio.Task[None]:
+        """Takes the copy that an earlier run or another worker left, once."""
+        return asyncio.create_task(self._take_copy())
 
-    def refresh(self, transport: Transport, settings: Settings) -> None:
+    def refresh(self, settings: Settings) -> None:
         """Fetch in the background when that is due, unless it is under way or failed a moment ago."""
-        loop = asyncio.get_running_loop()
-        if self._is_due(settings) and loop.time() >= self._next_try and (self._task is None or self._task.done()):
+        self._settings, loop = settings, asyncio.get_running_loop()
+        if self._is_due() and loop.time() >= self._next_try and (self._task is None or self._task.done()):
             self._tried.clear()
-            self._task = loop.create_task(self._run(transport, settings))
+            self._task = loop.create_task(self._run())
 
-    def _is_due(self, settings: Settings) -> bool:
+    def _is_due(self) -> bool:
         known, age = self.catalog, time.time() - self.fetched_at
-        has_all = known and (known.knows_presets or not settings.publishing.wants_presets)
+        has_all = known and (known.knows_presets or not self._settings.publishing.wants_presets)
         # A time in the future means that the clock was set back since: fetch again rather than never.
-        return not has_all or not 0 <= age < settings.MODEL_CATALOG_REFRESH_SECONDS
+        return not (has_all and 0 <= age < self._settings.MODEL_CATALOG_REFRESH_SECONDS)
 
     async def _take_copy(self) -> None:
         """Take the shared copy, unless what is known is newer."""
@@ -3653,14 +3630,14 @@ class _Account:
             late = f"the models have not come within {_LIST_WAITS_SECONDS:g} s; they are listed once they have"
             self.problem = self.problem or late
 
-    async def _run(self, transport: Transport, settings: Settings) -> None:
+    async def _run(self) -> None:
         problem = ""
         try:
             async with shared_lock("catalog"):
                 # Another worker may have been faster.
                 await self._take_copy()
-                if self._is_due(settings):
-                    await self._fetch(transport, settings)
+                if self._is_due():
+                    await self._fetch()
         except PipeError as error:
             problem = str(error)
         except Exception as error:  # noqa: BLE001 - nobody awaits this task: a surprise has to be told all the same
@@ -3671,14 +3648,14 @@ class _Account:
         self._next_try = asyncio.get_running_loop().time() + self._pause
         self._tried.set()
 
-    async def _fetch(self, transport: Transport, settings: Settings) -> None:
-        catalog = await _fetch_catalog(transport, settings)
+    async def _fetch(self) -> None:
+        catalog = await self._fetch_rows()
         self.fetched_at = time.time()
         known = self.catalog or catalog
         # The presets of the last time stay until they are here anew.
         await self._keep(catalog.with_presets(known.presets) if known.knows_presets else catalog)
-        if settings.publishing.wants_presets:
-            await self._keep(catalog.with_presets(await _fetch_presets(transport, settings, known.presets)))
+        if self._settings.publishing.wants_presets:
+            await self._keep(catalog.with_presets(await self._fetch_presets(known.presets)))
 
     async def _keep(self, catalog: Catalog) -> None:
         if self.catalog is None:
@@ -3690,71 +3667,66 @@ class _Account:
         content = {
             "fetched_at": self.fetched_at,
             "rows": [model.row for model in catalog.models.values()],
-            "presets": [list(preset) for preset in catalog.presets],
+            "presets": catalog.presets,
             "left_out": catalog.left_out,
             "knows_presets": catalog.knows_presets,
         }
         await write_shared(self._name, content)
 
+    async def _get(self, path: str) -> Any:
+        """The `data` of a GET, empty where it has none; None where there is no such path."""
+        try:
+            return mapping(await self._transport.get_json(self._settings, path, _FETCH_SECONDS)).get("data", ())
+        except UpstreamError as error:
+            if error.status in _NO_SUCH_PATH:
+                return None
+            raise
+
+    async def _fetch_rows(self) -> Catalog:
+        """The models that this key may use, and which of them have an endpoint with zero data retention, if that matters."""
+        rows = await self._get("/models/user")
+        if rows is None:
+            rows = await self._get("/models")
+        if self._settings.publishing.zdr_only:
+            ids = {*texts_in(await self._get("/models?zdr=true"), "id")}
+            rows = [{**row, "has_zdr": str(row.get("id")) in ids} for row in dicts(rows)]
+        catalog = await asyncio.to_thread(Catalog.from_rows, dicts(rows))
+        if not any(model.has_zdr for model in catalog.models.values()):
+            where = self._settings.base_url
+            raise PipeError(f"{where} sent no list of models that can be used. Check the valve BASE_URL.")
+        return catalog
+
+    async def _fetch_presets(self, known: Iterable[Preset]) -> Iterable[Preset]:
+        """The active presets of the account, each with the model that its own page names; what does not come is as `known`."""
+        rows: list[object] = []
+        for offset in range(0, _MAX_PRESETS, _PRESETS_PER_PAGE):
+            found = await self._get(f"/presets?offset={offset}&limit={_PRESETS_PER_PAGE}")
+            if not isinstance(found, list):
+                return known
+            rows += found
+            if len(found) < _PRESETS_PER_PAGE:
+                break
+        gate = asyncio.Semaphore(_PRESETS_AT_ONCE)
+        models = {preset.slug: preset.model_id for preset in known}
+
+        async def with_model(preset: Preset) -> Preset:
+            page = None
+            async with gate:
+                with suppress(PipeError):
+                    page = await self._get(f"/presets/{preset.slug}")
+            return parse_preset(page) or preset._replace(model_id=models.get(preset.slug))
+
+        return await asyncio.gather(*map(with_model, filter(None, map(parse_preset, rows))))
+
 
 def _catalog_in(content: JsonObject) -> tuple[Catalog, float] | None:
     """The stored catalog and when it was fetched; None when it is no good copy."""
     with suppress(ValueError, KeyError, TypeError):
-        catalog = Catalog.from_rows(content["rows"])._replace(
-            presets=tuple(Preset(*row) for row in content["presets"]),
-            left_out=int(content["left_out"]),
-            knows_presets=bool(content["knows_presets"]),
-        )
-        if catalog.models:
-            return catalog, float(content["fetched_at"])
+        models = Catalog.from_rows(content["rows"]).models
+        presets = tuple(Preset(*row) for row in content["presets"])
+        if models:
+            return Catalog(models, presets, content["left_out"], content["knows_presets"]), float(content["fetched_at"])
     return None
-
-
-async def _get(transport: Transport, settings: Settings, path: str) -> Any:
-    """The `data` of a GET, empty where it has none; None where there is no such path."""
-    try:
-        return mapping(await transport.get_json(settings, path, _FETCH_SECONDS)).get("data", ())
-    except UpstreamError as error:
-        if error.status in _NO_SUCH_PATH:
-            return None
-        raise
-
-
-async def _fetch_catalog(transport: Transport, settings: Settings) -> Catalog:
-    """The models that this key may use, and which of them have an endpoint with zero data retention, if that matters."""
-    rows = await _get(transport, settings, "/models/user")
-    if rows is None:
-        rows = await _get(transport, settings, "/models")
-    if settings.publishing.zdr_only:
-        ids = {*texts_in(await _get(transport, settings, "/models?zdr=true"), "id")}
-        rows = [{**row, "has_zdr": str(row.get("id")) in ids} for row in dicts(rows)]
-    catalog = await asyncio.to_thread(Catalog.from_rows, dicts(rows))
-    if not any(model.has_zdr for model in catalog.models.values()):
-        raise PipeError(f"{settings.base_url} sent no list of models that can be used. Check the valve BASE_URL.")
-    return catalog
-
-
-async def _fetch_presets(transport: Transport, settings: Settings, known: Iterable[Preset]) -> Iterable[Preset]:
-    """The active presets of the account, each with the model that its own page names; what does not come is as `known`."""
-    rows: list[object] = []
-    for offset in range(0, _MAX_PRESETS, _PRESETS_PER_PAGE):
-        found = await _get(transport, settings, f"/presets?offset={offset}&limit={_PRESETS_PER_PAGE}")
-        if not isinstance(found, list):
-            return known
-        rows += found
-        if len(found) < _PRESETS_PER_PAGE:
-            break
-    gate = asyncio.Semaphore(_PRESETS_AT_ONCE)
-    models = {preset.slug: preset.model_id for preset in known}
-
-    async def with_model(preset: Preset) -> Preset:
-        page = None
-        async with gate:
-            with suppress(PipeError):
-                page = await _get(transport, settings, f"/presets/{preset.slug}")
-        return parse_preset(page) or preset._replace(model_id=models.get(preset.slug, preset.model_id))
-
-    return await asyncio.gather(*map(with_model, filter(None, map(parse_preset, rows))))
 
 
 # === icons.py
@@ -4104,7 +4076,7 @@ class Pipe:
         async with self._publishing:
             known = self._published
             if catalog and (known is None or known.catalog is not catalog or known.publishing != publishing):
-                known = self._published = await asyncio.to_thread(publish, catalog, publishing)
+                known = self._published = await asyncio.to_thread(Published, catalog, publishing)
         return known if catalog else None
 
     def _entries(self, published: Published | None, settings: Settings) -> list[dict[str, str]]:

@@ -19,7 +19,7 @@ from openrouter_pipe.codec import dump_json
 from openrouter_pipe.errors import PipeError, read_failure
 from openrouter_pipe.messages import chat_messages, responses_input
 from openrouter_pipe.model_ref import ModelRef
-from openrouter_pipe.virtual_models import Publishing, publish
+from openrouter_pipe.virtual_models import Published, Publishing
 
 Case = tuple[Any, ...]
 
@@ -590,7 +590,7 @@ def make_valves(rng: Random) -> Case:
 def check_valves(case: tuple[int, str, str, str, str]) -> None:
     """Every name of the list leads back to its model, every problem is a line, and what is not listed is refused politely."""
     number, model_id, variants, free, tools = case
-    published = publish(CATALOGS[number], Publishing(model_id, variants, free, tools))
+    published = Published(CATALOGS[number], Publishing(model_id, variants, free, tools))
     seen = set()
     for ref, name, _, _, webui_id in published.entries:
         assert ModelRef.from_webui(webui_id) == ref, f"{webui_id!r} does not lead back to {ref}"

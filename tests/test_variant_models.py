@@ -8,7 +8,7 @@ import pytest
 
 from openrouter_pipe.catalog import Catalog, Preset
 from openrouter_pipe.model_ref import ModelRef
-from openrouter_pipe.virtual_models import Entry, Published, Publishing, publish
+from openrouter_pipe.virtual_models import Entry, Published, Publishing
 
 TOOLS = ["tools", "tool_choice", "temperature"]
 
@@ -55,7 +55,7 @@ CATALOG = Catalog.from_rows(ROWS)
 
 
 def shown(variant_models: str, model_id: str = "*", catalog: Catalog = CATALOG, **valves: str) -> Published:
-    return publish(catalog, Publishing(model_id, variant_models, **valves))
+    return Published(catalog, Publishing(model_id, variant_models, **valves))
 
 
 def added(published: Published) -> dict[str, str]:

@@ -8,12 +8,10 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from .codec import JsonObject, mapping, texts
-from .model_ref import ModelRef, is_preset_slug
+from .model_ref import SLUG, ModelRef
 
 # Open WebUI refuses model ids with white space and ids over 256 characters; some room is left for the function id.
 _MAX_ID_LENGTH = 200
-# Keys of `pricing` that are not a price.
-_NOT_PRICES = ("discount", "overrides")
 # What of a row is used; the rest (benchmarks, links, …) is not kept.
 _USED = (
     *("id", "name", "description", "canonical_slug", "context_length", "pricing", "architecture"),
@@ -52,7 +50,7 @@ class Model(NamedTuple):
     def pricing(self) -> dict[str, str]:
         """US dollars per token or unit, as decimal text, by kind (`prompt`, `completion`, …); "-1": it varies."""
         prices = mapping(self.row.get("pricing")).items()
-        return {str(key): str(price) for key, price in prices if key not in _NOT_PRICES and _is_number(price)}
+        return {kind: str(price) for kind, price in prices if kind != "discount" and _is_number(price)}
 
     @property
     def input_modalities(self) -> tuple[str, ...]:
@@ -159,7 +157,11 @@ class Catalog(NamedTuple):
 
     def describe(self, ref: ModelRef) -> Model | None:
         """The row that describes `ref`: without preset and routing tags but with its catalog tag, else the base row."""
-        return next((self.models[row_id] for row_id in ref.row_ids if row_id in self.models), None)
+        return next(iter(self.rows_of(ref)), None)
+
+    def rows_of(self, ref: ModelRef) -> list[Model]:
+        """The rows that may describe `ref`, best first."""
+        return [self.models[row_id] for row_id in ref.row_ids if row_id in self.models]
 
 
 def parse_model(row: object) -> Model | None:
@@ -182,7 +184,7 @@ def parse_preset(row: object) -> Preset | None:
     """One row of `GET /presets` (or the body of `GET /presets/{slug}`); None when it has no slug or is not active."""
     row = mapping(row)
     slug = _text(row.get("slug"))
-    if row.get("status") not in ("active", None) or len(slug) > _MAX_ID_LENGTH or not is_preset_slug(slug):
+    if row.get("status") not in ("active", None) or not SLUG.fullmatch(slug):
         return None
     config = mapping(mapping(row.get("designated_version")).get("config"))
     models = filter(None, (_text(config.get("model")), *texts(config.get("models"))))
@@ -202,6 +204,6 @@ def _text(value: object) -> str:
 
 
 def _is_number(price: object) -> bool:
-    with suppress(ValueError, OverflowError):
-        return not isinstance(price, bool) and isinstance(price, str | int | float) and math.isfinite(float(price))
+    with suppress(ValueError):
+        return isinstance(price, str | int | float) and math.isfinite(float(str(price)))
     return False

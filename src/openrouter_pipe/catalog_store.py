@@ -10,6 +10,7 @@ import hashlib
 import time
 from collections.abc import Iterable
 from contextlib import suppress
+from functools import cached_property
 from typing import Any
 
 from .catalog import Catalog, Preset, parse_preset
@@ -38,7 +39,7 @@ class CatalogStore:
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
-        self._account = _Account("")
+        self._account = _Account(transport, "")
 
     @property
     def fetched_at(self) -> float:
@@ -59,53 +60,55 @@ class CatalogStore:
 
     async def catalog_for_chat(self, settings: Settings) -> Catalog | None:
         """The catalog from memory or the shared copy, None when unknown. A refresh that is due starts in the background."""
-        if not settings.api_key or not settings.base_url:
-            self._account = _Account("")
-            return None
-        zdr = settings.publishing.zdr_only
-        key = hashlib.sha256(f"{settings.base_url}\0{settings.api_key}\0{zdr}".encode()).hexdigest()[:16]
+        key = ""
+        if settings.api_key and settings.base_url:
+            text = f"{settings.base_url}\0{settings.api_key}\0{settings.publishing.zdr_only}"
+            key = hashlib.sha256(text.encode()).hexdigest()[:16]
         if self._account.key != key:
-            self._account = _Account(key)
+            self._account = _Account(self._transport, key)
         account = self._account
-        await account.read_copy()
-        account.refresh(self._transport, settings)
+        if key:
+            await asyncio.shield(account.reading)
+            account.refresh(settings)
         return account.catalog
 
 
 class _Account:
     """What is known of one account, and its refresh: never two at once, with growing pauses after failures."""
 
-    def __init__(self, key: str) -> None:
+    # As of the latest call.
+    _settings: Settings
+
+    def __init__(self, transport: Transport, key: str) -> None:
         self.key = key
         self.catalog: Catalog | None = None
         self.fetched_at = 0.0
         self.problem = ""
+        self._transport = transport
         self._name = f"catalog-{key}.json"
-        self._reading: asyncio.Task[None] | None = None
         self._task: asyncio.Task[None] | None = None
         self._tried = asyncio.Event()
         self._pause = 0.0
         # By the clock of the event loop.
         self._next_try = 0.0
 
-    async def read_copy(self) -> None:
-        """Take the copy that an earlier run or another worker left, once."""
-        self._reading = self._reading or asyncio.create_task(self._take_copy())
-        if not self._reading.done():
-            await asyncio.shield(self._reading)
+    @cached_property
+    def reading(self) -> asyncio.Task[None]:
+        """Takes the copy that an earlier run or another worker left, once."""
+        return asyncio.create_task(self._take_copy())
 
-    def refresh(self, transport: Transport, settings: Settings) -> None:
+    def refresh(self, settings: Settings) -> None:
         """Fetch in the background when that is due, unless it is under way or failed a moment ago."""
-        loop = asyncio.get_running_loop()
-        if self._is_due(settings) and loop.time() >= self._next_try and (self._task is None or self._task.done()):
+        self._settings, loop = settings, asyncio.get_running_loop()
+        if self._is_due() and loop.time() >= self._next_try and (self._task is None or self._task.done()):
             self._tried.clear()
-            self._task = loop.create_task(self._run(transport, settings))
+            self._task = loop.create_task(self._run())
 
-    def _is_due(self, settings: Settings) -> bool:
+    def _is_due(self) -> bool:
         known, age = self.catalog, time.time() - self.fetched_at
-        has_all = known and (known.knows_presets or not settings.publishing.wants_presets)
+        has_all = known and (known.knows_presets or not self._settings.publishing.wants_presets)
         # A time in the future means that the clock was set back since: fetch again rather than never.
-        return not has_all or not 0 <= age < settings.MODEL_CATALOG_REFRESH_SECONDS
+        return not (has_all and 0 <= age < self._settings.MODEL_CATALOG_REFRESH_SECONDS)
 
     async def _take_copy(self) -> None:
         """Take the shared copy, unless what is known is newer."""
@@ -129,14 +132,14 @@ class _Account:
             late = f"the models have not come within {_LIST_WAITS_SECONDS:g} s; they are listed once they have"
             self.problem = self.problem or late
 
-    async def _run(self, transport: Transport, settings: Settings) -> None:
+    async def _run(self) -> None:
         problem = ""
         try:
             async with shared_lock("catalog"):
                 # Another worker may have been faster.
                 await self._take_copy()
-                if self._is_due(settings):
-                    await self._fetch(transport, settings)
+                if self._is_due():
+                    await self._fetch()
         except PipeError as error:
             problem = str(error)
         except Exception as error:  # noqa: BLE001 - nobody awaits this task: a surprise has to be told all the same
@@ -147,14 +150,14 @@ class _Account:
         self._next_try = asyncio.get_running_loop().time() + self._pause
         self._tried.set()
 
-    async def _fetch(self, transport: Transport, settings: Settings) -> None:
-        catalog = await _fetch_catalog(transport, settings)
+    async def _fetch(self) -> None:
+        catalog = await self._fetch_rows()
         self.fetched_at = time.time()
         known = self.catalog or catalog
         # The presets of the last time stay until they are here anew.
         await self._keep(catalog.with_presets(known.presets) if known.knows_presets else catalog)
-        if settings.publishing.wants_presets:
-            await self._keep(catalog.with_presets(await _fetch_presets(transport, settings, known.presets)))
+        if self._settings.publishing.wants_presets:
+            await self._keep(catalog.with_presets(await self._fetch_presets(known.presets)))
 
     async def _keep(self, catalog: Catalog) -> None:
         if self.catalog is None:
@@ -166,68 +169,63 @@ class _Account:
         content = {
             "fetched_at": self.fetched_at,
             "rows": [model.row for model in catalog.models.values()],
-            "presets": [list(preset) for preset in catalog.presets],
+            "presets": catalog.presets,
             "left_out": catalog.left_out,
             "knows_presets": catalog.knows_presets,
         }
         await write_shared(self._name, content)
 
+    async def _get(self, path: str) -> Any:
+        """The `data` of a GET, empty where it has none; None where there is no such path."""
+        try:
+            return mapping(await self._transport.get_json(self._settings, path, _FETCH_SECONDS)).get("data", ())
+        except UpstreamError as error:
+            if error.status in _NO_SUCH_PATH:
+                return None
+            raise
+
+    async def _fetch_rows(self) -> Catalog:
+        """The models that this key may use, and which of them have an endpoint with zero data retention, if that matters."""
+        rows = await self._get("/models/user")
+        if rows is None:
+            rows = await self._get("/models")
+        if self._settings.publishing.zdr_only:
+            ids = {*texts_in(await self._get("/models?zdr=true"), "id")}
+            rows = [{**row, "has_zdr": str(row.get("id")) in ids} for row in dicts(rows)]
+        catalog = await asyncio.to_thread(Catalog.from_rows, dicts(rows))
+        if not any(model.has_zdr for model in catalog.models.values()):
+            where = self._settings.base_url
+            raise PipeError(f"{where} sent no list of models that can be used. Check the valve BASE_URL.")
+        return catalog
+
+    async def _fetch_presets(self, known: Iterable[Preset]) -> Iterable[Preset]:
+        """The active presets of the account, each with the model that its own page names; what does not come is as `known`."""
+        rows: list[object] = []
+        for offset in range(0, _MAX_PRESETS, _PRESETS_PER_PAGE):
+            found = await self._get(f"/presets?offset={offset}&limit={_PRESETS_PER_PAGE}")
+            if not isinstance(found, list):
+                return known
+            rows += found
+            if len(found) < _PRESETS_PER_PAGE:
+                break
+        gate = asyncio.Semaphore(_PRESETS_AT_ONCE)
+        models = {preset.slug: preset.model_id for preset in known}
+
+        async def with_model(preset: Preset) -> Preset:
+            page = None
+            async with gate:
+                with suppress(PipeError):
+                    page = await self._get(f"/presets/{preset.slug}")
+            return parse_preset(page) or preset._replace(model_id=models.get(preset.slug))
+
+        return await asyncio.gather(*map(with_model, filter(None, map(parse_preset, rows))))
+
 
 def _catalog_in(content: JsonObject) -> tuple[Catalog, float] | None:
     """The stored catalog and when it was fetched; None when it is no good copy."""
     with suppress(ValueError, KeyError, TypeError):
-        catalog = Catalog.from_rows(content["rows"])._replace(
-            presets=tuple(Preset(*row) for row in content["presets"]),
-            left_out=int(content["left_out"]),
-            knows_presets=bool(content["knows_presets"]),
-        )
-        if catalog.models:
-            return catalog, float(content["fetched_at"])
+        models = Catalog.from_rows(content["rows"]).models
+        presets = tuple(Preset(*row) for row in content["presets"])
+        if models:
+            return Catalog(models, presets, content["left_out"], content["knows_presets"]), float(content["fetched_at"])
     return None
-
-
-async def _get(transport: Transport, settings: Settings, path: str) -> Any:
-    """The `data` of a GET, empty where it has none; None where there is no such path."""
-    try:
-        return mapping(await transport.get_json(settings, path, _FETCH_SECONDS)).get("data", ())
-    except UpstreamError as error:
-        if error.status in _NO_SUCH_PATH:
-            return None
-        raise
-
-
-async def _fetch_catalog(transport: Transport, settings: Settings) -> Catalog:
-    """The models that this key may use, and which of them have an endpoint with zero data retention, if that matters."""
-    rows = await _get(transport, settings, "/models/user")
-    if rows is None:
-        rows = await _get(transport, settings, "/models")
-    if settings.publishing.zdr_only:
-        ids = {*texts_in(await _get(transport, settings, "/models?zdr=true"), "id")}
-        rows = [{**row, "has_zdr": str(row.get("id")) in ids} for row in dicts(rows)]
-    catalog = await asyncio.to_thread(Catalog.from_rows, dicts(rows))
-    if not any(model.has_zdr for model in catalog.models.values()):
-        raise PipeError(f"{settings.base_url} sent no list of models that can be used. Check the valve BASE_URL.")
-    return catalog
-
-
-async def _fetch_presets(transport: Transport, settings: Settings, known: Iterable[Preset]) -> Iterable[Preset]:
-    """The active presets of the account, each with the model that its own page names; what does not come is as `known`."""
-    rows: list[object] = []
-    for offset in range(0, _MAX_PRESETS, _PRESETS_PER_PAGE):
-        found = await _get(transport, settings, f"/presets?offset={offset}&limit={_PRESETS_PER_PAGE}")
-        if not isinstance(found, list):
-            return known
-        rows += found
-        if len(found) < _PRESETS_PER_PAGE:
-            break
-    gate = asyncio.Semaphore(_PRESETS_AT_ONCE)
-    models = {preset.slug: preset.model_id for preset in known}
-
-    async def with_model(preset: Preset) -> Preset:
-        page = None
-        async with gate:
-            with suppress(PipeError):
-                page = await _get(transport, settings, f"/presets/{preset.slug}")
-        return parse_preset(page) or preset._replace(model_id=models.get(preset.slug, preset.model_id))
-
-    return await asyncio.gather(*map(with_model, filter(None, map(parse_preset, rows))))

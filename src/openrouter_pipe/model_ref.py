@@ -23,7 +23,8 @@ ROUTING_TAGS = ("nitro", "floor", "exacto", "online")
 CATALOG_TAGS = ("free", "thinking", "extended", "beta", "batch")
 
 _TAG = re.compile(r"[a-z0-9-]+")
-SLUG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+# A preset's; case is kept.
+SLUG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 # With such a base the spelling is known to read back.
 _USUAL_BASE = re.compile(r"[^/.:]+/[^:]+")
 _API_PRESET = "@preset/"
@@ -41,19 +42,15 @@ class ModelRef(NamedTuple):
     @classmethod
     def from_api(cls, text: str) -> ModelRef:
         """Read OpenRouter's spelling. Never fails: what is not a tag or a preset belongs to the base."""
-        head, preset = _split_preset(text, _API_PRESET)
-        return cls(*_split_tags(head), preset)
+        return cls(*_split(text, _API_PRESET))
 
     @classmethod
     def from_webui(cls, text: str) -> ModelRef:
         """Read Open WebUI's spelling (without the function id)."""
         if text.startswith(_VERBATIM):
             return cls.from_api(text[1:])
-        alone = text.removeprefix("preset/")
-        if alone != text and is_preset_slug(alone):
-            return cls("", (), alone)
-        head, preset = _split_preset(text, _WEBUI_PRESET)
-        base, variants = _split_tags(head)
+        # A preset alone is spelled without the colon.
+        base, variants, preset = _split(f":{text}" if text.startswith("preset/") else text, _WEBUI_PRESET)
         author, dot, slug = base.partition(".")
         natural = dot and author and "/" not in author
         return cls(f"{author}/{slug}" if natural else base, variants, preset)
@@ -85,20 +82,13 @@ class ModelRef(NamedTuple):
         return tuple(dict.fromkeys(ids)) if self.base else ()
 
 
-def is_preset_slug(text: str) -> bool:
-    """Whether `text` can be a preset's slug (letters, digits, `.`, `_`, `-`; case is kept)."""
-    return SLUG.fullmatch(text) is not None
-
-
-def _split_preset(text: str, separator: str) -> tuple[str, str | None]:
-    head, found, slug = text.rpartition(separator)
-    return (head, slug) if found and is_preset_slug(slug) else (text, None)
-
-
-def _split_tags(text: str) -> tuple[str, tuple[str, ...]]:
-    parts = text.split(":")
+def _split(text: str, before_preset: str) -> tuple[str, tuple[str, ...], str | None]:
+    """Base, tags and slug. What is not a tag or a preset belongs to the base."""
+    head, found, slug = text.rpartition(before_preset)
+    preset = slug if found and SLUG.fullmatch(slug) else None
+    parts = (text if preset is None else head).split(":")
     start = len(parts)
     while start > 1 and _TAG.fullmatch(parts[start - 1]):
         start -= 1
     base = ":".join(parts[:start])
-    return (base, tuple(parts[start:])) if base else (text, ())
+    return (base, tuple(parts[start:]), preset) if base else (":".join(parts), (), preset)

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from .catalog import Model
 from .codec import JsonDict, JsonObject, as_text, dicts, mapping, texts, without
-from .model_ref import is_preset_slug
+from .model_ref import SLUG
 
 Endpoint = Literal["responses", "chat_completions"]
 
@@ -105,7 +105,7 @@ def _logit_bias(value: object) -> dict[str, float] | None:
 def _preset(value: object) -> str | None:
     """`slug` or `@preset/slug`."""
     slug = as_text(value).strip().removeprefix("@preset/")
-    return f"@preset/{slug}" if is_preset_slug(slug) else None
+    return f"@preset/{slug}" if SLUG.fullmatch(slug) else None
 
 
 def _function_of(tool: JsonObject) -> JsonDict:

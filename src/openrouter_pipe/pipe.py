@@ -25,7 +25,7 @@ from .row_keeper import RowKeeper
 from .settings import Settings, UserValves
 from .status_report import status_report
 from .transport import Transport
-from .virtual_models import Published, publish
+from .virtual_models import Published
 from .webui import host_secret, read_chat_files, shared_by_rounds
 
 _MAX_LOGGED_PROBLEMS = 50
@@ -195,7 +195,7 @@ class Pipe:
         async with self._publishing:
             known = self._published
             if catalog and (known is None or known.catalog is not catalog or known.publishing != publishing):
-                known = self._published = await asyncio.to_thread(publish, catalog, publishing)
+                known = self._published = await asyncio.to_thread(Published, catalog, publishing)
         return known if catalog else None
 
     def _entries(self, published: Published | None, settings: Settings) -> list[dict[str, str]]:

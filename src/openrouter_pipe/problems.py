@@ -34,7 +34,7 @@ class Problem(NamedTuple):
     hint: str = ""
 
     def __str__(self) -> str:
-        text = ": ".join(part for part in (self.valve, self.reason, one_line(self.entry)[:120]) if part)
+        text = ": ".join(filter(None, (self.valve, self.reason, self.entry)))
         return one_line(f"{text} ({self.hint})" if self.hint else text)
 
 

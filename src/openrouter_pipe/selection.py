@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
-import re
 from collections.abc import Iterable
 from functools import cached_property
 
@@ -22,18 +21,16 @@ class NameIndex:
         text = entry.lstrip("!").lower()
         if text == "*":
             return set(self._api_ids)
-        if not has_wildcard(text):
-            return set(self._spelled.get(text, ()))
-        # fnmatch's translation cannot backtrack without end; only "[" has to lose its meaning.
-        fullmatch = re.compile(fnmatch.translate(text.replace("[", "[[]"))).fullmatch
-        return set().union(*(ids for spelling, ids in self._spelled.items() if fullmatch(spelling)))
+        # fnmatch's patterns cannot backtrack without end; only "[" has to lose its meaning.
+        spellings = fnmatch.filter(self._spelled, text.replace("[", "[[]")) if has_wildcard(text) else [text]
+        return {api_id for spelling in spellings for api_id in self._spelled.get(spelling, ())}
 
     def similar(self, entry: str) -> str:
         """`did you mean a, b?` for up to three names that look like `entry`; empty when none does."""
         text = entry.lstrip("!").lower()
         names = [spelling for spelling in self._spelled if ("/" in spelling) == ("/" in text)]
-        alike = [self._spelled[name] for name in difflib.get_close_matches(text, names, n=5)]
-        found = dict.fromkeys(api_id for ids in alike for api_id in ids if not api_id.endswith(":batch"))
+        alike = [api_id for name in difflib.get_close_matches(text, names, n=5) for api_id in self._spelled[name]]
+        found = dict.fromkeys(api_id for api_id in alike if not api_id.endswith(":batch"))
         return f"did you mean {', '.join([*found][:3])}?" if found else ""
 
     @cached_property

@@ -25,8 +25,7 @@ LOOK_AGAIN_SECONDS = 0.1
 
 async def read_shared(name: str) -> JsonObject:
     """The object kept under `name`; an empty one when there is none."""
-    content, directory = await _redis("get", name), data_directory()
-    return await asyncio.to_thread(_parse_copy, content, directory, name) if content or directory else {}
+    return await asyncio.to_thread(_parse_copy, await _redis("get", name), name)
 
 
 async def write_shared(name: str, content: JsonObject) -> None:
@@ -46,9 +45,9 @@ async def shared_lock(name: str) -> AsyncIterator[None]:
     while (locked := await _redis("set", name, "locked", nx=True, ex=_LOCK_SECONDS)) is None:  # noqa: ASYNC110 - across processes
         await asyncio.sleep(LOOK_AGAIN_SECONDS)
     try:
-        while (lock := ExitStack() if locked else _lock_file(name)) is None:  # noqa: ASYNC110 - as above
-            await asyncio.sleep(LOOK_AGAIN_SECONDS)
-        with lock:
+        with ExitStack() as held:
+            while not (locked or _lock_file(name, held)):  # noqa: ASYNC110 - as above
+                await asyncio.sleep(LOOK_AGAIN_SECONDS)
             yield
     finally:
         await _redis("delete", name)
@@ -66,25 +65,24 @@ async def _redis(command: str, name: str, *values: object, **options: object) ->
     return False
 
 
-def _lock_file(name: str) -> ExitStack | None:
-    """What gives the lock back; None while another worker has it."""
-    lock, directory = ExitStack(), data_directory()
-    if fcntl and directory:
+def _lock_file(name: str, held: ExitStack) -> bool:
+    """Lock a file, where that can be, until `held` is closed; false while another worker has it."""
+    if fcntl and (directory := data_directory()):
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            file = lock.enter_context((directory / f"{name}.lock").open("wb"))
+            file = held.enter_context((directory / f"{name}.lock").open("wb"))
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            lock.close()
-            return None
+            held.close()
+            return False
         except OSError:
             pass
-    return lock
+    return True
 
 
-def _parse_copy(content: bytes | str, directory: Path | None, name: str) -> JsonObject:
+def _parse_copy(content: bytes | str | None, name: str) -> JsonObject:
     with suppress(OSError, ValueError):
-        if not content and directory:
+        if not content and (directory := data_directory()):
             content = (directory / name).read_bytes()
         return mapping(parse_json(content or b""))
     return {}

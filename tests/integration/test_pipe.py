@@ -10,7 +10,7 @@ import pytest
 
 from openrouter_pipe import answer, pipe
 from openrouter_pipe.responses_stream import ResponsesReader
-from openrouter_pipe.virtual_models import publish
+from openrouter_pipe.virtual_models import Published
 from openrouter_sandbox import Sandbox
 
 
@@ -62,7 +62,7 @@ async def test_a_surprise_in_the_answer_is_one_plain_error(
 
 async def test_a_list_that_many_ask_for_at_once_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[Any] = []
-    monkeypatch.setattr(pipe, "publish", lambda *given: made.append(publish(*given)) or made[-1])
+    monkeypatch.setattr(pipe, "Published", lambda *given: made.append(Published(*given)) or made[-1])
     async with Sandbox() as sandbox:
         ours = new_pipe(sandbox)
         for number in (1, 2):

@@ -10,7 +10,7 @@ import pytest
 from openrouter_pipe.catalog import Catalog, Preset
 from openrouter_pipe.model_rows import author_of, merge_row, row_fields
 from openrouter_pipe.settings import Settings
-from openrouter_pipe.virtual_models import Entry, Publishing, publish
+from openrouter_pipe.virtual_models import Entry, Published, Publishing
 
 PRICES = {"prompt": "0.0000025", "completion": "0.00001"}
 ROW: dict[str, Any] = {
@@ -35,7 +35,7 @@ FILLED_IN = dict.fromkeys(
 def entry_of(valve: str = "", model_id: str = "", presets: tuple[Preset, ...] = (), **row: Any) -> Entry:
     """The one virtual model that `VARIANT_MODELS` asks for, or the row itself."""
     catalog = Catalog.from_rows([{**ROW, **row}]).with_presets(presets)
-    entries = publish(catalog, Publishing("*", valve)).entries
+    entries = Published(catalog, Publishing("*", valve)).entries
     return next(entry for entry in entries if entry.ref.api_id == (model_id or valve or row.get("id", ROW["id"])))
 
 

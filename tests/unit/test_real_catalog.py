@@ -11,7 +11,7 @@ import pytest
 
 from openrouter_pipe.catalog import Catalog
 from openrouter_pipe.model_ref import CATALOG_TAGS, ROUTING_TAGS, ModelRef
-from openrouter_pipe.virtual_models import Publishing, publish
+from openrouter_pipe.virtual_models import Published, Publishing
 
 RECORDED = Path(__file__).resolve().parents[2].parent / "shared/fixtures/real_catalog/models_full_2025-05.json"
 pytestmark = pytest.mark.skipif(not RECORDED.is_file(), reason=f"no recorded catalog at {RECORDED}")
@@ -126,7 +126,7 @@ def test_exactly_the_models_that_the_spec_says(
         if free == "all" or is_free(rows[row_id]) == (free == "only")
         if tools == "all" or has_tools(rows[row_id]) == (tools == "only")
     }
-    published = publish(catalog, Publishing(model_id, "", free, tools))
+    published = Published(catalog, Publishing(model_id, "", free, tools))
     assert [entry.ref.api_id for entry in published.entries] == sorted(
         expected, key=lambda row_id: (plain_name(rows[row_id]).casefold(), row_id)
     )
@@ -138,7 +138,7 @@ def test_exactly_the_models_that_the_spec_says(
 
 def test_the_counts_that_everybody_knows(catalog: Catalog) -> None:
     def count(*valves: str) -> int:
-        return len(publish(catalog, Publishing(*valves)).entries)
+        return len(Published(catalog, Publishing(*valves)).entries)
 
     assert count() == 321
     assert count("*:free") == 68
@@ -151,7 +151,7 @@ def test_the_counts_that_everybody_knows(catalog: Catalog) -> None:
 
 
 def test_a_typo_gets_the_closest_id(catalog: Catalog) -> None:
-    (problem,) = publish(catalog, Publishing("openai/gtp-4o")).problems
+    (problem,) = Published(catalog, Publishing("openai/gtp-4o")).problems
     assert "did you mean openai/gpt-4o" in problem.hint
 
 
@@ -160,10 +160,10 @@ def test_every_wildcard_at_once_gives_no_id_twice(catalog: Catalog, model_id: st
     variants = ",".join(
         ["*:free", *(f"*:{tag}" for tag in ROUTING_TAGS), "*:free:nitro", "*@preset/p", "*:nitro@preset/p"]
     )
-    published = publish(catalog, Publishing(model_id, variants))
+    published = Published(catalog, Publishing(model_id, variants))
     ids = [entry.webui_id for entry in published.entries]
     assert len(set(ids)) == len(ids) == len(published.by_webui_id)
-    assert len(ids) > 5 * len(publish(catalog, Publishing(model_id)).entries)
+    assert len(ids) > 5 * len(Published(catalog, Publishing(model_id)).entries)
     for entry in published.entries:
         assert ModelRef.from_webui(entry.webui_id) == entry.ref
         assert entry.model is not None
@@ -171,7 +171,7 @@ def test_every_wildcard_at_once_gives_no_id_twice(catalog: Catalog, model_id: st
 
 
 def test_each_of_400_variants_follows_its_base(rows: dict[str, dict[str, Any]], catalog: Catalog) -> None:
-    published = publish(catalog, Publishing("*", "*:nitro"))
+    published = Published(catalog, Publishing("*", "*:nitro"))
     ids = [entry.ref.api_id for entry in published.entries]
     assert ids[1::2] == [f"{row_id}:nitro" for row_id in ids[::2]]
     assert set(ids[::2]) == set(rows)
@@ -179,7 +179,7 @@ def test_each_of_400_variants_follows_its_base(rows: dict[str, dict[str, Any]], 
 
 def test_gpt_4o_and_its_snapshots_each_send_themselves(catalog: Catalog) -> None:
     variants = ",".join(f"{row_id}{suffix}" for row_id in SNAPSHOTS for suffix in (":nitro", "@preset/p"))
-    published = publish(catalog, Publishing("gpt-4o*", variants))
+    published = Published(catalog, Publishing("gpt-4o*", variants))
     for row_id in SNAPSHOTS:
         for suffix in ("", ":nitro", "@preset/p"):
             webui_id = row_id.replace("/", ".") + suffix.replace("@", ":")

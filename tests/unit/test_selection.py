@@ -12,7 +12,7 @@ from openrouter_pipe.catalog import Catalog
 from openrouter_pipe.errors import PipeError
 from openrouter_pipe.model_ref import ModelRef
 from openrouter_pipe.problems import MAX_ENTRIES, MAX_HINTS, split_entries
-from openrouter_pipe.virtual_models import Published, Publishing, publish
+from openrouter_pipe.virtual_models import Published, Publishing
 
 IDS = (
     "openai/gpt-4o",
@@ -34,7 +34,7 @@ CATALOG = Catalog.from_rows([{"id": row_id} for row_id in IDS])
 
 
 def shown(model_id: str, catalog: Catalog = CATALOG, **valves: str) -> Published:
-    return publish(catalog, Publishing(model_id, **valves))
+    return Published(catalog, Publishing(model_id, **valves))
 
 
 def ids(published: Published) -> set[str]:
@@ -237,7 +237,7 @@ def test_filters_and_patterns_both_hold() -> None:
     ],
 )
 def test_what_is_not_published_is_refused_with_the_valve(name: str, valves: dict[str, str], named: str) -> None:
-    published = publish(CATALOG, Publishing(**valves))
+    published = Published(CATALOG, Publishing(**valves))
     with pytest.raises(PipeError) as refusal:
         published.refuse(ModelRef.from_api(name))
     assert f"the valve {named} leaves it out" in str(refusal.value)
@@ -289,7 +289,7 @@ ONLY_EXCLUDES = ("6,000 excluding wildcards", "bangs")
 @pytest.mark.parametrize("valve", ["model_id", "variant_models"])
 @pytest.mark.parametrize("kind", HOSTILE)
 def test_hostile_text_costs_a_moment_and_is_reported(kind: str, valve: str) -> None:
-    published = publish(CATALOG, Publishing(**{valve: HOSTILE[kind]}))
+    published = Published(CATALOG, Publishing(**{valve: HOSTILE[kind]}))
     assert bool(published.problems) == (kind not in SAYS_NOTHING)
     assert len(published.problems) <= MAX_ENTRIES + 2
     for problem in published.problems[:200]:
@@ -305,7 +305,7 @@ def test_hostile_text_costs_a_moment_and_is_reported(kind: str, valve: str) -> N
 def test_hints_are_worked_out_for_the_first_problems_only() -> None:
     typos = ",".join(f"openai/gpt-4o-{number}x" for number in range(200))
     for valves in ({"model_id": typos}, {"variant_models": typos.replace(",", ":nitro,")}):
-        problems = publish(CATALOG, Publishing(**valves)).problems
+        problems = Published(CATALOG, Publishing(**valves)).problems
         assert len(problems) == 200
         assert [problem for problem in problems[:-1] if "did you mean" in problem.hint] == list(problems[:MAX_HINTS])
 
@@ -333,7 +333,7 @@ def test_only_star_and_question_mark_are_wildcards(pattern: str) -> None:
     | st.lists(st.sampled_from([*"*?!#,;:@/[]. \n", *IDS, "nitro", "free", "preset/"])).map("".join)
 )
 def test_no_text_breaks_the_list(text: str) -> None:
-    published = publish(CATALOG, Publishing(text, text))
+    published = Published(CATALOG, Publishing(text, text))
     assert len(published.by_webui_id) == len(published.entries)
     for problem in published.problems:
         assert problem.reason

@@ -10,7 +10,7 @@ import pytest
 from openrouter_pipe.catalog import Catalog, Preset
 from openrouter_pipe.problems import Problem
 from openrouter_pipe.status_report import status_report
-from openrouter_pipe.virtual_models import Publishing, publish
+from openrouter_pipe.virtual_models import Published, Publishing
 
 GOLDEN = Path(__file__).with_name("golden") / "status_report.md"
 NOW = 1_800_000_000.0
@@ -57,7 +57,7 @@ def report(**changes: Any) -> str:
         [Preset("support", "Customer *Support* (EU)", "", "openai/gpt-4o"), Preset("plain", "Plain")]
     )
     publishing = Publishing("openai/*, anthropic/*, x/*, gtp-4o*, z/*, !nobody/*", VARIANTS, "all", "only")
-    published = publish(catalog, publishing)
+    published = Published(catalog, publishing)
     odd = Problem("REASONING_EFFORT", "", "the stored value does not fit", "the default is used")
     state: dict[str, Any] = {
         "version": "1.2.3",

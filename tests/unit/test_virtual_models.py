@@ -10,7 +10,7 @@ from openrouter_pipe.catalog import Catalog, Preset
 from openrouter_pipe.errors import PipeError
 from openrouter_pipe.model_ref import ModelRef
 from openrouter_pipe.problems import MAX_ENTRIES, Problem
-from openrouter_pipe.virtual_models import Published, Publishing, publish
+from openrouter_pipe.virtual_models import Published, Publishing
 
 
 def catalog_of(*ids: str, presets: tuple[Preset, ...] | None = None, **fields: Any) -> Catalog:
@@ -23,7 +23,7 @@ BASE_IDS = ["openai/gpt-4o", "q/w", "q/w:thinking", "x/y", "x/y:free", "z/only:f
 
 
 def shown(variant_models: str, model_id: str = "*", catalog: Catalog = CATALOG, **valves: str) -> Published:
-    return publish(catalog, Publishing(model_id, variant_models, **valves))
+    return Published(catalog, Publishing(model_id, variant_models, **valves))
 
 
 def ids(published: Published) -> list[str]:
@@ -356,7 +356,7 @@ def test_virtual_models_are_judged_by_the_row_that_describes_them(valves: dict[s
     ],
 )
 def test_a_written_entry_that_a_valve_leaves_out_is_reported_and_refused(valves: dict[str, str], valve: str) -> None:
-    published = publish(PRICED, Publishing(variant_models="a/paid:nitro", **valves))
+    published = Published(PRICED, Publishing(variant_models="a/paid:nitro", **valves))
     assert "a/paid:nitro" not in ids(published)
     (problem,) = published.problems
     assert problem.reason == f"left out by {valve}"
@@ -365,7 +365,7 @@ def test_a_written_entry_that_a_valve_leaves_out_is_reported_and_refused(valves:
 
 
 def test_a_virtual_model_that_an_exclude_names_is_refused_and_no_problem() -> None:
-    published = publish(PRICED, Publishing("!*:nitro", "a/paid:nitro,a/paid:floor"))
+    published = Published(PRICED, Publishing("!*:nitro", "a/paid:nitro,a/paid:floor"))
     assert added(published) == ["a/paid:floor"]
     assert published.problems == ()
     with pytest.raises(PipeError, match="the valve MODEL_ID leaves it out"):
