@@ -39,12 +39,11 @@ from functools import cached_property, lru_cache, partial
 from itertools import takewhile
 from operator import itemgetter
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 from urllib.parse import quote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 import aiohttp
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
-from pydantic import model_validator
 from starlette.responses import StreamingResponse
 
 
@@ -1026,80 +1025,68 @@ def has_wildcard(text: str) -> bool:
 # Source: OpenRouter docs, guides/best-practices/reasoning-tokens.
 
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
-# The keys of `reasoning` that say how much.
-_AMOUNTS = frozenset(("effort", "max_tokens", "enabled"))
 # Type of a readable detail → its field; the list in a reasoning item of /responses, and the type there.
 _READABLE = {
     "reasoning.summary": ("summary", "summary", "summary_text"),
     "reasoning.text": ("text", "content", "reasoning_text"),
 }
-# What a detail is kept for, and what in it is text.
+# What a detail is kept for.
 _CONTENTS = ("text", "summary", "data", "signature", "result")
-_TEXT_FIELDS = ("text", "summary", "data", "id", "format", "signature")
 # Open WebUI drops details of this format without a signature; where none is to be expected, a stand-in keeps them.
 _SIGNED_FORMAT = "anthropic-claude-v1"
 _STAND_IN = "not signed"
 
 
-class ReasoningRequest(NamedTuple):
-    """What to send as `reasoning` (None: nothing), whether to show what comes back, and whether the model is to think."""
-
-    parameters: JsonDict | None
-    shown: bool
-    expected: bool
-
-
 def choose_reasoning(
     asked: JsonObject, model: Model | None, enabled: bool, default_effort: str, least: bool
-) -> ReasoningRequest:
-    """Decide from what was asked, the row and the valves; `least` wants as little as can be.
+) -> tuple[JsonDict | None, bool, bool]:
+    """What to send as `reasoning` (None: nothing), whether to show what comes back, and whether the model is to think.
 
-    Not `enabled` (the admin's switch): effort `none`, or where reasoning is mandatory the lowest effort, unseen.
+    Decided from what was asked, the row and the valves; `least` wants as little as can be. Not `enabled` (the admin's
+    switch): effort `none`, or where reasoning is mandatory the lowest effort, unseen.
     """
-    reasons = model.reasons if model is not None else None
+    reasons = model.reasons if model else None
     if reasons is False:
-        return ReasoningRequest(None, enabled, False)
-    if not enabled or least:
+        return None, enabled, False
+    parameters: JsonDict = {}
+    if enabled and not least:
+        parameters = _asked_reasoning(asked, model, default_effort)
+    elif reasons or not enabled:
         # An unknown model might refuse it in a task, where nobody asked; the admin's switch is obeyed.
-        parameters: JsonDict = {"effort": nearest_effort("none", model)} if reasons or not enabled else {}
-        parameters |= {} if enabled else {"exclude": True}
-    else:
-        parameters = _asked_reasoning(asked, model)
-        if _AMOUNTS.isdisjoint(parameters) and default_effort != "default":
-            parameters["effort"] = nearest_effort(default_effort, model)
+        parameters["effort"] = nearest_effort("none", model)
+    if not enabled:
+        parameters["exclude"] = True
     off = parameters.get("effort") == "none" or parameters.get("enabled") is False
     shown = parameters.get("exclude") is not True and asked.get("include_reasoning") is not False
-    wanted = reasons is True or not _AMOUNTS.isdisjoint(parameters)
-    return ReasoningRequest(parameters or None, shown, wanted and not off)
+    return parameters or None, shown, bool(reasons or parameters) and not off
 
 
 def nearest_effort(effort: str, model: Model | None) -> str:
     """The closest effort that the row lists, the lower one of two; `none` is allowed unless reasoning is mandatory."""
-    mandatory = model is not None and model.reasoning_mandatory
+    mandatory = model and model.reasoning_mandatory
     if effort == "none" and not mandatory:
-        return "none"
-    listed = model.efforts if model is not None else ()
+        return effort
+    listed = model.efforts if model else ()
     allowed = [known for known in EFFORTS if known in listed and not (mandatory and known == "none")]
     return min(allowed or EFFORTS[1:], key=lambda known: abs(EFFORTS.index(known) - EFFORTS.index(effort)))
 
 
-def _asked_reasoning(asked: JsonObject, model: Model | None) -> JsonDict:
-    """`reasoning` and `reasoning_effort` (free text in Open WebUI) as one; the more exact statement holds."""
+def _asked_reasoning(asked: JsonObject, model: Model | None, default_effort: str) -> JsonDict:
+    """`reasoning` and `reasoning_effort` (free text in Open WebUI) as one, and the valve where they do not say how much."""
     parameters = {key: value for key, value in mapping(asked.get("reasoning")).items() if value is not None}
-    effort = _known_effort(parameters.pop("effort", None))
-    if not effort and "max_tokens" not in parameters:
-        effort = _known_effort(asked.get("reasoning_effort"))
-    if parameters.get("enabled") is False and model is not None and model.reasoning_mandatory:
+    # The more exact statement holds.
+    wanted = [parameters.pop("effort", None)]
+    if "max_tokens" not in parameters:
+        wanted.append(asked.get("reasoning_effort"))
+        if "enabled" not in parameters:
+            wanted.append(default_effort)
+    efforts = [effort for value in wanted if (effort := as_text(value).strip().lower()) in EFFORTS]
+    if parameters.get("enabled") is False and model and model.reasoning_mandatory:
         del parameters["enabled"]
-        effort = "none"
-    if effort:
-        parameters["effort"] = nearest_effort(effort, model)
+        efforts = ["none"]
+    if efforts:
+        parameters["effort"] = nearest_effort(efforts[0], model)
     return parameters
-
-
-def _known_effort(value: object) -> str:
-    effort = value.strip().lower() if isinstance(value, str) else ""
-    return effort if effort in EFFORTS else ""
 
 
 class DetailsCollector:
@@ -1148,10 +1135,9 @@ def details_of(item: JsonObject) -> list[JsonDict]:
     """The details that stand for one `reasoning` item of /responses."""
     common = {key: item[key] for key in ("id", "format") if item.get(key)}
     details: list[JsonDict] = [
-        {"type": kind, field: part["text"], **common}
+        {"type": kind, field: text, **common}
         for kind, (field, place, _) in _READABLE.items()
-        for part in dicts(item.get(place))
-        if isinstance(part.get("text"), str)
+        for text in texts_in(item.get(place), "text")
     ]
     signature, data = item.get("signature"), item.get("encrypted_content")
     if signature:
@@ -1168,20 +1154,18 @@ def reasoning_items(details: Iterable[JsonObject]) -> list[JsonDict]:
     """The `reasoning` items of /responses for the details of one message; those that share an id are one item."""
     items: list[JsonDict] = []
     for detail in details:
-        kind = detail["type"]
+        field, place, part = _READABLE.get(detail["type"], ("", "", ""))
         new = {key: detail[key] for key in ("id", "format", "signature") if detail.get(key)}
-        if kind == "reasoning.encrypted":
-            new["encrypted_content"] = detail.get("data")
-        elif kind not in _READABLE:
+        if "data" in detail:
+            new["encrypted_content"] = detail["data"]
+        elif not field:
             # A server tool's call has no place in such an item.
             continue
         if not items or not _continues(items[-1], new):
             items.append({"type": "reasoning", "summary": []})
         items[-1].update(new)
-        if kind in _READABLE:
-            field, place, part = _READABLE[kind]
-            if detail.get(field) is not None:
-                items[-1].setdefault(place, []).append({"type": part, "text": detail[field]})
+        if detail.get(field) is not None:
+            items[-1].setdefault(place, []).append({"type": part, "text": detail[field]})
     return items
 
 
@@ -1190,7 +1174,7 @@ def _is_detail(detail: JsonObject) -> bool:
     return (
         str(detail.get("type")).startswith("reasoning.")
         and isinstance(detail.get("index"), int | None)
-        and all(isinstance(detail.get(key), str | None) for key in _TEXT_FIELDS)
+        and all(isinstance(detail.get(key), str | None) for key in (*_CONTENTS, "id", "format"))
     )
 
 
@@ -2147,6 +2131,11 @@ Sort = Literal["default", "price", "throughput", "latency"]
 Variant = Literal["none", "nitro", "floor", "exacto", "online", "free", "thinking", "extended", "beta"]
 
 
+def _valve(default: Any, description: str, **more: Any) -> Any:
+    """A field of the form: its default, and what stands below it."""
+    return Field(default, description=description, **more)
+
+
 class _Tolerant(BaseModel):
     """Settings of which a value that does not fit counts as the default and is reported."""
 
@@ -2155,18 +2144,16 @@ class _Tolerant(BaseModel):
     _misfits: tuple[Problem, ...] = ()
     _unused: JsonDict = {}
 
-    @model_validator(mode="wrap")
-    @classmethod
-    def _replace_misfits(cls, data: JsonDict, handler: Callable[[JsonDict], Self]) -> Self:
+    def __init__(self, **values: Any) -> None:
         # Open WebUI builds them before every list and chat; if that raised, the pipe would be dead.
         try:
-            return handler(data)
+            super().__init__(**values)
         except ValidationError as error:
             reasons = {str(detail["loc"][0]): detail["msg"] for detail in error.errors()}
-            valves = handler({name: value for name, value in data.items() if name not in reasons})
-            valves._misfits = tuple([Problem(name, "", why, "the default is used") for name, why in reasons.items()])
-            valves._unused = {name: data[name] for name in reasons}
-            return valves
+            unused = {name: values.pop(name) for name in reasons}
+            super().__init__(**values)
+            self._unused = unused
+            self._misfits = tuple([Problem(name, "", why, "the default is used") for name, why in reasons.items()])
 
     def model_dump(self, **options: Any) -> JsonDict:
         """With what does not fit, so that it is stored, seen in the form, and reported."""
@@ -2178,121 +2165,111 @@ class Settings(_Tolerant):
 
     # --- Connection
     API_KEY: str = Field(
-        default_factory=lambda: os.environ.get("OPENROUTER_API_KEY", "").strip(),
+        default_factory=lambda: os.getenv("OPENROUTER_API_KEY", "").strip(),
         description="Your OpenRouter key (https://openrouter.ai/settings/keys), e.g. `sk-or-v1-…`. "
         "Default: the environment variable `OPENROUTER_API_KEY`.",
         json_schema_extra=_PASSWORD,
         repr=False,
     )
     BASE_URL: str = Field(
-        default_factory=lambda: os.environ.get("OPENROUTER_API_BASE_URL", "").strip(),
+        default_factory=lambda: os.getenv("OPENROUTER_API_BASE_URL", "").strip(),
         description="Address of the API, e.g. `https://eu.openrouter.ai/api/v1`, or of a gateway like it. "
         f"Default: `OPENROUTER_API_BASE_URL`, else `{_DEFAULT_BASE_URL}`.",
     )
-    CONNECT_TIMEOUT_SECONDS: Seconds = Field(10, description="How long to wait for a connection, e.g. `10`.")
-    READ_TIMEOUT_SECONDS: Seconds = Field(
-        300, description="The longest silence before an answer counts as broken off, e.g. `300`; at least `1`."
+    CONNECT_TIMEOUT_SECONDS: Seconds = _valve(10, "How long to wait for a connection, e.g. `10`.")
+    READ_TIMEOUT_SECONDS: Seconds = _valve(
+        300, "The longest silence before an answer counts as broken off, e.g. `300`; at least `1`."
     )
-    MAX_RETRIES: int = Field(
-        2, ge=0, le=10, description="How often a request that failed before its first word is sent again; `0`: never."
+    MAX_RETRIES: int = _valve(
+        2, "How often a request that failed before its first word is sent again; `0`: never.", ge=0, le=10
     )
-    RETRY_MAX_WAIT_SECONDS: int = Field(
+    RETRY_MAX_WAIT_SECONDS: int = _valve(
         30,
+        "The longest pause before that, e.g. `30`; when more is asked for, the error comes at once.",
         ge=0,
-        le=86_400,
-        description="The longest pause before that, e.g. `30`; when more is asked for, the error comes at once.",
     )
-    HTTP_REFERER: str = Field(
+    HTTP_REFERER: str = _valve(
         "https://openwebui.com/",
+        "The site in OpenRouter's rankings, e.g. `https://chat.example.com/`.",
         pattern=_HEADER_TEXT,
-        description="The site in OpenRouter's rankings, e.g. `https://chat.example.com/`.",
     )
-    APP_TITLE: str = Field(
-        "Open WebUI", pattern=_HEADER_TEXT, description="The name on OpenRouter's activity page, e.g. `Our chat`."
+    APP_TITLE: str = _valve(
+        "Open WebUI", "The name on OpenRouter's activity page, e.g. `Our chat`.", pattern=_HEADER_TEXT
     )
 
     # --- Catalog
-    MODEL_ID: str = Field(
+    MODEL_ID: str = _valve(
         "*",
-        description="Models to list: ids and patterns, separated by commas; `!` excludes, `*` means all. "
+        "Models to list: ids and patterns, separated by commas; `!` excludes, `*` means all. "
         "E.g. `openai/*, anthropic/*, *:free, !*preview*`.",
     )
-    VARIANT_MODELS: str = Field(
+    VARIANT_MODELS: str = _valve(
         "",
-        description="Variants and presets to list as models of their own, e.g. "
+        "Variants and presets to list as models of their own, e.g. "
         "`openai/gpt-4o:nitro, anthropic/*:floor, openai/gpt-4o@preset/email-copywriter, @preset/*`.",
     )
-    FREE_MODEL_FILTER: Filter = Field("all", description="List `only` free models, or `exclude` them.")
-    TOOL_CALLING_FILTER: Filter = Field("all", description="List `only` models that can call tools, or `exclude` them.")
-    ZDR: Literal["off", "filter", "enforce"] = Field(
-        "off", description="Zero data retention. `filter`: list only models with it. `enforce`: also send nowhere else."
+    FREE_MODEL_FILTER: Filter = _valve("all", "List `only` free models, or `exclude` them.")
+    TOOL_CALLING_FILTER: Filter = _valve("all", "List `only` models that can call tools, or `exclude` them.")
+    ZDR: Literal["off", "filter", "enforce"] = _valve(
+        "off", "Zero data retention. `filter`: list only models with it. `enforce`: also send nowhere else."
     )
-    MODEL_CATALOG_REFRESH_SECONDS: int = Field(
-        3600, ge=60, le=86_400, description="How old the list of models may grow, e.g. `3600`; at least `60`."
+    MODEL_CATALOG_REFRESH_SECONDS: int = _valve(
+        3600, "How old the list of models may grow, e.g. `3600`; at least `60`.", ge=60
     )
-    NEW_MODEL_ACCESS: Literal["admins", "public"] = Field(
-        "admins", description="Who sees a new model: `admins`, until one grants it to others, or all (`public`)."
+    NEW_MODEL_ACCESS: Literal["admins", "public"] = _valve(
+        "admins", "Who sees a new model: `admins`, until one grants it to others, or all (`public`)."
     )
-    MODEL_ICONS: Literal["brand", "monogram", "off"] = Field(
-        "brand", description="The models' pictures: the maker's logo (`brand`), its initials (`monogram`), or none."
+    MODEL_ICONS: Literal["brand", "monogram", "off"] = _valve(
+        "brand", "The models' pictures: the maker's logo (`brand`), its initials (`monogram`), or none."
     )
-    ICON_URL: str = Field(
+    ICON_URL: str = _valve(
         "https://unpkg.com/@lobehub/icons-static-png@1.97.1/light/{name}.png",
+        "Where the logos come from, e.g. `https://logos.example.com/{name}.png`; `{name}` is the maker's.",
         pattern=r"^https?://\S{1,500}$",
-        description="Where the logos come from, e.g. `https://logos.example.com/{name}.png`; `{name}` is the maker's.",
     )
-    UPDATE_MODEL_METADATA: bool = Field(
+    UPDATE_MODEL_METADATA: bool = _valve(
         True,
-        description="Keep the models' names, icons, abilities, … up to date; what an admin has changed stays. "
+        "Keep the models' names, icons, abilities, … up to date; what an admin has changed stays. "
         "Off: nothing is written, and only admins see the models.",
     )
-    NAME_PREFIX: Annotated[str, StringConstraints(strip_whitespace=False)] = Field(
-        "", pattern=r"^\PC{0,100}$", description="Text in front of every model's name, e.g. `OR: `."
+    NAME_PREFIX: Annotated[str, StringConstraints(strip_whitespace=False)] = _valve(
+        "", "Text in front of every model's name, e.g. `OR: `.", pattern=r"^\PC{0,100}$"
     )
-    STATUS_MODEL: bool = Field(
-        True, description="List `OpenRouter: Status`, which tells admins how this pipe is doing."
-    )
+    STATUS_MODEL: bool = _valve(True, "List `OpenRouter: Status`, which tells admins how this pipe is doing.")
 
     # --- Requests
-    ENDPOINT: Literal["auto", "responses", "chat_completions"] = Field(
+    ENDPOINT: Literal["auto", "responses", "chat_completions"] = _valve(
         "auto",
-        description="`auto`: `/responses`, or `/chat/completions` where only that will do. "
+        "`auto`: `/responses`, or `/chat/completions` where only that will do. "
         "A fixed one leaves out what it cannot carry.",
     )
-    ENABLE_REASONING: bool = Field(
-        True, description="Let models think before they answer. Off: as little as they can, and not shown."
+    ENABLE_REASONING: bool = _valve(
+        True, "Let models think before they answer. Off: as little as they can, and not shown."
     )
-    REASONING_EFFORT: Effort = Field(
-        "default", description="How much models think, unless the chat says it, e.g. `low`."
+    REASONING_EFFORT: Effort = _valve("default", "How much models think, unless the chat says it, e.g. `low`.")
+    PROVIDER_SORT: Sort = _valve("default", _FIRST)
+    PROVIDER_ORDER: str = _valve("", "Providers to try first, in order, e.g. `anthropic, amazon-bedrock`.")
+    PROVIDER_ONLY: str = _valve("", "The only providers allowed, e.g. `azure, google-vertex`.")
+    PROVIDER_IGNORE: str = _valve("", "Providers never to use, e.g. `deepinfra`.")
+    ALLOW_FALLBACKS: bool = _valve(True, "Let OpenRouter try another provider when the first one fails.")
+    REQUIRE_PARAMETERS: bool = _valve(False, "Use only providers that support all of a request, e.g. its JSON schema.")
+    FALLBACK_MODELS: str = _valve(
+        "", "Models that answer when the chosen one cannot, in order, e.g. `openai/gpt-4o-mini`."
     )
-    PROVIDER_SORT: Sort = Field("default", description=_FIRST)
-    PROVIDER_ORDER: str = Field("", description="Providers to try first, in order, e.g. `anthropic, amazon-bedrock`.")
-    PROVIDER_ONLY: str = Field("", description="The only providers allowed, e.g. `azure, google-vertex`.")
-    PROVIDER_IGNORE: str = Field("", description="Providers never to use, e.g. `deepinfra`.")
-    ALLOW_FALLBACKS: bool = Field(True, description="Let OpenRouter try another provider when the first one fails.")
-    REQUIRE_PARAMETERS: bool = Field(
-        False, description="Use only providers that support all of a request, e.g. its JSON schema."
+    DATA_COLLECTION: Literal["default", "allow", "deny"] = _valve("default", _DENY)
+    PROMPT_CACHING: bool = _valve(True, "Cache conversations for Anthropic models; others do it themselves.")
+    CONTEXT_COMPRESSION: Literal["default", "on", "off"] = _valve(
+        "default", "Shorten the middle of a too long conversation. `default`: as OpenRouter does it."
     )
-    FALLBACK_MODELS: str = Field(
-        "", description="Models that answer when the chosen one cannot, in order, e.g. `openai/gpt-4o-mini`."
+    DIRECT_FILES: Literal["off", "supported"] = _valve(
+        "off", "`supported`: PDFs, audio and video go to models that take them, not through retrieval."
     )
-    DATA_COLLECTION: Literal["default", "allow", "deny"] = Field("default", description=_DENY)
-    PROMPT_CACHING: bool = Field(True, description="Cache conversations for Anthropic models; others do it themselves.")
-    CONTEXT_COMPRESSION: Literal["default", "on", "off"] = Field(
-        "default", description="Shorten the middle of a too long conversation. `default`: as OpenRouter does it."
-    )
-    DIRECT_FILES: Literal["off", "supported"] = Field(
-        "off",
-        description="`supported`: PDFs, audio and video go to models that take them, not through retrieval.",
-    )
-    SEND_USER_ID: bool = Field(
-        False, description="Let OpenRouter tell users apart, by a pseudonym (never the name or the id)."
-    )
+    SEND_USER_ID: bool = _valve(False, "Let OpenRouter tell users apart, by a pseudonym (never the name or the id).")
 
     # --- Display
-    COST_DISPLAY: Literal["status", "off"] = Field("status", description=_COST_DISPLAY)
-    STREAM_INTERVAL_MS: int = Field(
-        25, ge=0, le=10_000, description="The least time between two updates of an answer, e.g. `25`; `0`: none."
+    COST_DISPLAY: Literal["status", "off"] = _valve("status", _COST_DISPLAY)
+    STREAM_INTERVAL_MS: int = _valve(
+        25, "The least time between two updates of an answer, e.g. `25`; `0`: none.", ge=0, le=10_000
     )
 
     @property
@@ -2317,7 +2294,7 @@ class Settings(_Tolerant):
     @property
     def provider(self) -> JsonDict:
         """The `provider` object; what is at its default is not in it."""
-        provider: dict[str, object] = {
+        provider: JsonDict = {
             "order": list(split_entries(self.PROVIDER_ORDER)),
             "only": list(split_entries(self.PROVIDER_ONLY)),
             "ignore": list(split_entries(self.PROVIDER_IGNORE)),
@@ -2349,28 +2326,27 @@ class Settings(_Tolerant):
 class UserValves(_Tolerant):
     """What each user may set. Privacy can only be tightened."""
 
-    API_KEY: str = Field(
+    API_KEY: str = _valve(
         "",
-        description="Your own OpenRouter key, e.g. `sk-or-v1-…`: your chats are then paid by your account.",
+        "Your own OpenRouter key, e.g. `sk-or-v1-…`: your chats are then paid by your account.",
         json_schema_extra=_PASSWORD,
         repr=False,
     )
-    PREFERRED_VARIANT: Variant = Field(
+    PREFERRED_VARIANT: Variant = _valve(
         "none",
-        description="A variant for models that have none, e.g. `nitro`: the fastest provider, `floor`: the cheapest. "
+        "A variant for models that have none, e.g. `nitro`: the fastest provider, `floor`: the cheapest. "
         "From `free` on: only where the model has it.",
     )
-    REASONING_EFFORT: Effort = Field("default", description="How much models think, e.g. `low`.")
-    PROVIDER_SORT: Sort = Field("default", description=_FIRST)
-    DATA_COLLECTION: Literal["default", "deny"] = Field("default", description=_DENY)
-    ZDR: bool = Field(False, description="Only endpoints with zero data retention.")
-    COST_DISPLAY: Literal["default", "status", "off"] = Field("default", description=_COST_DISPLAY)
+    REASONING_EFFORT: Effort = _valve("default", "How much models think, e.g. `low`.")
+    PROVIDER_SORT: Sort = _valve("default", _FIRST)
+    DATA_COLLECTION: Literal["default", "deny"] = _valve("default", _DENY)
+    ZDR: bool = _valve(False, "Only endpoints with zero data retention.")
+    COST_DISPLAY: Literal["default", "status", "off"] = _valve("default", _COST_DISPLAY)
 
     def over(self, valves: Settings) -> Settings:
         """The valves that this user's chats run with."""
-        own: dict[str, object] = {**vars(self), "ZDR": "enforce" if self.ZDR else "", "PREFERRED_VARIANT": ""}
-        changes = {name: value for name, value in own.items() if value not in ("", "default")}
-        return valves.model_copy(update=changes) if changes else valves
+        own = {**vars(self), "ZDR": "enforce" if self.ZDR else "", "PREFERRED_VARIANT": ""}
+        return valves.model_copy(update={name: value for name, value in own.items() if value not in ("", "default")})
 
 
 # === status_report.py
@@ -3335,37 +3311,34 @@ Emitter = Callable[[JsonDict], Awaitable[object]]
 
 
 class Answer:
-    """The answer to one request. Use `events` or `completion`, once. `model_id` is Open WebUI's name of the model.
+    """The answer to one request. Use `events` or `completion`, once.
 
-    `emit` shows status lines in the chat (None: nobody looks), `rounds` is the same for all tool rounds of the answer,
-    `note` takes what a person was told went wrong, and `rebuild` gives the request for the other endpoint (None: there is
-    no choice).
+    `requests` gives the request, and then the one for the other endpoint, where there is a choice. `model_id` is Open
+    WebUI's name of the model, `emit` shows status lines in the chat (None: nobody looks), `rounds` is the same for all tool
+    rounds of the answer, `note` takes what a person was told went wrong.
     """
 
     def __init__(
         self,
         transport: Transport,
         settings: Settings,
-        request: UpstreamRequest,
+        requests: Iterator[UpstreamRequest],
         model_id: str,
         emit: Emitter | None,
         rounds: JsonDict,
         note: Callable[[str], None],
-        rebuild: Callable[[], UpstreamRequest] | None,
     ) -> None:
         self._transport = transport
         self._settings = settings
-        self._request = request
-        self._api_id = str(request.body["model"])
+        self._requests = requests
+        self._request = next(requests)
         self._emit = emit
         self._rounds = rounds
         self._note = note
-        self._rebuild = rebuild
         self._error = ""
-        # Server tools whose status line still says that they work, by place.
+        # Server tools whose status line still says that they work, by place; empty: no longer.
         self._working: dict[object, JsonObject] = {}
         self._writer = ChunkWriter(model_id)
-        self._attempt = Attempt(transport, settings, request)
 
     async def events(self) -> AsyncGenerator[bytes, None]:
         """The answer as server-sent events. An error is the last event before `[DONE]`; what was shown before stays."""
@@ -3373,10 +3346,10 @@ class Answer:
             async for deltas in batches:
                 for delta in deltas:
                     yield self._writer.delta(delta)
-        reader = self._attempt.reader
-        yield error_event(self._error) if self._error else self._writer.finish(reader.finish_reason or "stop")
-        if reader.usage:
-            yield self._writer.usage(reader.usage)
+        reason, usage = self._reader.finish_reason or "stop", self._reader.usage
+        yield error_event(self._error) if self._error else self._writer.finish(reason)
+        if usage:
+            yield self._writer.usage(usage)
         yield DONE
 
     async def completion(self) -> JsonDict:
@@ -3391,8 +3364,7 @@ class Answer:
             # A task wants one text; a model that thought until its tokens were used up has at least said that.
             whole = merge_deltas(deltas)
             deltas = [{"content": whole.get("content") or whole.get("reasoning_content", "")}]
-        reader = self._attempt.reader
-        return self._writer.completion(deltas, reader.finish_reason or "stop", reader.usage)
+        return self._writer.completion(deltas, self._reader.finish_reason or "stop", self._reader.usage)
 
     @asynccontextmanager
     async def _ending(self) -> AsyncIterator[None]:
@@ -3413,24 +3385,40 @@ class Answer:
         """The deltas to show, of the first attempt that shows any. Raises `PipeError` when there is none, or it breaks off."""
         started, tries = time.monotonic(), 1
         while True:
-            shown = False
+            attempt = Attempt(self._transport, self._settings, self._request)
+            self._reader = attempt.reader
+            answered = shown = False
             try:
-                async with aclosing(self._shown_deltas()) as batches:
+                async with aclosing(attempt.batches()) as batches:
                     async for deltas in batches:
-                        shown = True
-                        yield deltas
+                        answered = answered or any(map(has_answer, deltas))
+                        await self._tell_tools()
+                        if visible := self._visible(deltas):
+                            shown = True
+                            yield visible
+                self._refuse_nothing(answered, shown)
             except PipeError as error:
                 if shown:
                     raise
-                if self._rebuild and isinstance(error, UpstreamError) and error.kind == "wrong_endpoint":
-                    self._request, self._rebuild = self._rebuild(), None
+                wrong = isinstance(error, UpstreamError) and error.kind == "wrong_endpoint"
+                if wrong and (other := next(self._requests, None)):
+                    self._request = other
                 else:
                     await self._pause(error, tries, time.monotonic() - started)
                     tries += 1
             else:
+                yield self._visible(self._reader.close())
                 return
-            self._count_usage()
-            self._attempt = Attempt(self._transport, self._settings, self._request)
+            finally:
+                if usage := self._reader.usage:
+                    add_usage(self._rounds.setdefault("spent", {}), usage, attempt.seconds)
+
+    def _refuse_nothing(self, answered: bool, shown: bool) -> None:
+        """Raise the `PipeError` for an answer with nothing in it, or one that was cut before its first word."""
+        reason = str(self._reader.finish_reason)
+        if not answered and (not shown or (reason in _EMPTY and not self._request.is_task)):
+            text = _EMPTY.get(reason, _EMPTY_OTHERWISE).format(model=self._request.body["model"])
+            raise PipeError(text, 0 if reason in _EMPTY else 1)
 
     async def _pause(self, error: PipeError, tries: int, elapsed: float) -> None:
         """Tell the person who waits, and wait. Raises the error when another attempt would not help, or come too late."""
@@ -3445,64 +3433,34 @@ class Answer:
             # Also after Stop: a status that is never done would shimmer for ever.
             await self.show(f"{error.happened}.")
 
-    async def _shown_deltas(self) -> AsyncGenerator[list[Delta], None]:
-        """The deltas of one attempt that are to be shown. Raises `PipeError` when it fails, or has nothing in it."""
-        reader = self._attempt.reader
-        answered = shown = False
-        async with aclosing(self._attempt.batches()) as batches:
-            async for deltas in batches:
-                answered = answered or any(map(has_answer, deltas))
-                await self._tell_tools()
-                if visible := self._visible(deltas):
-                    shown = True
-                    yield visible
-        reason = str(reader.finish_reason)
-        if not answered and (not shown or (reason in _EMPTY and not self._request.is_task)):
-            text = _EMPTY.get(reason, _EMPTY_OTHERWISE).format(model=self._api_id)
-            raise PipeError(text, 0 if reason in _EMPTY else 1)
-        if closing := self._visible(reader.close()):
-            yield closing
-
     def _visible(self, deltas: list[Delta]) -> list[Delta]:
         """What of the deltas is shown: all, or all but the reasoning (which a task may need when there is nothing else)."""
         if self._request.shows_reasoning or (self._request.is_task and not self._request.body["stream"]):
             return deltas
         # With calls the next round must bring the details back, or some providers refuse it; they are kept, not shown.
-        hidden = {"reasoning_content", *(() if self._attempt.reader.has_calls else ("reasoning_details",))}
+        hidden = {"reasoning_content", *(() if self._reader.has_calls else ("reasoning_details",))}
         kept = ({key: value for key, value in delta.items() if key not in hidden} for delta in deltas)
         return [delta | _HIDDEN if "reasoning_details" in delta else delta for delta in kept if delta]
 
     async def _tell_tools(self) -> None:
-        statuses, self._attempt.reader.statuses = self._attempt.reader.statuses, []
+        statuses, self._reader.statuses = self._reader.statuses, []
         for place, item, done in statuses:
-            self._working.pop(place, None)
-            if not done:
-                self._working[place] = item
+            self._working[place] = {} if done else item
             await self.show(**tool_status(item, done))
 
     async def _end_tools(self) -> None:
         """A status that is never done would shimmer for ever, also after Stop or an error."""
         await self._tell_tools()
-        failed = self._attempt.reader.error is not None or not self._attempt.reader.ended
-        while self._working:
-            _, item = self._working.popitem()
+        failed = self._error or not self._reader.ended
+        for item in filter(None, self._working.values()):
             await self.show(**tool_status({**item, "status": "failed"} if failed else item, done=True))
-
-    def _count_usage(self) -> dict[str, float]:
-        """Add what the attempt has used to what the answer has used so far; returns the sum."""
-        spent: dict[str, float] = self._rounds.setdefault("spent", {})
-        if self._attempt.reader.usage:
-            add_usage(spent, self._attempt.reader.usage, self._attempt.seconds)
-        return spent
 
     async def _tell_cost(self) -> None:
         """After the answer's last round, show what all its rounds have used."""
-        spent, reader = self._count_usage(), self._attempt.reader
-        if self._settings.COST_DISPLAY == "off" or reader.has_calls:
-            return
-        asked = ModelRef.from_api(self._api_id)
-        tier = self._request.body.get("service_tier")
-        await self.show(cost_line(spent, reader.served, asked, self._request.model, tier))
+        if self._settings.COST_DISPLAY != "off" and not self._reader.has_calls:
+            request, spent = self._request, self._rounds.get("spent", {})
+            asked, tier = ModelRef.from_api(request.body["model"]), request.body.get("service_tier")
+            await self.show(cost_line(spent, self._reader.served, asked, request.model, tier))
 
     async def show(self, description: str, done: bool = True, **more: object) -> None:
         """Show a status line, unless it is empty; one that is not done shimmers."""
@@ -3912,12 +3870,9 @@ def _change(fields: JsonObject, row: Any) -> tuple[str, JsonDict] | None:
 _MAX_LOGGED_PROBLEMS = 50
 _REMEMBERED_ERRORS = 20
 _STATUS_ID = "status"
-_STATUS_NAME = "OpenRouter: Status"
 _KEY_SECONDS = 5.0
 # How long a model's other endpoint is remembered.
 _ENDPOINT_SECONDS = 3_600.0
-_SET_KEY = "no models: set the valve API_KEY"
-_ASK = "no models: ask it why"
 
 
 class Pipe:
@@ -3933,8 +3888,9 @@ class Pipe:
         self._rows = RowKeeper(self._transport)
         self._published: Published | None = None
         self._publishing = asyncio.Lock()
-        self._list: tuple[Published | None, object, list[dict[str, str]]] | None = None
-        self._logged: frozenset[str] = frozenset()
+        # What the list was made of, and the list.
+        self._list: tuple[Published | None, Settings | None, list[dict[str, str]]] = (None, None, [])
+        self._logged: tuple[Problem, ...] = ()
         self._endpoints: dict[str, tuple[Endpoint, float]] = {}
         self._errors: deque[tuple[float, str]] = deque(maxlen=_REMEMBERED_ERRORS)
 
@@ -3960,34 +3916,32 @@ class Pipe:
         __task__: str | None = None,
         __event_emitter__: Emitter | None = None,
         __metadata__: JsonObject | None = None,
-    ) -> StreamingResponse | JsonDict:
-        """Answer one chat: a stream of `chat.completion.chunk` events, or one `chat.completion` object."""
-        user, task, streaming = __user__ or {}, str(__task__ or ""), bool(body.get("stream"))
-        webui_id = str(body.get("model")).partition(".")[2]
+    ) -> StreamingResponse | JsonDict | str:
+        """Answer one chat: a stream of `chat.completion.chunk` events, or one `chat.completion` object.
+
+        The status model answers with a text, of which Open WebUI makes either.
+        """
+        user, task, streaming = __user__ or {}, __task__ or "", body.get("stream")
         try:
+            webui_id = body["model"].partition(".")[2]
             if webui_id == _STATUS_ID:
-                writer, report = ChunkWriter(str(body["model"])), {"content": await self._tell_status(user, task)}
-                if streaming:
-                    return _stream(writer.delta(report), writer.finish("stop"))
-                return writer.completion([report], "stop", None)
-            answer = await self._answer(
-                body,
-                webui_id,
-                user,
-                ChatContext(__chat_id__ or "", str(user.get("id") or ""), host_secret() or self.valves.API_KEY, task),
-                __event_emitter__,
-                __metadata__ or {},
-            )
+                return await self._tell_status(user, task)
+            secret = host_secret() or self.valves.API_KEY
+            context = ChatContext(__chat_id__ or "", user.get("id", ""), secret, task)
+            answer = await self._answer(body, webui_id, user, context, __event_emitter__, __metadata__ or {})
+            if not streaming:
+                return await answer.completion()
+            return StreamingResponse(answer.events(), media_type="text/event-stream")
         except PipeError as error:
-            self._note(str(error))
-            return _error_answer(str(error), streaming)
+            message = str(error)
+            self._note(message)
         except Exception:  # noqa: BLE001
             # Open WebUI would show the bare exception, or lose the message.
             log_surprise("A chat could not be started")
-            return _error_answer(SURPRISE, streaming)
-        if streaming:
-            return StreamingResponse(answer.events(), media_type="text/event-stream")
-        return await answer.completion()
+            message = SURPRISE
+        if not streaming:
+            return error_body(message)
+        return StreamingResponse(iter((error_event(message), DONE)), media_type="text/event-stream")
 
     async def _answer(
         self,
@@ -3999,8 +3953,7 @@ class Pipe:
         metadata: JsonObject,
     ) -> Answer:
         # The list and what may be called of it are the admin's, whoever asks.
-        own, listing = user.get("valves"), self.valves
-        own = own if isinstance(own, UserValves) else UserValves()
+        own, listing = user.get("valves") or UserValves(), self.valves
         settings = own.over(listing)
         if not settings.api_key:
             raise PipeError("No usable OpenRouter key is set. An admin can set the valve API_KEY of this function.")
@@ -4010,37 +3963,34 @@ class Pipe:
         files, line = ({}, "") if kinds is None else await read_chat_files(kinds, metadata, context.user_id, rounds)
         body = {**body, "messages": with_files(body.get("messages"), files)} if files else body
         build = partial(build_request, body, ref, model, settings, context)
-        request = build(self._served_on(ref.api_id))
-        left_out = ", ".join(request.left_out) or "-"
-        log.debug("endpoint: %s, api_model_id: %s, left out: %s", request.endpoint, request.body["model"], left_out)
 
-        def rebuild() -> UpstreamRequest:
-            other: Endpoint = "responses" if request.endpoint == "chat_completions" else "chat_completions"
-            self._endpoints[ref.api_id] = (other, time.monotonic() + _ENDPOINT_SECONDS)
-            return build(other)
+        def requests() -> Iterator[UpstreamRequest]:
+            """The request, and the one for the other endpoint; that it was needed is remembered for a while."""
+            served_on, until = self._endpoints.get(ref.api_id, (None, 0.0))
+            request = build(served_on if time.monotonic() < until else None)
+            told = (request.endpoint, request.body["model"], request.left_out)
+            log.debug("endpoint: %s, api_model_id: %s, left out: %s", *told)
+            yield request
+            if settings.ENDPOINT == "auto":
+                other: Endpoint = "responses" if request.endpoint == "chat_completions" else "chat_completions"
+                self._endpoints[ref.api_id] = (other, time.monotonic() + _ENDPOINT_SECONDS)
+                yield build(other)
 
-        switch = rebuild if settings.ENDPOINT == "auto" else None
-        answer = Answer(self._transport, settings, request, str(body["model"]), emit, rounds, self._note, switch)
+        answer = Answer(self._transport, settings, requests(), body["model"], emit, rounds, self._note)
         await answer.show(line)
         return answer
-
-    def _served_on(self, api_id: str) -> Endpoint | None:
-        """The endpoint that a model was found to need a while ago."""
-        endpoint, until = self._endpoints.get(api_id, (None, 0.0))
-        return endpoint if time.monotonic() < until else None
 
     async def _resolve(self, webui_id: str, settings: Settings, preferred: str) -> tuple[ModelRef, Model | None]:
         """The model meant by an id, and its row. The published list decides where it is known; else the id is enough."""
         ref = ModelRef.from_webui(webui_id)
-        if not ref.base and ref.preset is None:
+        if not any(ref):
             raise PipeError("No model is chosen. Choose one in the model selector.")
         published = await self._publish(settings, await self._store.catalog_for_chat(settings))
         listed = published.by_webui_id if published else {}
-        entry = listed.get(webui_id) or listed.get(ref.webui_id)
-        if published is not None and entry is None:
+        entry = listed.get(ref.webui_id)
+        if published and not entry:
             published.refuse(ref)
-        ref = entry.ref if entry else ref
-        if preferred != "none" and ref.base and not ref.variants and ref.preset is None:
+        if preferred != "none" and ref == ModelRef(ref.base):
             wanted = ref._replace(variants=(preferred,))
             if preferred in ROUTING_TAGS or wanted.webui_id in listed:
                 ref, entry = wanted, listed.get(wanted.webui_id, entry)
@@ -4081,28 +4031,22 @@ class Pipe:
 
     def _entries(self, published: Published | None, settings: Settings) -> list[dict[str, str]]:
         """The list, the status model last: Open WebUI opens a new chat with the first one."""
-        status = _STATUS_NAME if published else f"{_STATUS_NAME} ({_ASK if settings.api_key else _SET_KEY})"
-        style = (settings.NAME_PREFIX, settings.STATUS_MODEL, status)
-        if self._list is None or self._list[0] is not published or self._list[1] != style:
-            names = [(entry.webui_id, entry.name) for entry in published.entries] if published else []
-            names += [(_STATUS_ID, status)] if settings.STATUS_MODEL else []
-            entries = [{"id": webui_id, "name": settings.NAME_PREFIX + name} for webui_id, name in names]
-            self._list = (published, style, entries)
+        if self._list[0] is not published or self._list[1] != settings:
+            names = {entry.webui_id: entry.name for entry in published.entries} if published else {}
+            if settings.STATUS_MODEL:
+                names[_STATUS_ID] = "OpenRouter: Status"
+                if not published:
+                    why = "ask it why" if settings.api_key else "set the valve API_KEY"
+                    names[_STATUS_ID] += f" (no models: {why})"
+            entries = [{"id": webui_id, "name": settings.NAME_PREFIX + name} for webui_id, name in names.items()]
+            self._list = (published, settings, entries)
         return self._list[2]
 
     def _log_new(self, problems: tuple[Problem, ...]) -> None:
-        texts = [plain(str(problem)) for problem in problems[:_MAX_LOGGED_PROBLEMS]]
-        if len(problems) > len(texts):
-            texts.append(f"… and {len(problems) - len(texts)} more problems")
-        for text in texts:
-            if text not in self._logged:
-                log.warning("%s", text)
-        self._logged = frozenset(texts)
-
-
-def _stream(*events: bytes) -> StreamingResponse:
-    return StreamingResponse(iter((*events, DONE)), media_type="text/event-stream")
-
-
-def _error_answer(message: str, streaming: bool) -> StreamingResponse | JsonDict:
-    return _stream(error_event(message)) if streaming else error_body(message)
+        told, rest = problems[:_MAX_LOGGED_PROBLEMS], len(problems) - _MAX_LOGGED_PROBLEMS
+        if rest > 0:
+            told += (Problem("", "", f"… and {rest} more problems"),)
+        for problem in told:
+            if problem not in self._logged:
+                log.warning("%s", plain(str(problem)))
+        self._logged = told

@@ -6,7 +6,7 @@ import asyncio
 import math
 import random
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import aclosing, asynccontextmanager
 
 from .attempt import Attempt
@@ -34,37 +34,34 @@ Emitter = Callable[[JsonDict], Awaitable[object]]
 
 
 class Answer:
-    """The answer to one request. Use `events` or `completion`, once. `model_id` is Open WebUI's name of the model.
+    """The answer to one request. Use `events` or `completion`, once.
 
-    `emit` shows status lines in the chat (None: nobody looks), `rounds` is the same for all tool rounds of the answer,
-    `note` takes what a person was told went wrong, and `rebuild` gives the request for the other endpoint (None: there is
-    no choice).
+    `requests` gives the request, and then the one for the other endpoint, where there is a choice. `model_id` is Open
+    WebUI's name of the model, `emit` shows status lines in the chat (None: nobody looks), `rounds` is the same for all tool
+    rounds of the answer, `note` takes what a person was told went wrong.
     """
 
     def __init__(
         self,
         transport: Transport,
         settings: Settings,
-        request: UpstreamRequest,
+        requests: Iterator[UpstreamRequest],
         model_id: str,
         emit: Emitter | None,
         rounds: JsonDict,
         note: Callable[[str], None],
-        rebuild: Callable[[], UpstreamRequest] | None,
     ) -> None:
         self._transport = transport
         self._settings = settings
-        self._request = request
-        self._api_id = str(request.body["model"])
+        self._requests = requests
+        self._request = next(requests)
         self._emit = emit
         self._rounds = rounds
         self._note = note
-        self._rebuild = rebuild
         self._error = ""
-        # Server tools whose status line still says that they work, by place.
+        # Server tools whose status line still says that they work, by place; empty: no longer.
         self._working: dict[object, JsonObject] = {}
         self._writer = ChunkWriter(model_id)
-        self._attempt = Attempt(transport, settings, request)
 
     async def events(self) -> AsyncGenerator[bytes, None]:
         """The answer as server-sent events. An error is the last event before `[DONE]`; what was shown before stays."""
@@ -72,10 +69,10 @@ class Answer:
             async for deltas in batches:
                 for delta in deltas:
                     yield self._writer.delta(delta)
-        reader = self._attempt.reader
-        yield error_event(self._error) if self._error else self._writer.finish(reader.finish_reason or "stop")
-        if reader.usage:
-            yield self._writer.usage(reader.usage)
+        reason, usage = self._reader.finish_reason or "stop", self._reader.usage
+        yield error_event(self._error) if self._error else self._writer.finish(reason)
+        if usage:
+            yield self._writer.usage(usage)
         yield DONE
 
     async def completion(self) -> JsonDict:
@@ -90,8 +87,7 @@ class Answer:
             # A task wants one text; a model that thought until its tokens were used up has at least said that.
             whole = merge_deltas(deltas)
             deltas = [{"content": whole.get("content") or whole.get("reasoning_content", "")}]
-        reader = self._attempt.reader
-        return self._writer.completion(deltas, reader.finish_reason or "stop", reader.usage)
+        return self._writer.completion(deltas, self._reader.finish_reason or "stop", self._reader.usage)
 
     @asynccontextmanager
     async def _ending(self) -> AsyncIterator[None]:
@@ -112,24 +108,40 @@ class Answer:
         """The deltas to show, of the first attempt that shows any. Raises `PipeError` when there is none, or it breaks off."""
         started, tries = time.monotonic(), 1
         while True:
-            shown = False
+            attempt = Attempt(self._transport, self._settings, self._request)
+            self._reader = attempt.reader
+            answered = shown = False
             try:
-                async with aclosing(self._shown_deltas()) as batches:
+                async with aclosing(attempt.batches()) as batches:
                     async for deltas in batches:
-                        shown = True
-                        yield deltas
+                        answered = answered or any(map(has_answer, deltas))
+                        await self._tell_tools()
+                        if visible := self._visible(deltas):
+                            shown = True
+                            yield visible
+                self._refuse_nothing(answered, shown)
             except PipeError as error:
                 if shown:
                     raise
-                if self._rebuild and isinstance(error, UpstreamError) and error.kind == "wrong_endpoint":
-                    self._request, self._rebuild = self._rebuild(), None
+                wrong = isinstance(error, UpstreamError) and error.kind == "wrong_endpoint"
+                if wrong and (other := next(self._requests, None)):
+                    self._request = other
                 else:
                     await self._pause(error, tries, time.monotonic() - started)
                     tries += 1
             else:
+                yield self._visible(self._reader.close())
                 return
-            self._count_usage()
-            self._attempt = Attempt(self._transport, self._settings, self._request)
+            finally:
+                if usage := self._reader.usage:
+                    add_usage(self._rounds.setdefault("spent", {}), usage, attempt.seconds)
+
+    def _refuse_nothing(self, answered: bool, shown: bool) -> None:
+        """Raise the `PipeError` for an answer with nothing in it, or one that was cut before its first word."""
+        reason = str(self._reader.finish_reason)
+        if not answered and (not shown or (reason in _EMPTY and not self._request.is_task)):
+            text = _EMPTY.get(reason, _EMPTY_OTHERWISE).format(model=self._request.body["model"])
+            raise PipeError(text, 0 if reason in _EMPTY else 1)
 
     async def _pause(self, error: PipeError, tries: int, elapsed: float) -> None:
         """Tell the person who waits, and wait. Raises the error when another attempt would not help, or come too late."""
@@ -144,64 +156,34 @@ class Answer:
             # Also after Stop: a status that is never done would shimmer for ever.
             await self.show(f"{error.happened}.")
 
-    async def _shown_deltas(self) -> AsyncGenerator[list[Delta], None]:
-        """The deltas of one attempt that are to be shown. Raises `PipeError` when it fails, or has nothing in it."""
-        reader = self._attempt.reader
-        answered = shown = False
-        async with aclosing(self._attempt.batches()) as batches:
-            async for deltas in batches:
-                answered = answered or any(map(has_answer, deltas))
-                await self._tell_tools()
-                if visible := self._visible(deltas):
-                    shown = True
-                    yield visible
-        reason = str(reader.finish_reason)
-        if not answered and (not shown or (reason in _EMPTY and not self._request.is_task)):
-            text = _EMPTY.get(reason, _EMPTY_OTHERWISE).format(model=self._api_id)
-            raise PipeError(text, 0 if reason in _EMPTY else 1)
-        if closing := self._visible(reader.close()):
-            yield closing
-
     def _visible(self, deltas: list[Delta]) -> list[Delta]:
         """What of the deltas is shown: all, or all but the reasoning (which a task may need when there is nothing else)."""
         if self._request.shows_reasoning or (self._request.is_task and not self._request.body["stream"]):
             return deltas
         # With calls the next round must bring the details back, or some providers refuse it; they are kept, not shown.
-        hidden = {"reasoning_content", *(() if self._attempt.reader.has_calls else ("reasoning_details",))}
+        hidden = {"reasoning_content", *(() if self._reader.has_calls else ("reasoning_details",))}
         kept = ({key: value for key, value in delta.items() if key not in hidden} for delta in deltas)
         return [delta | _HIDDEN if "reasoning_details" in delta else delta for delta in kept if delta]
 
     async def _tell_tools(self) -> None:
-        statuses, self._attempt.reader.statuses = self._attempt.reader.statuses, []
+        statuses, self._reader.statuses = self._reader.statuses, []
         for place, item, done in statuses:
-            self._working.pop(place, None)
-            if not done:
-                self._working[place] = item
+            self._working[place] = {} if done else item
             await self.show(**tool_status(item, done))
 
     async def _end_tools(self) -> None:
         """A status that is never done would shimmer for ever, also after Stop or an error."""
         await self._tell_tools()
-        failed = self._attempt.reader.error is not None or not self._attempt.reader.ended
-        while self._working:
-            _, item = self._working.popitem()
+        failed = self._error or not self._reader.ended
+        for item in filter(None, self._working.values()):
             await self.show(**tool_status({**item, "status": "failed"} if failed else item, done=True))
-
-    def _count_usage(self) -> dict[str, float]:
-        """Add what the attempt has used to what the answer has used so far; returns the sum."""
-        spent: dict[str, float] = self._rounds.setdefault("spent", {})
-        if self._attempt.reader.usage:
-            add_usage(spent, self._attempt.reader.usage, self._attempt.seconds)
-        return spent
 
     async def _tell_cost(self) -> None:
         """After the answer's last round, show what all its rounds have used."""
-        spent, reader = self._count_usage(), self._attempt.reader
-        if self._settings.COST_DISPLAY == "off" or reader.has_calls:
-            return
-        asked = ModelRef.from_api(self._api_id)
-        tier = self._request.body.get("service_tier")
-        await self.show(cost_line(spent, reader.served, asked, self._request.model, tier))
+        if self._settings.COST_DISPLAY != "off" and not self._reader.has_calls:
+            request, spent = self._request, self._rounds.get("spent", {})
+            asked, tier = ModelRef.from_api(request.body["model"]), request.body.get("service_tier")
+            await self.show(cost_line(spent, self._reader.served, asked, request.model, tier))
 
     async def show(self, description: str, done: bool = True, **more: object) -> None:
         """Show a status line, unless it is empty; one that is not done shimmers."""

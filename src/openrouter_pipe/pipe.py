@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
+from collections.abc import Iterator
 from functools import partial
 
 from starlette.responses import StreamingResponse
@@ -13,7 +14,7 @@ from . import __version__
 from .answer import SURPRISE, Answer, Emitter
 from .catalog import Catalog, Model
 from .catalog_store import CatalogStore
-from .chunks import DONE, ChunkWriter, error_body, error_event
+from .chunks import DONE, error_body, error_event
 from .codec import JsonDict, JsonObject, mapping
 from .direct_files import taken_kinds, with_files
 from .errors import PipeError, plain
@@ -31,12 +32,9 @@ from .webui import host_secret, read_chat_files, shared_by_rounds
 _MAX_LOGGED_PROBLEMS = 50
 _REMEMBERED_ERRORS = 20
 _STATUS_ID = "status"
-_STATUS_NAME = "OpenRouter: Status"
 _KEY_SECONDS = 5.0
 # How long a model's other endpoint is remembered.
 _ENDPOINT_SECONDS = 3_600.0
-_SET_KEY = "no models: set the valve API_KEY"
-_ASK = "no models: ask it why"
 
 
 class Pipe:
@@ -52,8 +50,9 @@ class Pipe:
         self._rows = RowKeeper(self._transport)
         self._published: Published | None = None
         self._publishing = asyncio.Lock()
-        self._list: tuple[Published | None, object, list[dict[str, str]]] | None = None
-        self._logged: frozenset[str] = frozenset()
+        # What the list was made of, and the list.
+        self._list: tuple[Published | None, Settings | None, list[dict[str, str]]] = (None, None, [])
+        self._logged: tuple[Problem, ...] = ()
         self._endpoints: dict[str, tuple[Endpoint, float]] = {}
         self._errors: deque[tuple[float, str]] = deque(maxlen=_REMEMBERED_ERRORS)
 
@@ -79,34 +78,32 @@ class Pipe:
         __task__: str | None = None,
         __event_emitter__: Emitter | None = None,
         __metadata__: JsonObject | None = None,
-    ) -> StreamingResponse | JsonDict:
-        """Answer one chat: a stream of `chat.completion.chunk` events, or one `chat.completion` object."""
-        user, task, streaming = __user__ or {}, str(__task__ or ""), bool(body.get("stream"))
-        webui_id = str(body.get("model")).partition(".")[2]
+    ) -> StreamingResponse | JsonDict | str:
+        """Answer one chat: a stream of `chat.completion.chunk` events, or one `chat.completion` object.
+
+        The status model answers with a text, of which Open WebUI makes either.
+        """
+        user, task, streaming = __user__ or {}, __task__ or "", body.get("stream")
         try:
+            webui_id = body["model"].partition(".")[2]
             if webui_id == _STATUS_ID:
-                writer, report = ChunkWriter(str(body["model"])), {"content": await self._tell_status(user, task)}
-                if streaming:
-                    return _stream(writer.delta(report), writer.finish("stop"))
-                return writer.completion([report], "stop", None)
-            answer = await self._answer(
-                body,
-                webui_id,
-                user,
-                ChatContext(__chat_id__ or "", str(user.get("id") or ""), host_secret() or self.valves.API_KEY, task),
-                __event_emitter__,
-                __metadata__ or {},
-            )
+                return await self._tell_status(user, task)
+            secret = host_secret() or self.valves.API_KEY
+            context = ChatContext(__chat_id__ or "", user.get("id", ""), secret, task)
+            answer = await self._answer(body, webui_id, user, context, __event_emitter__, __metadata__ or {})
+            if not streaming:
+                return await answer.completion()
+            return StreamingResponse(answer.events(), media_type="text/event-stream")
         except PipeError as error:
-            self._note(str(error))
-            return _error_answer(str(error), streaming)
+            message = str(error)
+            self._note(message)
         except Exception:  # noqa: BLE001
             # Open WebUI would show the bare exception, or lose the message.
             log_surprise("A chat could not be started")
-            return _error_answer(SURPRISE, streaming)
-        if streaming:
-            return StreamingResponse(answer.events(), media_type="text/event-stream")
-        return await answer.completion()
+            message = SURPRISE
+        if not streaming:
+            return error_body(message)
+        return StreamingResponse(iter((error_event(message), DONE)), media_type="text/event-stream")
 
     async def _answer(
         self,
@@ -118,8 +115,7 @@ class Pipe:
         metadata: JsonObject,
     ) -> Answer:
         # The list and what may be called of it are the admin's, whoever asks.
-        own, listing = user.get("valves"), self.valves
-        own = own if isinstance(own, UserValves) else UserValves()
+        own, listing = user.get("valves") or UserValves(), self.valves
         settings = own.over(listing)
         if not settings.api_key:
             raise PipeError("No usable OpenRouter key is set. An admin can set the valve API_KEY of this function.")
@@ -129,37 +125,34 @@ class Pipe:
         files, line = ({}, "") if kinds is None else await read_chat_files(kinds, metadata, context.user_id, rounds)
         body = {**body, "messages": with_files(body.get("messages"), files)} if files else body
         build = partial(build_request, body, ref, model, settings, context)
-        request = build(self._served_on(ref.api_id))
-        left_out = ", ".join(request.left_out) or "-"
-        log.debug("endpoint: %s, api_model_id: %s, left out: %s", request.endpoint, request.body["model"], left_out)
 
-        def rebuild() -> UpstreamRequest:
-            other: Endpoint = "responses" if request.endpoint == "chat_completions" else "chat_completions"
-            self._endpoints[ref.api_id] = (other, time.monotonic() + _ENDPOINT_SECONDS)
-            return build(other)
+        def requests() -> Iterator[UpstreamRequest]:
+            """The request, and the one for the other endpoint; that it was needed is remembered for a while."""
+            served_on, until = self._endpoints.get(ref.api_id, (None, 0.0))
+            request = build(served_on if time.monotonic() < until else None)
+            told = (request.endpoint, request.body["model"], request.left_out)
+            log.debug("endpoint: %s, api_model_id: %s, left out: %s", *told)
+            yield request
+            if settings.ENDPOINT == "auto":
+                other: Endpoint = "responses" if request.endpoint == "chat_completions" else "chat_completions"
+                self._endpoints[ref.api_id] = (other, time.monotonic() + _ENDPOINT_SECONDS)
+                yield build(other)
 
-        switch = rebuild if settings.ENDPOINT == "auto" else None
-        answer = Answer(self._transport, settings, request, str(body["model"]), emit, rounds, self._note, switch)
+        answer = Answer(self._transport, settings, requests(), body["model"], emit, rounds, self._note)
         await answer.show(line)
         return answer
-
-    def _served_on(self, api_id: str) -> Endpoint | None:
-        """The endpoint that a model was found to need a while ago."""
-        endpoint, until = self._endpoints.get(api_id, (None, 0.0))
-        return endpoint if time.monotonic() < until else None
 
     async def _resolve(self, webui_id: str, settings: Settings, preferred: str) -> tuple[ModelRef, Model | None]:
         """The model meant by an id, and its row. The published list decides where it is known; else the id is enough."""
         ref = ModelRef.from_webui(webui_id)
-        if not ref.base and ref.preset is None:
+        if not any(ref):
             raise PipeError("No model is chosen. Choose one in the model selector.")
         published = await self._publish(settings, await self._store.catalog_for_chat(settings))
         listed = published.by_webui_id if published else {}
-        entry = listed.get(webui_id) or listed.get(ref.webui_id)
-        if published is not None and entry is None:
+        entry = listed.get(ref.webui_id)
+        if published and not entry:
             published.refuse(ref)
-        ref = entry.ref if entry else ref
-        if preferred != "none" and ref.base and not ref.variants and ref.preset is None:
+        if preferred != "none" and ref == ModelRef(ref.base):
             wanted = ref._replace(variants=(preferred,))
             if preferred in ROUTING_TAGS or wanted.webui_id in listed:
                 ref, entry = wanted, listed.get(wanted.webui_id, entry)
@@ -200,28 +193,22 @@ class Pipe:
 
     def _entries(self, published: Published | None, settings: Settings) -> list[dict[str, str]]:
         """The list, the status model last: Open WebUI opens a new chat with the first one."""
-        status = _STATUS_NAME if published else f"{_STATUS_NAME} ({_ASK if settings.api_key else _SET_KEY})"
-        style = (settings.NAME_PREFIX, settings.STATUS_MODEL, status)
-        if self._list is None or self._list[0] is not published or self._list[1] != style:
-            names = [(entry.webui_id, entry.name) for entry in published.entries] if published else []
-            names += [(_STATUS_ID, status)] if settings.STATUS_MODEL else []
-            entries = [{"id": webui_id, "name": settings.NAME_PREFIX + name} for webui_id, name in names]
-            self._list = (published, style, entries)
+        if self._list[0] is not published or self._list[1] != settings:
+            names = {entry.webui_id: entry.name for entry in published.entries} if published else {}
+            if settings.STATUS_MODEL:
+                names[_STATUS_ID] = "OpenRouter: Status"
+                if not published:
+                    why = "ask it why" if settings.api_key else "set the valve API_KEY"
+                    names[_STATUS_ID] += f" (no models: {why})"
+            entries = [{"id": webui_id, "name": settings.NAME_PREFIX + name} for webui_id, name in names.items()]
+            self._list = (published, settings, entries)
         return self._list[2]
 
     def _log_new(self, problems: tuple[Problem, ...]) -> None:
-        texts = [plain(str(problem)) for problem in problems[:_MAX_LOGGED_PROBLEMS]]
-        if len(problems) > len(texts):
-            texts.append(f"… and {len(problems) - len(texts)} more problems")
-        for text in texts:
-            if text not in self._logged:
-                log.warning("%s", text)
-        self._logged = frozenset(texts)
-
-
-def _stream(*events: bytes) -> StreamingResponse:
-    return StreamingResponse(iter((*events, DONE)), media_type="text/event-stream")
-
-
-def _error_answer(message: str, streaming: bool) -> StreamingResponse | JsonDict:
-    return _stream(error_event(message)) if streaming else error_body(message)
+        told, rest = problems[:_MAX_LOGGED_PROBLEMS], len(problems) - _MAX_LOGGED_PROBLEMS
+        if rest > 0:
+            told += (Problem("", "", f"… and {rest} more problems"),)
+        for problem in told:
+            if problem not in self._logged:
+                log.warning("%s", plain(str(problem)))
+        self._logged = told

@@ -8,86 +8,73 @@ Source: OpenRouter docs, guides/best-practices/reasoning-tokens.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from .catalog import Model
-from .codec import JsonDict, JsonObject, dicts, mapping
+from .codec import JsonDict, JsonObject, as_text, dicts, mapping, texts_in
 
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
-# The keys of `reasoning` that say how much.
-_AMOUNTS = frozenset(("effort", "max_tokens", "enabled"))
 # Type of a readable detail → its field; the list in a reasoning item of /responses, and the type there.
 _READABLE = {
     "reasoning.summary": ("summary", "summary", "summary_text"),
     "reasoning.text": ("text", "content", "reasoning_text"),
 }
-# What a detail is kept for, and what in it is text.
+# What a detail is kept for.
 _CONTENTS = ("text", "summary", "data", "signature", "result")
-_TEXT_FIELDS = ("text", "summary", "data", "id", "format", "signature")
 # Open WebUI drops details of this format without a signature; where none is to be expected, a stand-in keeps them.
 _SIGNED_FORMAT = "anthropic-claude-v1"
 _STAND_IN = "not signed"
 
 
-class ReasoningRequest(NamedTuple):
-    """What to send as `reasoning` (None: nothing), whether to show what comes back, and whether the model is to think."""
-
-    parameters: JsonDict | None
-    shown: bool
-    expected: bool
-
-
 def choose_reasoning(
     asked: JsonObject, model: Model | None, enabled: bool, default_effort: str, least: bool
-) -> ReasoningRequest:
-    """Decide from what was asked, the row and the valves; `least` wants as little as can be.
+) -> tuple[JsonDict | None, bool, bool]:
+    """What to send as `reasoning` (None: nothing), whether to show what comes back, and whether the model is to think.
 
-    Not `enabled` (the admin's switch): effort `none`, or where reasoning is mandatory the lowest effort, unseen.
+    Decided from what was asked, the row and the valves; `least` wants as little as can be. Not `enabled` (the admin's
+    switch): effort `none`, or where reasoning is mandatory the lowest effort, unseen.
     """
-    reasons = model.reasons if model is not None else None
+    reasons = model.reasons if model else None
     if reasons is False:
-        return ReasoningRequest(None, enabled, False)
-    if not enabled or least:
+        return None, enabled, False
+    parameters: JsonDict = {}
+    if enabled and not least:
+        parameters = _asked_reasoning(asked, model, default_effort)
+    elif reasons or not enabled:
         # An unknown model might refuse it in a task, where nobody asked; the admin's switch is obeyed.
-        parameters: JsonDict = {"effort": nearest_effort("none", model)} if reasons or not enabled else {}
-        parameters |= {} if enabled else {"exclude": True}
-    else:
-        parameters = _asked_reasoning(asked, model)
-        if _AMOUNTS.isdisjoint(parameters) and default_effort != "default":
-            parameters["effort"] = nearest_effort(default_effort, model)
+        parameters["effort"] = nearest_effort("none", model)
+    if not enabled:
+        parameters["exclude"] = True
     off = parameters.get("effort") == "none" or parameters.get("enabled") is False
     shown = parameters.get("exclude") is not True and asked.get("include_reasoning") is not False
-    wanted = reasons is True or not _AMOUNTS.isdisjoint(parameters)
-    return ReasoningRequest(parameters or None, shown, wanted and not off)
+    return parameters or None, shown, bool(reasons or parameters) and not off
 
 
 def nearest_effort(effort: str, model: Model | None) -> str:
     """The closest effort that the row lists, the lower one of two; `none` is allowed unless reasoning is mandatory."""
-    mandatory = model is not None and model.reasoning_mandatory
+    mandatory = model and model.reasoning_mandatory
     if effort == "none" and not mandatory:
-        return "none"
-    listed = model.efforts if model is not None else ()
+        return effort
+    listed = model.efforts if model else ()
     allowed = [known for known in EFFORTS if known in listed and not (mandatory and known == "none")]
     return min(allowed or EFFORTS[1:], key=lambda known: abs(EFFORTS.index(known) - EFFORTS.index(effort)))
 
 
-def _asked_reasoning(asked: JsonObject, model: Model | None) -> JsonDict:
-    """`reasoning` and `reasoning_effort` (free text in Open WebUI) as one; the more exact statement holds."""
+def _asked_reasoning(asked: JsonObject, model: Model | None, default_effort: str) -> JsonDict:
+    """`reasoning` and `reasoning_effort` (free text in Open WebUI) as one, and the valve where they do not say how much."""
     parameters = {key: value for key, value in mapping(asked.get("reasoning")).items() if value is not None}
-    effort = _known_effort(parameters.pop("effort", None))
-    if not effort and "max_tokens" not in parameters:
-        effort = _known_effort(asked.get("reasoning_effort"))
-    if parameters.get("enabled") is False and model is not None and model.reasoning_mandatory:
+    # The more exact statement holds.
+    wanted = [parameters.pop("effort", None)]
+    if "max_tokens" not in parameters:
+        wanted.append(asked.get("reasoning_effort"))
+        if "enabled" not in parameters:
+            wanted.append(default_effort)
+    efforts = [effort for value in wanted if (effort := as_text(value).strip().lower()) in EFFORTS]
+    if parameters.get("enabled") is False and model and model.reasoning_mandatory:
         del parameters["enabled"]
-        effort = "none"
-    if effort:
-        parameters["effort"] = nearest_effort(effort, model)
+        efforts = ["none"]
+    if efforts:
+        parameters["effort"] = nearest_effort(efforts[0], model)
     return parameters
-
-
-def _known_effort(value: object) -> str:
-    effort = value.strip().lower() if isinstance(value, str) else ""
-    return effort if effort in EFFORTS else ""
 
 
 class DetailsCollector:
@@ -136,10 +123,9 @@ def details_of(item: JsonObject) -> list[JsonDict]:
     """The details that stand for one `reasoning` item of /responses."""
     common = {key: item[key] for key in ("id", "format") if item.get(key)}
     details: list[JsonDict] = [
-        {"type": kind, field: part["text"], **common}
+        {"type": kind, field: text, **common}
         for kind, (field, place, _) in _READABLE.items()
-        for part in dicts(item.get(place))
-        if isinstance(part.get("text"), str)
+        for text in texts_in(item.get(place), "text")
     ]
     signature, data = item.get("signature"), item.get("encrypted_content")
     if signature:
@@ -156,20 +142,18 @@ def reasoning_items(details: Iterable[JsonObject]) -> list[JsonDict]:
     """The `reasoning` items of /responses for the details of one message; those that share an id are one item."""
     items: list[JsonDict] = []
     for detail in details:
-        kind = detail["type"]
+        field, place, part = _READABLE.get(detail["type"], ("", "", ""))
         new = {key: detail[key] for key in ("id", "format", "signature") if detail.get(key)}
-        if kind == "reasoning.encrypted":
-            new["encrypted_content"] = detail.get("data")
-        elif kind not in _READABLE:
+        if "data" in detail:
+            new["encrypted_content"] = detail["data"]
+        elif not field:
             # A server tool's call has no place in such an item.
             continue
         if not items or not _continues(items[-1], new):
             items.append({"type": "reasoning", "summary": []})
         items[-1].update(new)
-        if kind in _READABLE:
-            field, place, part = _READABLE[kind]
-            if detail.get(field) is not None:
-                items[-1].setdefault(place, []).append({"type": part, "text": detail[field]})
+        if detail.get(field) is not None:
+            items[-1].setdefault(place, []).append({"type": part, "text": detail[field]})
     return items
 
 
@@ -178,7 +162,7 @@ def _is_detail(detail: JsonObject) -> bool:
     return (
         str(detail.get("type")).startswith("reasoning.")
         and isinstance(detail.get("index"), int | None)
-        and all(isinstance(detail.get(key), str | None) for key in _TEXT_FIELDS)
+        and all(isinstance(detail.get(key), str | None) for key in (*_CONTENTS, "id", "format"))
     )
 
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from .codec import JsonDict
 from .problems import Problem, split_entries
@@ -30,6 +29,11 @@ Sort = Literal["default", "price", "throughput", "latency"]
 Variant = Literal["none", "nitro", "floor", "exacto", "online", "free", "thinking", "extended", "beta"]
 
 
+def _valve(default: Any, description: str, **more: Any) -> Any:
+    """A field of the form: its default, and what stands below it."""
+    return Field(default, description=description, **more)
+
+
 class _Tolerant(BaseModel):
     """Settings of which a value that does not fit counts as the default and is reported."""
 
@@ -38,18 +42,16 @@ class _Tolerant(BaseModel):
     _misfits: tuple[Problem, ...] = ()
     _unused: JsonDict = {}
 
-    @model_validator(mode="wrap")
-    @classmethod
-    def _replace_misfits(cls, data: JsonDict, handler: Callable[[JsonDict], Self]) -> Self:
+    def __init__(self, **values: Any) -> None:
         # Open WebUI builds them before every list and chat; if that raised, the pipe would be dead.
         try:
-            return handler(data)
+            super().__init__(**values)
         except ValidationError as error:
             reasons = {str(detail["loc"][0]): detail["msg"] for detail in error.errors()}
-            valves = handler({name: value for name, value in data.items() if name not in reasons})
-            valves._misfits = tuple([Problem(name, "", why, "the default is used") for name, why in reasons.items()])
-            valves._unused = {name: data[name] for name in reasons}
-            return valves
+            unused = {name: values.pop(name) for name in reasons}
+            super().__init__(**values)
+            self._unused = unused
+            self._misfits = tuple([Problem(name, "", why, "the default is used") for name, why in reasons.items()])
 
     def model_dump(self, **options: Any) -> JsonDict:
         """With what does not fit, so that it is stored, seen in the form, and reported."""
@@ -61,121 +63,111 @@ class Settings(_Tolerant):
 
     # --- Connection
     API_KEY: str = Field(
-        default_factory=lambda: os.environ.get("OPENROUTER_API_KEY", "").strip(),
+        default_factory=lambda: os.getenv("OPENROUTER_API_KEY", "").strip(),
         description="Your OpenRouter key (https://openrouter.ai/settings/keys), e.g. `sk-or-v1-…`. "
         "Default: the environment variable `OPENROUTER_API_KEY`.",
         json_schema_extra=_PASSWORD,
         repr=False,
     )
     BASE_URL: str = Field(
-        default_factory=lambda: os.environ.get("OPENROUTER_API_BASE_URL", "").strip(),
+        default_factory=lambda: os.getenv("OPENROUTER_API_BASE_URL", "").strip(),
         description="Address of the API, e.g. `https://eu.openrouter.ai/api/v1`, or of a gateway like it. "
         f"Default: `OPENROUTER_API_BASE_URL`, else `{_DEFAULT_BASE_URL}`.",
     )
-    CONNECT_TIMEOUT_SECONDS: Seconds = Field(10, description="How long to wait for a connection, e.g. `10`.")
-    READ_TIMEOUT_SECONDS: Seconds = Field(
-        300, description="The longest silence before an answer counts as broken off, e.g. `300`; at least `1`."
+    CONNECT_TIMEOUT_SECONDS: Seconds = _valve(10, "How long to wait for a connection, e.g. `10`.")
+    READ_TIMEOUT_SECONDS: Seconds = _valve(
+        300, "The longest silence before an answer counts as broken off, e.g. `300`; at least `1`."
     )
-    MAX_RETRIES: int = Field(
-        2, ge=0, le=10, description="How often a request that failed before its first word is sent again; `0`: never."
+    MAX_RETRIES: int = _valve(
+        2, "How often a request that failed before its first word is sent again; `0`: never.", ge=0, le=10
     )
-    RETRY_MAX_WAIT_SECONDS: int = Field(
+    RETRY_MAX_WAIT_SECONDS: int = _valve(
         30,
+        "The longest pause before that, e.g. `30`; when more is asked for, the error comes at once.",
         ge=0,
-        le=86_400,
-        description="The longest pause before that, e.g. `30`; when more is asked for, the error comes at once.",
     )
-    HTTP_REFERER: str = Field(
+    HTTP_REFERER: str = _valve(
         "https://openwebui.com/",
+        "The site in OpenRouter's rankings, e.g. `https://chat.example.com/`.",
         pattern=_HEADER_TEXT,
-        description="The site in OpenRouter's rankings, e.g. `https://chat.example.com/`.",
     )
-    APP_TITLE: str = Field(
-        "Open WebUI", pattern=_HEADER_TEXT, description="The name on OpenRouter's activity page, e.g. `Our chat`."
+    APP_TITLE: str = _valve(
+        "Open WebUI", "The name on OpenRouter's activity page, e.g. `Our chat`.", pattern=_HEADER_TEXT
     )
 
     # --- Catalog
-    MODEL_ID: str = Field(
+    MODEL_ID: str = _valve(
         "*",
-        description="Models to list: ids and patterns, separated by commas; `!` excludes, `*` means all. "
+        "Models to list: ids and patterns, separated by commas; `!` excludes, `*` means all. "
         "E.g. `openai/*, anthropic/*, *:free, !*preview*`.",
     )
-    VARIANT_MODELS: str = Field(
+    VARIANT_MODELS: str = _valve(
         "",
-        description="Variants and presets to list as models of their own, e.g. "
+        "Variants and presets to list as models of their own, e.g. "
         "`openai/gpt-4o:nitro, anthropic/*:floor, openai/gpt-4o@preset/email-copywriter, @preset/*`.",
     )
-    FREE_MODEL_FILTER: Filter = Field("all", description="List `only` free models, or `exclude` them.")
-    TOOL_CALLING_FILTER: Filter = Field("all", description="List `only` models that can call tools, or `exclude` them.")
-    ZDR: Literal["off", "filter", "enforce"] = Field(
-        "off", description="Zero data retention. `filter`: list only models with it. `enforce`: also send nowhere else."
+    FREE_MODEL_FILTER: Filter = _valve("all", "List `only` free models, or `exclude` them.")
+    TOOL_CALLING_FILTER: Filter = _valve("all", "List `only` models that can call tools, or `exclude` them.")
+    ZDR: Literal["off", "filter", "enforce"] = _valve(
+        "off", "Zero data retention. `filter`: list only models with it. `enforce`: also send nowhere else."
     )
-    MODEL_CATALOG_REFRESH_SECONDS: int = Field(
-        3600, ge=60, le=86_400, description="How old the list of models may grow, e.g. `3600`; at least `60`."
+    MODEL_CATALOG_REFRESH_SECONDS: int = _valve(
+        3600, "How old the list of models may grow, e.g. `3600`; at least `60`.", ge=60
     )
-    NEW_MODEL_ACCESS: Literal["admins", "public"] = Field(
-        "admins", description="Who sees a new model: `admins`, until one grants it to others, or all (`public`)."
+    NEW_MODEL_ACCESS: Literal["admins", "public"] = _valve(
+        "admins", "Who sees a new model: `admins`, until one grants it to others, or all (`public`)."
     )
-    MODEL_ICONS: Literal["brand", "monogram", "off"] = Field(
-        "brand", description="The models' pictures: the maker's logo (`brand`), its initials (`monogram`), or none."
+    MODEL_ICONS: Literal["brand", "monogram", "off"] = _valve(
+        "brand", "The models' pictures: the maker's logo (`brand`), its initials (`monogram`), or none."
     )
-    ICON_URL: str = Field(
+    ICON_URL: str = _valve(
         "https://unpkg.com/@lobehub/icons-static-png@1.97.1/light/{name}.png",
+        "Where the logos come from, e.g. `https://logos.example.com/{name}.png`; `{name}` is the maker's.",
         pattern=r"^https?://\S{1,500}$",
-        description="Where the logos come from, e.g. `https://logos.example.com/{name}.png`; `{name}` is the maker's.",
     )
-    UPDATE_MODEL_METADATA: bool = Field(
+    UPDATE_MODEL_METADATA: bool = _valve(
         True,
-        description="Keep the models' names, icons, abilities, … up to date; what an admin has changed stays. "
+        "Keep the models' names, icons, abilities, … up to date; what an admin has changed stays. "
         "Off: nothing is written, and only admins see the models.",
     )
-    NAME_PREFIX: Annotated[str, StringConstraints(strip_whitespace=False)] = Field(
-        "", pattern=r"^\PC{0,100}$", description="Text in front of every model's name, e.g. `OR: `."
+    NAME_PREFIX: Annotated[str, StringConstraints(strip_whitespace=False)] = _valve(
+        "", "Text in front of every model's name, e.g. `OR: `.", pattern=r"^\PC{0,100}$"
     )
-    STATUS_MODEL: bool = Field(
-        True, description="List `OpenRouter: Status`, which tells admins how this pipe is doing."
-    )
+    STATUS_MODEL: bool = _valve(True, "List `OpenRouter: Status`, which tells admins how this pipe is doing.")
 
     # --- Requests
-    ENDPOINT: Literal["auto", "responses", "chat_completions"] = Field(
+    ENDPOINT: Literal["auto", "responses", "chat_completions"] = _valve(
         "auto",
-        description="`auto`: `/responses`, or `/chat/completions` where only that will do. "
+        "`auto`: `/responses`, or `/chat/completions` where only that will do. "
         "A fixed one leaves out what it cannot carry.",
     )
-    ENABLE_REASONING: bool = Field(
-        True, description="Let models think before they answer. Off: as little as they can, and not shown."
+    ENABLE_REASONING: bool = _valve(
+        True, "Let models think before they answer. Off: as little as they can, and not shown."
     )
-    REASONING_EFFORT: Effort = Field(
-        "default", description="How much models think, unless the chat says it, e.g. `low`."
+    REASONING_EFFORT: Effort = _valve("default", "How much models think, unless the chat says it, e.g. `low`.")
+    PROVIDER_SORT: Sort = _valve("default", _FIRST)
+    PROVIDER_ORDER: str = _valve("", "Providers to try first, in order, e.g. `anthropic, amazon-bedrock`.")
+    PROVIDER_ONLY: str = _valve("", "The only providers allowed, e.g. `azure, google-vertex`.")
+    PROVIDER_IGNORE: str = _valve("", "Providers never to use, e.g. `deepinfra`.")
+    ALLOW_FALLBACKS: bool = _valve(True, "Let OpenRouter try another provider when the first one fails.")
+    REQUIRE_PARAMETERS: bool = _valve(False, "Use only providers that support all of a request, e.g. its JSON schema.")
+    FALLBACK_MODELS: str = _valve(
+        "", "Models that answer when the chosen one cannot, in order, e.g. `openai/gpt-4o-mini`."
     )
-    PROVIDER_SORT: Sort = Field("default", description=_FIRST)
-    PROVIDER_ORDER: str = Field("", description="Providers to try first, in order, e.g. `anthropic, amazon-bedrock`.")
-    PROVIDER_ONLY: str = Field("", description="The only providers allowed, e.g. `azure, google-vertex`.")
-    PROVIDER_IGNORE: str = Field("", description="Providers never to use, e.g. `deepinfra`.")
-    ALLOW_FALLBACKS: bool = Field(True, description="Let OpenRouter try another provider when the first one fails.")
-    REQUIRE_PARAMETERS: bool = Field(
-        False, description="Use only providers that support all of a request, e.g. its JSON schema."
+    DATA_COLLECTION: Literal["default", "allow", "deny"] = _valve("default", _DENY)
+    PROMPT_CACHING: bool = _valve(True, "Cache conversations for Anthropic models; others do it themselves.")
+    CONTEXT_COMPRESSION: Literal["default", "on", "off"] = _valve(
+        "default", "Shorten the middle of a too long conversation. `default`: as OpenRouter does it."
     )
-    FALLBACK_MODELS: str = Field(
-        "", description="Models that answer when the chosen one cannot, in order, e.g. `openai/gpt-4o-mini`."
+    DIRECT_FILES: Literal["off", "supported"] = _valve(
+        "off", "`supported`: PDFs, audio and video go to models that take them, not through retrieval."
     )
-    DATA_COLLECTION: Literal["default", "allow", "deny"] = Field("default", description=_DENY)
-    PROMPT_CACHING: bool = Field(True, description="Cache conversations for Anthropic models; others do it themselves.")
-    CONTEXT_COMPRESSION: Literal["default", "on", "off"] = Field(
-        "default", description="Shorten the middle of a too long conversation. `default`: as OpenRouter does it."
-    )
-    DIRECT_FILES: Literal["off", "supported"] = Field(
-        "off",
-        description="`supported`: PDFs, audio and video go to models that take them, not through retrieval.",
-    )
-    SEND_USER_ID: bool = Field(
-        False, description="Let OpenRouter tell users apart, by a pseudonym (never the name or the id)."
-    )
+    SEND_USER_ID: bool = _valve(False, "Let OpenRouter tell users apart, by a pseudonym (never the name or the id).")
 
     # --- Display
-    COST_DISPLAY: Literal["status", "off"] = Field("status", description=_COST_DISPLAY)
-    STREAM_INTERVAL_MS: int = Field(
-        25, ge=0, le=10_000, description="The least time between two updates of an answer, e.g. `25`; `0`: none."
+    COST_DISPLAY: Literal["status", "off"] = _valve("status", _COST_DISPLAY)
+    STREAM_INTERVAL_MS: int = _valve(
+        25, "The least time between two updates of an answer, e.g. `25`; `0`: none.", ge=0, le=10_000
     )
 
     @property
@@ -200,7 +192,7 @@ class Settings(_Tolerant):
     @property
     def provider(self) -> JsonDict:
         """The `provider` object; what is at its default is not in it."""
-        provider: dict[str, object] = {
+        provider: JsonDict = {
             "order": list(split_entries(self.PROVIDER_ORDER)),
             "only": list(split_entries(self.PROVIDER_ONLY)),
             "ignore": list(split_entries(self.PROVIDER_IGNORE)),
@@ -232,25 +224,24 @@ class Settings(_Tolerant):
 class UserValves(_Tolerant):
     """What each user may set. Privacy can only be tightened."""
 
-    API_KEY: str = Field(
+    API_KEY: str = _valve(
         "",
-        description="Your own OpenRouter key, e.g. `sk-or-v1-…`: your chats are then paid by your account.",
+        "Your own OpenRouter key, e.g. `sk-or-v1-…`: your chats are then paid by your account.",
         json_schema_extra=_PASSWORD,
         repr=False,
     )
-    PREFERRED_VARIANT: Variant = Field(
+    PREFERRED_VARIANT: Variant = _valve(
         "none",
-        description="A variant for models that have none, e.g. `nitro`: the fastest provider, `floor`: the cheapest. "
+        "A variant for models that have none, e.g. `nitro`: the fastest provider, `floor`: the cheapest. "
         "From `free` on: only where the model has it.",
     )
-    REASONING_EFFORT: Effort = Field("default", description="How much models think, e.g. `low`.")
-    PROVIDER_SORT: Sort = Field("default", description=_FIRST)
-    DATA_COLLECTION: Literal["default", "deny"] = Field("default", description=_DENY)
-    ZDR: bool = Field(False, description="Only endpoints with zero data retention.")
-    COST_DISPLAY: Literal["default", "status", "off"] = Field("default", description=_COST_DISPLAY)
+    REASONING_EFFORT: Effort = _valve("default", "How much models think, e.g. `low`.")
+    PROVIDER_SORT: Sort = _valve("default", _FIRST)
+    DATA_COLLECTION: Literal["default", "deny"] = _valve("default", _DENY)
+    ZDR: bool = _valve(False, "Only endpoints with zero data retention.")
+    COST_DISPLAY: Literal["default", "status", "off"] = _valve("default", _COST_DISPLAY)
 
     def over(self, valves: Settings) -> Settings:
         """The valves that this user's chats run with."""
-        own: dict[str, object] = {**vars(self), "ZDR": "enforce" if self.ZDR else "", "PREFERRED_VARIANT": ""}
-        changes = {name: value for name, value in own.items() if value not in ("", "default")}
-        return valves.model_copy(update=changes) if changes else valves
+        own = {**vars(self), "ZDR": "enforce" if self.ZDR else "", "PREFERRED_VARIANT": ""}
+        return valves.model_copy(update={name: value for name, value in own.items() if value not in ("", "default")})

@@ -106,8 +106,10 @@ async def ask(pipe: Pipe, streaming: bool, **body: object) -> Told:
     )
 
 
-async def text_and_error(answer: StreamingResponse | dict[str, Any]) -> tuple[str, str]:
+async def text_and_error(answer: StreamingResponse | dict[str, Any] | str) -> tuple[str, str]:
     """What a pipe has returned, read to its end: the text and the error."""
+    if isinstance(answer, str):
+        return answer, ""
     if isinstance(answer, dict):
         return (
             ("", answer["error"]["message"]) if "error" in answer else (answer["choices"][0]["message"]["content"], "")

@@ -57,7 +57,7 @@ class Witness:
         for model, streams in [*((MODEL, streams) for streams in streaming), ("fn.status", False)]:
             body = {"model": model, "stream": streams, "messages": [{"role": "user", "content": "Hi"}]}
             answer = await self.pipe.pipe(body, self.user, "chat", None, self.emit, {})
-            if isinstance(answer, dict):
+            if isinstance(answer, dict | str):
                 self.seen.append((f"answer of {model}", answer))
             else:
                 self.seen += [(f"event of {model}", part) async for part in answer.body_iterator]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openrouter_pipe.settings import Settings
+from openrouter_pipe.settings import Settings, UserValves
 
 NAMES = sorted(Settings.model_fields)
 SECRET = "sk-or-v1-0123456789abcdef"
@@ -118,6 +118,14 @@ def test_every_valve_has_a_description_and_a_default() -> None:
         assert len(schema["properties"][name]["description"]) > 20
         assert name not in schema.get("required", [])
     assert json.dumps(schema)
+
+
+@pytest.mark.parametrize("form", [Settings, UserValves])
+def test_each_default_fits_its_own_valve(form: type[Settings | UserValves]) -> None:
+    defaults = {name: field.get_default(call_default_factory=True) for name, field in form.model_fields.items()}
+    valves = form(**defaults)
+    assert valves._misfits == ()
+    assert {name: getattr(valves, name) for name in defaults} == defaults
 
 
 def test_the_key_is_a_password_field_of_plain_text() -> None:
