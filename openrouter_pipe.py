@@ -1048,14 +1048,24 @@ def choose_reasoning(
     reasons = model.reasons if model else None
     if reasons is False:
         return None, enabled, False
-    parameters: JsonDict = {}
-    if enabled and not least:
-        parameters = _asked_reasoning(asked, model, default_effort)
-    elif reasons or not enabled:
-        # An unknown model might refuse it in a task, where nobody asked; the admin's switch is obeyed.
-        parameters["effort"] = nearest_effort("none", model)
     if not enabled:
-        parameters["exclude"] = True
+        asked = {"reasoning": {"effort": "none", "exclude": True}}
+    elif least:
+        # A model that may not reason might refuse what nobody has asked for.
+        asked, default_effort = {"reasoning": {"effort": "none"}} if reasons else {}, "default"
+    parameters = {key: value for key, value in mapping(asked.get("reasoning")).items() if value is not None}
+    # The more exact statement holds; `reasoning_effort` is free text in Open WebUI.
+    wanted = [parameters.pop("effort", None)]
+    if "max_tokens" not in parameters:
+        wanted.append(asked.get("reasoning_effort"))
+        if "enabled" not in parameters:
+            wanted.append(default_effort)
+    efforts = [effort for value in wanted if (effort := as_text(value).strip().lower()) in EFFORTS]
+    if parameters.get("enabled") is False and model and model.reasoning_mandatory:
+        del parameters["enabled"]
+        efforts = ["none"]
+    if efforts:
+        parameters["effort"] = nearest_effort(efforts[0], model)
     off = parameters.get("effort") == "none" or parameters.get("enabled") is False
     shown = parameters.get("exclude") is not True and asked.get("include_reasoning") is not False
     return parameters or None, shown, bool(reasons or parameters) and not off
@@ -1071,24 +1081,6 @@ def nearest_effort(effort: str, model: Model | None) -> str:
     return min(allowed or EFFORTS[1:], key=lambda known: abs(EFFORTS.index(known) - EFFORTS.index(effort)))
 
 
-def _asked_reasoning(asked: JsonObject, model: Model | None, default_effort: str) -> JsonDict:
-    """`reasoning` and `reasoning_effort` (free text in Open WebUI) as one, and the valve where they do not say how much."""
-    parameters = {key: value for key, value in mapping(asked.get("reasoning")).items() if value is not None}
-    # The more exact statement holds.
-    wanted = [parameters.pop("effort", None)]
-    if "max_tokens" not in parameters:
-        wanted.append(asked.get("reasoning_effort"))
-        if "enabled" not in parameters:
-            wanted.append(default_effort)
-    efforts = [effort for value in wanted if (effort := as_text(value).strip().lower()) in EFFORTS]
-    if parameters.get("enabled") is False and model and model.reasoning_mandatory:
-        del parameters["enabled"]
-        efforts = ["none"]
-    if efforts:
-        parameters["effort"] = nearest_effort(efforts[0], model)
-    return parameters
-
-
 class DetailsCollector:
     """Puts streamed `reasoning_details` together, by index and type; opaque ones come whole."""
 
@@ -1100,15 +1092,15 @@ class DetailsCollector:
         """Take the fragments of one event, or the details of a `whole` answer; returns their readable text."""
         told: list[str] = []
         for detail in filter(_is_detail, dicts(details)):
-            place, field = (detail.get("index"), detail["type"]), _READABLE.get(detail["type"], ("",))[0]
-            text = detail.get(field) or ""
+            field = _READABLE.get(detail["type"], ("",))[0]
+            place, text = (detail.get("index"), field), detail.get(field) or ""
             known = self._streaming.get(place)
-            if known is not None and field and not whole:
+            if known and field and not whole:
                 known |= {key: value for key, value in detail.items() if value and key != field}
                 known[field] = (known.get(field) or "") + text
             elif detail not in self.details:
-                self._streaming[place] = dict(detail)
-                self.details.append(self._streaming[place])
+                self._streaming[place] = known = dict(detail)
+                self.details.append(known)
             told.append(text)
         return ("\n\n" if whole else "").join(filter(None, told))
 
@@ -2124,7 +2116,6 @@ _DENY = "`deny`: only providers that do not store or train on what is sent."
 _FIRST = "Which provider of a model comes first, e.g. by `price`."
 _PASSWORD: JsonDict = {"input": {"type": "password"}}
 
-Seconds = Annotated[int, Field(ge=1, le=86_400)]
 Filter = Literal["all", "only", "exclude"]
 Effort = Literal["default", "none", "minimal", "low", "medium", "high", "xhigh", "max"]
 Sort = Literal["default", "price", "throughput", "latency"]
@@ -2141,7 +2132,7 @@ class _Tolerant(BaseModel):
 
     # The form shows the names that the docs and the log have.
     model_config = ConfigDict(defer_build=True, str_strip_whitespace=True, field_title_generator=lambda name, _: name)
-    _misfits: tuple[Problem, ...] = ()
+    _misfits: list[Problem] = []
     _unused: JsonDict = {}
 
     def __init__(self, **values: Any) -> None:
@@ -2153,7 +2144,7 @@ class _Tolerant(BaseModel):
             unused = {name: values.pop(name) for name in reasons}
             super().__init__(**values)
             self._unused = unused
-            self._misfits = tuple([Problem(name, "", why, "the default is used") for name, why in reasons.items()])
+            self._misfits = [Problem(name, "", why, "the default is used") for name, why in reasons.items()]
 
     def model_dump(self, **options: Any) -> JsonDict:
         """With what does not fit, so that it is stored, seen in the form, and reported."""
@@ -2176,9 +2167,9 @@ class Settings(_Tolerant):
         description="Address of the API, e.g. `https://eu.openrouter.ai/api/v1`, or of a gateway like it. "
         f"Default: `OPENROUTER_API_BASE_URL`, else `{_DEFAULT_BASE_URL}`.",
     )
-    CONNECT_TIMEOUT_SECONDS: Seconds = _valve(10, "How long to wait for a connection, e.g. `10`.")
-    READ_TIMEOUT_SECONDS: Seconds = _valve(
-        300, "The longest silence before an answer counts as broken off, e.g. `300`; at least `1`."
+    CONNECT_TIMEOUT_SECONDS: int = _valve(10, "How long to wait for a connection, e.g. `10`.", ge=1, le=86_400)
+    READ_TIMEOUT_SECONDS: int = _valve(
+        300, "The longest silence before an answer counts as broken off, e.g. `300`; at least `1`.", ge=1, le=86_400
     )
     MAX_RETRIES: int = _valve(
         2, "How often a request that failed before its first word is sent again; `0`: never.", ge=0, le=10
@@ -2313,14 +2304,14 @@ class Settings(_Tolerant):
 
     def problems(self) -> tuple[Problem, ...]:
         """What is wrong with the values, the lists of models apart."""
-        wrong = []
+        wrong = [*self._misfits]
         if not self.api_key:
             why = "it holds characters that no key has" if self.API_KEY else "no key is set"
             wrong.append(Problem("API_KEY", "", f"{why}, so no models are listed"))
         if not self.base_url:
             hint = f"it looks like {_DEFAULT_BASE_URL}, without a user name"
             wrong.append(Problem("BASE_URL", "", "not the address of an API", hint))
-        return (*self._misfits, *wrong)
+        return tuple(wrong)
 
 
 class UserValves(_Tolerant):
@@ -3342,10 +3333,9 @@ class Answer:
 
     async def events(self) -> AsyncGenerator[bytes, None]:
         """The answer as server-sent events. An error is the last event before `[DONE]`; what was shown before stays."""
-        async with self._ending(), aclosing(self._batches()) as batches:
-            async for deltas in batches:
-                for delta in deltas:
-                    yield self._writer.delta(delta)
+        async with self._ending(), aclosing(self._deltas()) as deltas:
+            async for delta in deltas:
+                yield self._writer.delta(delta)
         reason, usage = self._reader.finish_reason or "stop", self._reader.usage
         yield error_event(self._error) if self._error else self._writer.finish(reason)
         if usage:
@@ -3354,10 +3344,8 @@ class Answer:
 
     async def completion(self) -> JsonDict:
         """The answer as one `chat.completion` object, or as an `error` object."""
-        deltas: list[Delta] = []
-        async with self._ending(), aclosing(self._batches()) as batches:
-            async for batch in batches:
-                deltas += batch
+        async with self._ending(), aclosing(self._deltas()) as shown:
+            deltas = [delta async for delta in shown]
         if self._error:
             return error_body(self._error)
         if self._request.is_task:
@@ -3381,7 +3369,7 @@ class Answer:
             await self._end_tools()
         await self._tell_cost()
 
-    async def _batches(self) -> AsyncGenerator[list[Delta], None]:
+    async def _deltas(self) -> AsyncGenerator[Delta, None]:
         """The deltas to show, of the first attempt that shows any. Raises `PipeError` when there is none, or it breaks off."""
         started, tries = time.monotonic(), 1
         while True:
@@ -3393,9 +3381,9 @@ class Answer:
                     async for deltas in batches:
                         answered = answered or any(map(has_answer, deltas))
                         await self._tell_tools()
-                        if visible := self._visible(deltas):
+                        for delta in self._visible(deltas):
                             shown = True
-                            yield visible
+                            yield delta
                 self._refuse_nothing(answered, shown)
             except PipeError as error:
                 if shown:
@@ -3407,7 +3395,8 @@ class Answer:
                     await self._pause(error, tries, time.monotonic() - started)
                     tries += 1
             else:
-                yield self._visible(self._reader.close())
+                for delta in self._visible(self._reader.close()):
+                    yield delta
                 return
             finally:
                 if usage := self._reader.usage:
@@ -3415,10 +3404,9 @@ class Answer:
 
     def _refuse_nothing(self, answered: bool, shown: bool) -> None:
         """Raise the `PipeError` for an answer with nothing in it, or one that was cut before its first word."""
-        reason = str(self._reader.finish_reason)
-        if not answered and (not shown or (reason in _EMPTY and not self._request.is_task)):
-            text = _EMPTY.get(reason, _EMPTY_OTHERWISE).format(model=self._request.body["model"])
-            raise PipeError(text, 0 if reason in _EMPTY else 1)
+        cut = _EMPTY.get(self._reader.finish_reason or "")
+        if not answered and (not shown or (cut and not self._request.is_task)):
+            raise PipeError((cut or _EMPTY_OTHERWISE).format(model=self._request.body["model"]), 0 if cut else 1)
 
     async def _pause(self, error: PipeError, tries: int, elapsed: float) -> None:
         """Tell the person who waits, and wait. Raises the error when another attempt would not help, or come too late."""
@@ -3438,9 +3426,10 @@ class Answer:
         if self._request.shows_reasoning or (self._request.is_task and not self._request.body["stream"]):
             return deltas
         # With calls the next round must bring the details back, or some providers refuse it; they are kept, not shown.
-        hidden = {"reasoning_content", *(() if self._reader.has_calls else ("reasoning_details",))}
-        kept = ({key: value for key, value in delta.items() if key not in hidden} for delta in deltas)
-        return [delta | _HIDDEN if "reasoning_details" in delta else delta for delta in kept if delta]
+        hidden = {"reasoning_content"} if self._reader.has_calls else {"reasoning_content", "reasoning_details"}
+        return [
+            _HIDDEN | delta if "reasoning_details" in delta else delta for delta in deltas if not hidden & delta.keys()
+        ]
 
     async def _tell_tools(self) -> None:
         statuses, self._reader.statuses = self._reader.statuses, []
@@ -3882,7 +3871,8 @@ class Pipe:
     UserValves = UserValves
 
     def __init__(self) -> None:
-        self.valves = Settings()
+        # The defaults as they are: Open WebUI makes the valves before each call, and checks them then.
+        self.valves = Settings.model_construct()
         self._transport = Transport()
         self._store = CatalogStore(self._transport)
         self._rows = RowKeeper(self._transport)
@@ -3900,7 +3890,7 @@ class Pipe:
             settings = self.valves
             published = await self._publish(settings, await self._store.catalog_for_list(settings))
             self._log_new(self._problems(settings, published))
-            if published is not None:
+            if published:
                 await self._rows.keep(self, published, settings)
             return self._entries(published, settings)
         except Exception:  # noqa: BLE001
@@ -3968,8 +3958,12 @@ class Pipe:
             """The request, and the one for the other endpoint; that it was needed is remembered for a while."""
             served_on, until = self._endpoints.get(ref.api_id, (None, 0.0))
             request = build(served_on if time.monotonic() < until else None)
-            told = (request.endpoint, request.body["model"], request.left_out)
-            log.debug("endpoint: %s, api_model_id: %s, left out: %s", *told)
+            log.debug(
+                "endpoint: %s, api_model_id: %s, left out: %s",
+                request.endpoint,
+                request.body["model"],
+                request.left_out,
+            )
             yield request
             if settings.ENDPOINT == "auto":
                 other: Endpoint = "responses" if request.endpoint == "chat_completions" else "chat_completions"
@@ -4021,24 +4015,25 @@ class Pipe:
 
     async def _publish(self, settings: Settings, catalog: Catalog | None) -> Published | None:
         """The published list for these valves, made anew in a thread when something has changed."""
+        if not catalog:
+            return None
         publishing = settings.publishing
         # Once for all who ask at once.
         async with self._publishing:
             known = self._published
-            if catalog and (known is None or known.catalog is not catalog or known.publishing != publishing):
+            if not known or known.catalog is not catalog or known.publishing != publishing:
                 known = self._published = await asyncio.to_thread(Published, catalog, publishing)
-        return known if catalog else None
+            return known
 
     def _entries(self, published: Published | None, settings: Settings) -> list[dict[str, str]]:
         """The list, the status model last: Open WebUI opens a new chat with the first one."""
         if self._list[0] is not published or self._list[1] != settings:
-            names = {entry.webui_id: entry.name for entry in published.entries} if published else {}
+            prefix, shown = settings.NAME_PREFIX, published.entries if published else ()
+            entries = [{"id": entry.webui_id, "name": prefix + entry.name} for entry in shown]
             if settings.STATUS_MODEL:
-                names[_STATUS_ID] = "OpenRouter: Status"
-                if not published:
-                    why = "ask it why" if settings.api_key else "set the valve API_KEY"
-                    names[_STATUS_ID] += f" (no models: {why})"
-            entries = [{"id": webui_id, "name": settings.NAME_PREFIX + name} for webui_id, name in names.items()]
+                why = "ask it why" if settings.api_key else "set the valve API_KEY"
+                status = "OpenRouter: Status" if published else f"OpenRouter: Status (no models: {why})"
+                entries.append({"id": _STATUS_ID, "name": prefix + status})
             self._list = (published, settings, entries)
         return self._list[2]
 

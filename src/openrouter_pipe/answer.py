@@ -65,10 +65,9 @@ class Answer:
 
     async def events(self) -> AsyncGenerator[bytes, None]:
         """The answer as server-sent events. An error is the last event before `[DONE]`; what was shown before stays."""
-        async with self._ending(), aclosing(self._batches()) as batches:
-            async for deltas in batches:
-                for delta in deltas:
-                    yield self._writer.delta(delta)
+        async with self._ending(), aclosing(self._deltas()) as deltas:
+            async for delta in deltas:
+                yield self._writer.delta(delta)
         reason, usage = self._reader.finish_reason or "stop", self._reader.usage
         yield error_event(self._error) if self._error else self._writer.finish(reason)
         if usage:
@@ -77,10 +76,8 @@ class Answer:
 
     async def completion(self) -> JsonDict:
         """The answer as one `chat.completion` object, or as an `error` object."""
-        deltas: list[Delta] = []
-        async with self._ending(), aclosing(self._batches()) as batches:
-            async for batch in batches:
-                deltas += batch
+        async with self._ending(), aclosing(self._deltas()) as shown:
+            deltas = [delta async for delta in shown]
         if self._error:
             return error_body(self._error)
         if self._request.is_task:
@@ -104,7 +101,7 @@ class Answer:
             await self._end_tools()
         await self._tell_cost()
 
-    async def _batches(self) -> AsyncGenerator[list[Delta], None]:
+    async def _deltas(self) -> AsyncGenerator[Delta, None]:
         """The deltas to show, of the first attempt that shows any. Raises `PipeError` when there is none, or it breaks off."""
         started, tries = time.monotonic(), 1
         while True:
@@ -116,9 +113,9 @@ class Answer:
                     async for deltas in batches:
                         answered = answered or any(map(has_answer, deltas))
                         await self._tell_tools()
-                        if visible := self._visible(deltas):
+                        for delta in self._visible(deltas):
                             shown = True
-                            yield visible
+                            yield delta
                 self._refuse_nothing(answered, shown)
             except PipeError as error:
                 if shown:
@@ -130,7 +127,8 @@ class Answer:
                     await self._pause(error, tries, time.monotonic() - started)
                     tries += 1
             else:
-                yield self._visible(self._reader.close())
+                for delta in self._visible(self._reader.close()):
+                    yield delta
                 return
             finally:
                 if usage := self._reader.usage:
@@ -138,10 +136,9 @@ class Answer:
 
     def _refuse_nothing(self, answered: bool, shown: bool) -> None:
         """Raise the `PipeError` for an answer with nothing in it, or one that was cut before its first word."""
-        reason = str(self._reader.finish_reason)
-        if not answered and (not shown or (reason in _EMPTY and not self._request.is_task)):
-            text = _EMPTY.get(reason, _EMPTY_OTHERWISE).format(model=self._request.body["model"])
-            raise PipeError(text, 0 if reason in _EMPTY else 1)
+        cut = _EMPTY.get(self._reader.finish_reason or "")
+        if not answered and (not shown or (cut and not self._request.is_task)):
+            raise PipeError((cut or _EMPTY_OTHERWISE).format(model=self._request.body["model"]), 0 if cut else 1)
 
     async def _pause(self, error: PipeError, tries: int, elapsed: float) -> None:
         """Tell the person who waits, and wait. Raises the error when another attempt would not help, or come too late."""
@@ -161,9 +158,10 @@ class Answer:
         if self._request.shows_reasoning or (self._request.is_task and not self._request.body["stream"]):
             return deltas
         # With calls the next round must bring the details back, or some providers refuse it; they are kept, not shown.
-        hidden = {"reasoning_content", *(() if self._reader.has_calls else ("reasoning_details",))}
-        kept = ({key: value for key, value in delta.items() if key not in hidden} for delta in deltas)
-        return [delta | _HIDDEN if "reasoning_details" in delta else delta for delta in kept if delta]
+        hidden = {"reasoning_content"} if self._reader.has_calls else {"reasoning_content", "reasoning_details"}
+        return [
+            _HIDDEN | delta if "reasoning_details" in delta else delta for delta in deltas if not hidden & delta.keys()
+        ]
 
     async def _tell_tools(self) -> None:
         statuses, self._reader.statuses = self._reader.statuses, []

@@ -44,7 +44,8 @@ class Pipe:
     UserValves = UserValves
 
     def __init__(self) -> None:
-        self.valves = Settings()
+        # The defaults as they are: Open WebUI makes the valves before each call, and checks them then.
+        self.valves = Settings.model_construct()
         self._transport = Transport()
         self._store = CatalogStore(self._transport)
         self._rows = RowKeeper(self._transport)
@@ -62,7 +63,7 @@ class Pipe:
             settings = self.valves
             published = await self._publish(settings, await self._store.catalog_for_list(settings))
             self._log_new(self._problems(settings, published))
-            if published is not None:
+            if published:
                 await self._rows.keep(self, published, settings)
             return self._entries(published, settings)
         except Exception:  # noqa: BLE001
@@ -130,8 +131,12 @@ class Pipe:
             """The request, and the one for the other endpoint; that it was needed is remembered for a while."""
             served_on, until = self._endpoints.get(ref.api_id, (None, 0.0))
             request = build(served_on if time.monotonic() < until else None)
-            told = (request.endpoint, request.body["model"], request.left_out)
-            log.debug("endpoint: %s, api_model_id: %s, left out: %s", *told)
+            log.debug(
+                "endpoint: %s, api_model_id: %s, left out: %s",
+                request.endpoint,
+                request.body["model"],
+                request.left_out,
+            )
             yield request
             if settings.ENDPOINT == "auto":
                 other: Endpoint = "responses" if request.endpoint == "chat_completions" else "chat_completions"
@@ -183,24 +188,25 @@ class Pipe:
 
     async def _publish(self, settings: Settings, catalog: Catalog | None) -> Published | None:
         """The published list for these valves, made anew in a thread when something has changed."""
+        if not catalog:
+            return None
         publishing = settings.publishing
         # Once for all who ask at once.
         async with self._publishing:
             known = self._published
-            if catalog and (known is None or known.catalog is not catalog or known.publishing != publishing):
+            if not known or known.catalog is not catalog or known.publishing != publishing:
                 known = self._published = await asyncio.to_thread(Published, catalog, publishing)
-        return known if catalog else None
+            return known
 
     def _entries(self, published: Published | None, settings: Settings) -> list[dict[str, str]]:
         """The list, the status model last: Open WebUI opens a new chat with the first one."""
         if self._list[0] is not published or self._list[1] != settings:
-            names = {entry.webui_id: entry.name for entry in published.entries} if published else {}
+            prefix, shown = settings.NAME_PREFIX, published.entries if published else ()
+            entries = [{"id": entry.webui_id, "name": prefix + entry.name} for entry in shown]
             if settings.STATUS_MODEL:
-                names[_STATUS_ID] = "OpenRouter: Status"
-                if not published:
-                    why = "ask it why" if settings.api_key else "set the valve API_KEY"
-                    names[_STATUS_ID] += f" (no models: {why})"
-            entries = [{"id": webui_id, "name": settings.NAME_PREFIX + name} for webui_id, name in names.items()]
+                why = "ask it why" if settings.api_key else "set the valve API_KEY"
+                status = "OpenRouter: Status" if published else f"OpenRouter: Status (no models: {why})"
+                entries.append({"id": _STATUS_ID, "name": prefix + status})
             self._list = (published, settings, entries)
         return self._list[2]
 

@@ -36,14 +36,24 @@ def choose_reasoning(
     reasons = model.reasons if model else None
     if reasons is False:
         return None, enabled, False
-    parameters: JsonDict = {}
-    if enabled and not least:
-        parameters = _asked_reasoning(asked, model, default_effort)
-    elif reasons or not enabled:
-        # An unknown model might refuse it in a task, where nobody asked; the admin's switch is obeyed.
-        parameters["effort"] = nearest_effort("none", model)
     if not enabled:
-        parameters["exclude"] = True
+        asked = {"reasoning": {"effort": "none", "exclude": True}}
+    elif least:
+        # A model that may not reason might refuse what nobody has asked for.
+        asked, default_effort = {"reasoning": {"effort": "none"}} if reasons else {}, "default"
+    parameters = {key: value for key, value in mapping(asked.get("reasoning")).items() if value is not None}
+    # The more exact statement holds; `reasoning_effort` is free text in Open WebUI.
+    wanted = [parameters.pop("effort", None)]
+    if "max_tokens" not in parameters:
+        wanted.append(asked.get("reasoning_effort"))
+        if "enabled" not in parameters:
+            wanted.append(default_effort)
+    efforts = [effort for value in wanted if (effort := as_text(value).strip().lower()) in EFFORTS]
+    if parameters.get("enabled") is False and model and model.reasoning_mandatory:
+        del parameters["enabled"]
+        efforts = ["none"]
+    if efforts:
+        parameters["effort"] = nearest_effort(efforts[0], model)
     off = parameters.get("effort") == "none" or parameters.get("enabled") is False
     shown = parameters.get("exclude") is not True and asked.get("include_reasoning") is not False
     return parameters or None, shown, bool(reasons or parameters) and not off
@@ -59,24 +69,6 @@ def nearest_effort(effort: str, model: Model | None) -> str:
     return min(allowed or EFFORTS[1:], key=lambda known: abs(EFFORTS.index(known) - EFFORTS.index(effort)))
 
 
-def _asked_reasoning(asked: JsonObject, model: Model | None, default_effort: str) -> JsonDict:
-    """`reasoning` and `reasoning_effort` (free text in Open WebUI) as one, and the valve where they do not say how much."""
-    parameters = {key: value for key, value in mapping(asked.get("reasoning")).items() if value is not None}
-    # The more exact statement holds.
-    wanted = [parameters.pop("effort", None)]
-    if "max_tokens" not in parameters:
-        wanted.append(asked.get("reasoning_effort"))
-        if "enabled" not in parameters:
-            wanted.append(default_effort)
-    efforts = [effort for value in wanted if (effort := as_text(value).strip().lower()) in EFFORTS]
-    if parameters.get("enabled") is False and model and model.reasoning_mandatory:
-        del parameters["enabled"]
-        efforts = ["none"]
-    if efforts:
-        parameters["effort"] = nearest_effort(efforts[0], model)
-    return parameters
-
-
 class DetailsCollector:
     """Puts streamed `reasoning_details` together, by index and type; opaque ones come whole."""
 
@@ -88,15 +80,15 @@ class DetailsCollector:
         """Take the fragments of one event, or the details of a `whole` answer; returns their readable text."""
         told: list[str] = []
         for detail in filter(_is_detail, dicts(details)):
-            place, field = (detail.get("index"), detail["type"]), _READABLE.get(detail["type"], ("",))[0]
-            text = detail.get(field) or ""
+            field = _READABLE.get(detail["type"], ("",))[0]
+            place, text = (detail.get("index"), field), detail.get(field) or ""
             known = self._streaming.get(place)
-            if known is not None and field and not whole:
+            if known and field and not whole:
                 known |= {key: value for key, value in detail.items() if value and key != field}
                 known[field] = (known.get(field) or "") + text
             elif detail not in self.details:
-                self._streaming[place] = dict(detail)
-                self.details.append(self._streaming[place])
+                self._streaming[place] = known = dict(detail)
+                self.details.append(known)
             told.append(text)
         return ("\n\n" if whole else "").join(filter(None, told))
 

@@ -22,7 +22,6 @@ _DENY = "`deny`: only providers that do not store or train on what is sent."
 _FIRST = "Which provider of a model comes first, e.g. by `price`."
 _PASSWORD: JsonDict = {"input": {"type": "password"}}
 
-Seconds = Annotated[int, Field(ge=1, le=86_400)]
 Filter = Literal["all", "only", "exclude"]
 Effort = Literal["default", "none", "minimal", "low", "medium", "high", "xhigh", "max"]
 Sort = Literal["default", "price", "throughput", "latency"]
@@ -39,7 +38,7 @@ class _Tolerant(BaseModel):
 
     # The form shows the names that the docs and the log have.
     model_config = ConfigDict(defer_build=True, str_strip_whitespace=True, field_title_generator=lambda name, _: name)
-    _misfits: tuple[Problem, ...] = ()
+    _misfits: list[Problem] = []
     _unused: JsonDict = {}
 
     def __init__(self, **values: Any) -> None:
@@ -51,7 +50,7 @@ class _Tolerant(BaseModel):
             unused = {name: values.pop(name) for name in reasons}
             super().__init__(**values)
             self._unused = unused
-            self._misfits = tuple([Problem(name, "", why, "the default is used") for name, why in reasons.items()])
+            self._misfits = [Problem(name, "", why, "the default is used") for name, why in reasons.items()]
 
     def model_dump(self, **options: Any) -> JsonDict:
         """With what does not fit, so that it is stored, seen in the form, and reported."""
@@ -74,9 +73,9 @@ class Settings(_Tolerant):
         description="Address of the API, e.g. `https://eu.openrouter.ai/api/v1`, or of a gateway like it. "
         f"Default: `OPENROUTER_API_BASE_URL`, else `{_DEFAULT_BASE_URL}`.",
     )
-    CONNECT_TIMEOUT_SECONDS: Seconds = _valve(10, "How long to wait for a connection, e.g. `10`.")
-    READ_TIMEOUT_SECONDS: Seconds = _valve(
-        300, "The longest silence before an answer counts as broken off, e.g. `300`; at least `1`."
+    CONNECT_TIMEOUT_SECONDS: int = _valve(10, "How long to wait for a connection, e.g. `10`.", ge=1, le=86_400)
+    READ_TIMEOUT_SECONDS: int = _valve(
+        300, "The longest silence before an answer counts as broken off, e.g. `300`; at least `1`.", ge=1, le=86_400
     )
     MAX_RETRIES: int = _valve(
         2, "How often a request that failed before its first word is sent again; `0`: never.", ge=0, le=10
@@ -211,14 +210,14 @@ class Settings(_Tolerant):
 
     def problems(self) -> tuple[Problem, ...]:
         """What is wrong with the values, the lists of models apart."""
-        wrong = []
+        wrong = [*self._misfits]
         if not self.api_key:
             why = "it holds characters that no key has" if self.API_KEY else "no key is set"
             wrong.append(Problem("API_KEY", "", f"{why}, so no models are listed"))
         if not self.base_url:
             hint = f"it looks like {_DEFAULT_BASE_URL}, without a user name"
             wrong.append(Problem("BASE_URL", "", "not the address of an API", hint))
-        return (*self._misfits, *wrong)
+        return tuple(wrong)
 
 
 class UserValves(_Tolerant):

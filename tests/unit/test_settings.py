@@ -124,7 +124,7 @@ def test_every_valve_has_a_description_and_a_default() -> None:
 def test_each_default_fits_its_own_valve(form: type[Settings | UserValves]) -> None:
     defaults = {name: field.get_default(call_default_factory=True) for name, field in form.model_fields.items()}
     valves = form(**defaults)
-    assert valves._misfits == ()
+    assert not valves._misfits
     assert {name: getattr(valves, name) for name in defaults} == defaults
 
 
