@@ -54,6 +54,9 @@ def test_a_value_that_does_not_fit_is_kept_for_the_admin_to_see(
     assert "openai.gpt-4o" in pipe(MAX_RETRIES="many")
     assert webui.request("GET", f"/api/v1/functions/id/{FUNCTION}/valves")["MAX_RETRIES"] == "many"
     assert "MAX\\_RETRIES: Input should be" in answer_text(webui.ask(f"{PREFIX}status", "How are you?"))
+    events = webui.ask_stream(f"{PREFIX}status", "How are you?")
+    pieces = [choice["delta"].get("content", "") for event in events for choice in event["choices"]]
+    assert "MAX\\_RETRIES: Input should be" in "".join(pieces)
 
 
 def test_names_are_what_the_selector_shows(webui: OpenWebUI, pipe: Callable[..., list[str]]) -> None:
