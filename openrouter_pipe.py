@@ -1034,7 +1034,7 @@ _READABLE = {
 _CONTENTS = ("text", "summary", "data", "signature", "result")
 # Open WebUI drops details of this format without a signature; where none is to be expected, a stand-in keeps them.
 _SIGNED_FORMAT = "anthropic-claude-v1"
-_STAND_IN = "not signed"
+_STAND_IN = {"signature": "not signed"}
 
 
 def choose_reasoning(
@@ -1091,7 +1091,7 @@ class DetailsCollector:
     def add(self, details: object, whole: bool = False) -> str:
         """Take the fragments of one event, or the details of a `whole` answer; returns their readable text."""
         told: list[str] = []
-        for detail in filter(_is_detail, dicts(details)):
+        for detail in _valid_details(details):
             field = _READABLE.get(detail["type"], ("",))[0]
             place, text = (detail.get("index"), field), detail.get(field) or ""
             known = self._streaming.get(place)
@@ -1107,39 +1107,42 @@ class DetailsCollector:
 
 def kept_details(details: Iterable[JsonDict]) -> list[JsonDict]:
     """The details that say something, as Open WebUI keeps them: each with an index of its own."""
-    told = (detail for detail in details if _is_detail(detail) and any(map(detail.get, _CONTENTS)))
-    return [
-        # A text without its signature is half a text, and would be refused upstream: Open WebUI may drop it.
-        {**(detail if detail["type"] == "reasoning.text" else _with_stand_in(detail)), "index": index}
-        for index, detail in enumerate(told)
-    ]
+    kept: list[JsonDict] = []
+    for detail in _valid_details(list(details)):
+        if any(map(detail.get, _CONTENTS)):
+            # A text without its signature is half a text, and would be refused upstream: Open WebUI may drop it.
+            never_signed = detail["type"] != "reasoning.text" and not detail.get("signature")
+            stand_in = _STAND_IN if never_signed and detail.get("format") == _SIGNED_FORMAT else {}
+            kept.append({**detail, **stand_in, "index": len(kept)})
+    return kept
 
 
 def replayed_details(details: object) -> list[JsonDict]:
     """The details of a message as they came from upstream."""
     return [
-        {key: value for key, value in detail.items() if (key, value) != ("signature", _STAND_IN)}
-        for detail in filter(_is_detail, dicts(details))
+        {key: value for key, value in detail.items() if {key: value} != _STAND_IN} for detail in _valid_details(details)
     ]
 
 
 def details_of(item: JsonObject) -> list[JsonDict]:
     """The details that stand for one `reasoning` item of /responses."""
+    signature, data = item.get("signature"), item.get("encrypted_content")
     common = {key: item[key] for key in ("id", "format") if item.get(key)}
+    if (signature or data) and common.get("format") == _SIGNED_FORMAT:
+        # With its proof an item is complete, and none of it may get lost.
+        common |= _STAND_IN
     details: list[JsonDict] = [
         {"type": kind, field: text, **common}
         for kind, (field, place, _) in _READABLE.items()
         for text in texts_in(item.get(place), "text")
     ]
-    signature, data = item.get("signature"), item.get("encrypted_content")
     if signature:
         if not details or details[-1]["type"] != "reasoning.text":
             details.append({"type": "reasoning.text", **common})
         details[-1]["signature"] = signature
     if data:
         details.append({"type": "reasoning.encrypted", "data": data, **common})
-    # With its proof an item is complete, and none of it may get lost.
-    return [_with_stand_in(detail) for detail in details] if signature or data else details
+    return details
 
 
 def reasoning_items(details: Iterable[JsonObject]) -> list[JsonDict]:
@@ -1161,18 +1164,15 @@ def reasoning_items(details: Iterable[JsonObject]) -> list[JsonDict]:
     return items
 
 
-def _is_detail(detail: JsonObject) -> bool:
-    """Whether it is one of OpenRouter's details, with nothing of another type in it."""
-    return (
-        str(detail.get("type")).startswith("reasoning.")
+def _valid_details(details: object) -> list[JsonDict]:
+    """What of them is one of OpenRouter's details, with nothing of another type in it."""
+    return [
+        detail
+        for detail in dicts(details)
+        if str(detail.get("type")).startswith("reasoning.")
         and isinstance(detail.get("index"), int | None)
         and all(isinstance(detail.get(key), str | None) for key in (*_CONTENTS, "id", "format"))
-    )
-
-
-def _with_stand_in(detail: JsonDict) -> JsonDict:
-    needed = detail.get("format") == _SIGNED_FORMAT and not detail.get("signature")
-    return {**detail, "signature": _STAND_IN} if needed else detail
+    ]
 
 
 def _continues(item: JsonObject, new: JsonObject) -> bool:
