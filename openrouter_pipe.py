@@ -2337,7 +2337,8 @@ class UserValves(_Tolerant):
     def over(self, valves: Settings) -> Settings:
         """The valves that this user's chats run with."""
         own = {**vars(self), "ZDR": "enforce" if self.ZDR else "", "PREFERRED_VARIANT": ""}
-        return valves.model_copy(update={name: value for name, value in own.items() if value not in ("", "default")})
+        changes = {name: value for name, value in own.items() if value not in ("", "default")}
+        return valves.model_copy(update=changes) if changes else valves
 
 
 # === status_report.py
