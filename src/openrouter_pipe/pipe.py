@@ -44,8 +44,7 @@ class Pipe:
     UserValves = UserValves
 
     def __init__(self) -> None:
-        # The defaults as they are: Open WebUI makes the valves before each call, and checks them then.
-        self.valves = Settings.model_construct()
+        self.valves = Settings()
         self._transport = Transport()
         self._store = CatalogStore(self._transport)
         self._rows = RowKeeper(self._transport)
