@@ -379,6 +379,10 @@ class Model(NamedTuple):
         return "tools" in supported or (self.is_router and not supported)
 
 
+# What nothing is known of is judged like a router: it may do everything, and is not free.
+UNKNOWN = Model("~", "", ModelRef("~"), {})
+
+
 class Preset(NamedTuple):
     """A preset of the account: its slug, its own name and description, and the id of the model it names (if any)."""
 
@@ -421,9 +425,9 @@ class Catalog(NamedTuple):
         by_slug = {preset.slug: preset for preset in (*self.presets, *presets)}
         return self._replace(presets=tuple(by_slug.values()), knows_presets=True)
 
-    def describe(self, ref: ModelRef) -> Model | None:
+    def describe(self, ref: ModelRef) -> Model:
         """The row that describes `ref`: without preset and routing tags but with its catalog tag, else the base row."""
-        return next(iter(self.rows_of(ref)), None)
+        return next(iter(self.rows_of(ref)), UNKNOWN)
 
     def rows_of(self, ref: ModelRef) -> list[Model]:
         """The rows that may describe `ref`, best first."""
@@ -500,9 +504,7 @@ def add_usage(spent: dict[str, float], usage: JsonObject, seconds: float) -> Non
             spent[name] = spent.get(name, 0.0) + amount
 
 
-def cost_line(
-    spent: Mapping[str, float], served: JsonObject, asked: ModelRef, model: Model | None, tier: object
-) -> str:
+def cost_line(spent: Mapping[str, float], served: JsonObject, asked: ModelRef, model: Model, tier: object) -> str:
     """The line, without what is unknown.
 
     `served`: what upstream said of the serving (`model`, `provider`, `service_tier`, `openrouter_metadata`); `tier`: the
@@ -532,12 +534,12 @@ def dollars(amount: float) -> str:
     return f"${amount:,.{decimals}f}"
 
 
-def _other_model(answered: object, asked: ModelRef, model: Model | None) -> str:
+def _other_model(answered: object, asked: ModelRef, model: Model) -> str:
     """A warning when another model answered than the chosen one; a router, an alias and a preset alone choose by themselves."""
     name = one_line(answered)[:120]
     if not name or not asked.base or asked.base.startswith(("openrouter/", "~")):
         return ""
-    own = (asked.api_id, *((model.id, model.canonical_slug) if model else ()))
+    own = (asked.api_id, model.id, model.canonical_slug)
     if name in own or _plain_name(name) in map(_plain_name, own):
         return ""
     return f"⚠ answered by {name}, asked for {asked.api_id}"
@@ -849,9 +851,9 @@ _RESPONSES_ONLY = ("openrouter:apply_patch", "openrouter:shell", "openrouter:too
 _CHAT_ONLY = {name for name, places in PARAMETERS.items() if not places["responses"]} - {"include_reasoning", "usage"}
 
 
-def read_parameters(body: JsonObject, model: Model | None) -> JsonDict:
+def read_parameters(body: JsonObject, model: Model) -> JsonDict:
     """The parameters of the request that make sense and that the model takes."""
-    supported = model.supported_parameters if model else frozenset()
+    supported = model.supported_parameters
     asked: JsonDict = {}
     if given := [name for name in LENGTHS if body.get(name) is not None]:
         # Under the name that the row lists.
@@ -1038,14 +1040,14 @@ _STAND_IN = {"signature": "not signed"}
 
 
 def choose_reasoning(
-    asked: JsonObject, model: Model | None, enabled: bool, default_effort: str, least: bool
+    asked: JsonObject, model: Model, enabled: bool, default_effort: str, least: bool
 ) -> tuple[JsonDict | None, bool, bool]:
     """What to send as `reasoning` (None: nothing), whether to show what comes back, and whether the model is to think.
 
     Decided from what was asked, the row and the valves; `least` wants as little as can be. Not `enabled` (the admin's
     switch): effort `none`, or where reasoning is mandatory the lowest effort, unseen.
     """
-    reasons = model.reasons if model else None
+    reasons = model.reasons
     if reasons is False:
         return None, enabled, False
     if not enabled:
@@ -1061,7 +1063,7 @@ def choose_reasoning(
         if "enabled" not in parameters:
             wanted.append(default_effort)
     efforts = [effort for value in wanted if (effort := as_text(value).strip().lower()) in EFFORTS]
-    if parameters.get("enabled") is False and model and model.reasoning_mandatory:
+    if parameters.get("enabled") is False and model.reasoning_mandatory:
         del parameters["enabled"]
         efforts = ["none"]
     if efforts:
@@ -1071,12 +1073,12 @@ def choose_reasoning(
     return parameters or None, shown, bool(reasons or parameters) and not off
 
 
-def nearest_effort(effort: str, model: Model | None) -> str:
+def nearest_effort(effort: str, model: Model) -> str:
     """The closest effort that the row lists, the lower one of two; `none` is allowed unless reasoning is mandatory."""
-    mandatory = model and model.reasoning_mandatory
+    mandatory = model.reasoning_mandatory
     if effort == "none" and not mandatory:
         return effort
-    listed = model.efforts if model else ()
+    listed = model.efforts
     allowed = [known for known in EFFORTS if known in listed and not (mandatory and known == "none")]
     return min(allowed or EFFORTS[1:], key=lambda known: abs(EFFORTS.index(known) - EFFORTS.index(effort)))
 
@@ -1578,8 +1580,6 @@ def _text_of(content: str | list[JsonDict]) -> str:
 _DEPRECATED = ("online", "thinking", "extended")
 # An entry of VARIANT_MODELS: a base or a pattern for it, tags, a preset.
 _ENTRY = re.compile(rf"([^:@]*)((?::[A-Za-z0-9-]+)*)(?:@preset/(\*|{SLUG.pattern}))?")
-# What nothing is known of (a preset without a model) is judged like a router: it may do everything, and is not free.
-UNKNOWN = Model("~", "", ModelRef("~"), {})
 _NO_PRESET = Preset("", "")
 
 
@@ -1611,11 +1611,11 @@ class Publishing(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """One published model, and the row that describes it (None: nothing is known of it)."""
+    """One published model, and the row that describes it (`UNKNOWN` for a preset without a model)."""
 
     ref: ModelRef
     name: str
-    model: Model | None
+    model: Model
     description: str
     webui_id: str
 
@@ -1682,7 +1682,7 @@ class Published:
         if not any(ref) or ref.webui_id in self.by_webui_id:
             return
         name = ref.api_id
-        if name not in self.left_out and ref.base and self.catalog.describe(ref) is None:
+        if name not in self.left_out and ref.base and self.catalog.describe(ref) is UNKNOWN:
             hint = self._rows.similar(ref.base) or "choose another model."
             raise PipeError(f"OpenRouter's list has no model {name}: {hint}")
         valve = self.left_out.get(name, "VARIANT_MODELS")
@@ -1803,15 +1803,14 @@ class Published:
             if eligible.isdisjoint([row.id for row in rows]):
                 # A base that MODEL_ID leaves out takes its variants along.
                 hint = f"{model.id} has to be selected there"
-        judged = model or UNKNOWN
-        if valve := "MODEL_ID" if hint else self.publishing.filter_against(judged, described):
+        if valve := "MODEL_ID" if hint else self.publishing.filter_against(model, described):
             self.left_out[api_id] = valve
             # What a wildcard brings is left out without a word.
             if not has_wildcard(self._at[1]):
                 self._report(f"left out by {valve}", hint)
             return
         words += [f"Preset: {preset.name}"] if preset.name else []
-        entry = Entry(ref, " ".join(words), model, preset.description or judged.description, ref.webui_id)
+        entry = Entry(ref, " ".join(words), model, preset.description or model.description, ref.webui_id)
         self._listed[api_id] = (place, entry)
 
     def _report(self, reason: str, hint: str = "", like: str = "") -> None:
@@ -2451,16 +2450,18 @@ _KINDS = {
 Kinds = Mapping[str, tuple[str, str]]
 
 
-def taken_kinds(model: Model | None, settings: Settings) -> Kinds | None:
+def taken_kinds(model: Model, settings: Settings) -> Kinds | None:
     """The endings of files that go to a model as they are; None: leave all to Open WebUI.
 
     Empty for an unknown model: its row may tell Open WebUI to leave the files alone, so their texts have to be sent.
     """
-    inputs = model.input_modalities if model else ()
+    inputs = model.input_modalities
     # /responses knows two formats of audio. Source: OpenRouter's OpenAPI document, InputAudio.
     never = _CHAT_AUDIO if settings.ENDPOINT == "responses" else ()
-    kinds = {ending: kind for ending, kind in _KINDS.items() if kind[0] in inputs and ending not in never}
-    return kinds if settings.DIRECT_FILES == "supported" and (kinds or not model) else None
+    kinds = {
+        ending: kind for ending, kind in _KINDS.items() if kind[0] in inputs and ending not in never
+    }
+    return kinds if settings.DIRECT_FILES == "supported" and (kinds or model is UNKNOWN) else None
 
 
 def file_kind(kinds: Kinds, name: str, content_type: object) -> tuple[str, str] | None:
@@ -2751,7 +2752,7 @@ _GROUPS = ("capabilities", "builtinTools")
 
 def author_of(entry: Entry) -> str:
     """Whose icon a model gets: the author of the row that describes it."""
-    author, slash, _ = (entry.model or UNKNOWN).id.partition("/")
+    author, slash, _ = entry.model.id.partition("/")
     return author.lstrip("~") if slash else "openrouter"
 
 
@@ -2760,11 +2761,11 @@ def row_fields(entry: Entry, settings: Settings, icon: str | None) -> JsonDict:
 
     None: unknown, or as Open WebUI has it anyway, so that the admin's defaults for all models hold.
     """
-    model, ref = entry.model or UNKNOWN, entry.ref
+    model, ref = entry.model, entry.ref
     inputs = model.input_modalities
     is_free = "free" in ref.variants or model.is_free
     lacks_tools = model.supported_parameters and not model.has_tools
-    is_direct = taken_kinds(entry.model, settings)
+    is_direct = taken_kinds(model, settings)
     tags = {"Free": is_free, **{tag.capitalize(): True for tag in ref.variants}, "Preset": ref.preset}
     text = f"{_facts_of(model, is_free)}\n{entry.description}".strip()[:5_000]
     return {
@@ -2870,7 +2871,7 @@ class UpstreamRequest(NamedTuple):
     endpoint: Endpoint
     body: JsonDict
     left_out: tuple[str, ...]
-    model: Model | None
+    model: Model
     shows_reasoning: bool
     is_task: bool
 
@@ -2878,14 +2879,14 @@ class UpstreamRequest(NamedTuple):
 def build_request(
     body: JsonObject,
     ref: ModelRef,
-    model: Model | None,
+    model: Model,
     settings: Settings,
     context: ChatContext,
     served_on: Endpoint | None = None,
 ) -> UpstreamRequest:
     """The request for what Open WebUI hands over (`body`, which stays as it is).
 
-    `model` None: unknown. `served_on`: the only endpoint that is known to serve it.
+    `served_on`: the only endpoint that is known to serve it.
     """
     is_task, messages = bool(context.task), body.get("messages")
     if is_task:
@@ -2946,7 +2947,7 @@ def _conversation(messages: object, endpoint: Endpoint, thinks: bool) -> JsonDic
 def _add_by_valves(
     asked: JsonDict,
     ref: ModelRef,
-    model: Model | None,
+    model: Model,
     settings: Settings,
     has_breakpoints: bool,
     is_task: bool,
@@ -2960,7 +2961,7 @@ def _add_by_valves(
         return
     # A model that paints does so only when asked; one that does nothing else is not in the catalog.
     # Source: OpenRouter docs, guides/overview/multimodal/image-generation.
-    if model and not model.is_router and "image" in model.output_modalities:
+    if not model.is_router and "image" in model.output_modalities:
         asked.setdefault("modalities", ["image", "text"])
     plugins = dicts(asked.get("plugins"))
     if settings.CONTEXT_COMPRESSION != "default" and _COMPRESSION not in texts_in(plugins, "id"):
@@ -3974,7 +3975,7 @@ class Pipe:
         await answer.show(line)
         return answer
 
-    async def _resolve(self, webui_id: str, settings: Settings, preferred: str) -> tuple[ModelRef, Model | None]:
+    async def _resolve(self, webui_id: str, settings: Settings, preferred: str) -> tuple[ModelRef, Model]:
         """The model meant by an id, and its row. The published list decides where it is known; else the id is enough."""
         ref = ModelRef.from_webui(webui_id)
         if not any(ref):
@@ -3988,7 +3989,7 @@ class Pipe:
             wanted = ref._replace(variants=(preferred,))
             if preferred in ROUTING_TAGS or wanted.webui_id in listed:
                 ref, entry = wanted, listed.get(wanted.webui_id, entry)
-        return ref, entry.model if entry else None
+        return ref, entry.model if entry else UNKNOWN
 
     async def _tell_status(self, user: JsonObject, task: str) -> str:
         if user.get("role") != "admin":

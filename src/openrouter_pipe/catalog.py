@@ -113,6 +113,10 @@ class Model(NamedTuple):
         return "tools" in supported or (self.is_router and not supported)
 
 
+# What nothing is known of is judged like a router: it may do everything, and is not free.
+UNKNOWN = Model("~", "", ModelRef("~"), {})
+
+
 class Preset(NamedTuple):
     """A preset of the account: its slug, its own name and description, and the id of the model it names (if any)."""
 
@@ -155,9 +159,9 @@ class Catalog(NamedTuple):
         by_slug = {preset.slug: preset for preset in (*self.presets, *presets)}
         return self._replace(presets=tuple(by_slug.values()), knows_presets=True)
 
-    def describe(self, ref: ModelRef) -> Model | None:
+    def describe(self, ref: ModelRef) -> Model:
         """The row that describes `ref`: without preset and routing tags but with its catalog tag, else the base row."""
-        return next(iter(self.rows_of(ref)), None)
+        return next(iter(self.rows_of(ref)), UNKNOWN)
 
     def rows_of(self, ref: ModelRef) -> list[Model]:
         """The rows that may describe `ref`, best first."""

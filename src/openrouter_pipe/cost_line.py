@@ -32,9 +32,7 @@ def add_usage(spent: dict[str, float], usage: JsonObject, seconds: float) -> Non
             spent[name] = spent.get(name, 0.0) + amount
 
 
-def cost_line(
-    spent: Mapping[str, float], served: JsonObject, asked: ModelRef, model: Model | None, tier: object
-) -> str:
+def cost_line(spent: Mapping[str, float], served: JsonObject, asked: ModelRef, model: Model, tier: object) -> str:
     """The line, without what is unknown.
 
     `served`: what upstream said of the serving (`model`, `provider`, `service_tier`, `openrouter_metadata`); `tier`: the
@@ -64,12 +62,12 @@ def dollars(amount: float) -> str:
     return f"${amount:,.{decimals}f}"
 
 
-def _other_model(answered: object, asked: ModelRef, model: Model | None) -> str:
+def _other_model(answered: object, asked: ModelRef, model: Model) -> str:
     """A warning when another model answered than the chosen one; a router, an alias and a preset alone choose by themselves."""
     name = one_line(answered)[:120]
     if not name or not asked.base or asked.base.startswith(("openrouter/", "~")):
         return ""
-    own = (asked.api_id, *((model.id, model.canonical_slug) if model else ()))
+    own = (asked.api_id, model.id, model.canonical_slug)
     if name in own or _plain_name(name) in map(_plain_name, own):
         return ""
     return f"⚠ answered by {name}, asked for {asked.api_id}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import Mapping
 
-from .catalog import Model
+from .catalog import UNKNOWN, Model
 from .codec import JsonDict, JsonObject, dicts, mapping, parts_of
 from .settings import Settings
 
@@ -23,16 +23,18 @@ _KINDS = {
 Kinds = Mapping[str, tuple[str, str]]
 
 
-def taken_kinds(model: Model | None, settings: Settings) -> Kinds | None:
+def taken_kinds(model: Model, settings: Settings) -> Kinds | None:
     """The endings of files that go to a model as they are; None: leave all to Open WebUI.
 
     Empty for an unknown model: its row may tell Open WebUI to leave the files alone, so their texts have to be sent.
     """
-    inputs = model.input_modalities if model else ()
+    inputs = model.input_modalities
     # /responses knows two formats of audio. Source: OpenRouter's OpenAPI document, InputAudio.
     never = _CHAT_AUDIO if settings.ENDPOINT == "responses" else ()
-    kinds = {ending: kind for ending, kind in _KINDS.items() if kind[0] in inputs and ending not in never}
-    return kinds if settings.DIRECT_FILES == "supported" and (kinds or not model) else None
+    kinds = {
+        ending: kind for ending, kind in _KINDS.items() if kind[0] in inputs and ending not in never
+    }
+    return kinds if settings.DIRECT_FILES == "supported" and (kinds or model is UNKNOWN) else None
 
 
 def file_kind(kinds: Kinds, name: str, content_type: object) -> tuple[str, str] | None:

@@ -12,7 +12,7 @@ from .catalog import Model
 from .codec import JsonDict, JsonObject, dump_json, mapping
 from .direct_files import taken_kinds
 from .settings import Settings
-from .virtual_models import UNKNOWN, Entry
+from .virtual_models import Entry
 
 _MARKS = "openrouter_pipe"
 # The name, beside the keys of `meta`.
@@ -22,7 +22,7 @@ _GROUPS = ("capabilities", "builtinTools")
 
 def author_of(entry: Entry) -> str:
     """Whose icon a model gets: the author of the row that describes it."""
-    author, slash, _ = (entry.model or UNKNOWN).id.partition("/")
+    author, slash, _ = entry.model.id.partition("/")
     return author.lstrip("~") if slash else "openrouter"
 
 
@@ -31,11 +31,11 @@ def row_fields(entry: Entry, settings: Settings, icon: str | None) -> JsonDict:
 
     None: unknown, or as Open WebUI has it anyway, so that the admin's defaults for all models hold.
     """
-    model, ref = entry.model or UNKNOWN, entry.ref
+    model, ref = entry.model, entry.ref
     inputs = model.input_modalities
     is_free = "free" in ref.variants or model.is_free
     lacks_tools = model.supported_parameters and not model.has_tools
-    is_direct = taken_kinds(entry.model, settings)
+    is_direct = taken_kinds(model, settings)
     tags = {"Free": is_free, **{tag.capitalize(): True for tag in ref.variants}, "Preset": ref.preset}
     text = f"{_facts_of(model, is_free)}\n{entry.description}".strip()[:5_000]
     return {

@@ -45,9 +45,9 @@ _RESPONSES_ONLY = ("openrouter:apply_patch", "openrouter:shell", "openrouter:too
 _CHAT_ONLY = {name for name, places in PARAMETERS.items() if not places["responses"]} - {"include_reasoning", "usage"}
 
 
-def read_parameters(body: JsonObject, model: Model | None) -> JsonDict:
+def read_parameters(body: JsonObject, model: Model) -> JsonDict:
     """The parameters of the request that make sense and that the model takes."""
-    supported = model.supported_parameters if model else frozenset()
+    supported = model.supported_parameters
     asked: JsonDict = {}
     if given := [name for name in LENGTHS if body.get(name) is not None]:
         # Under the name that the row lists.

@@ -12,7 +12,7 @@ from starlette.responses import StreamingResponse
 
 from . import __version__
 from .answer import SURPRISE, Answer, Emitter
-from .catalog import Catalog, Model
+from .catalog import UNKNOWN, Catalog, Model
 from .catalog_store import CatalogStore
 from .chunks import DONE, error_body, error_event
 from .codec import JsonDict, JsonObject, mapping
@@ -146,7 +146,7 @@ class Pipe:
         await answer.show(line)
         return answer
 
-    async def _resolve(self, webui_id: str, settings: Settings, preferred: str) -> tuple[ModelRef, Model | None]:
+    async def _resolve(self, webui_id: str, settings: Settings, preferred: str) -> tuple[ModelRef, Model]:
         """The model meant by an id, and its row. The published list decides where it is known; else the id is enough."""
         ref = ModelRef.from_webui(webui_id)
         if not any(ref):
@@ -160,7 +160,7 @@ class Pipe:
             wanted = ref._replace(variants=(preferred,))
             if preferred in ROUTING_TAGS or wanted.webui_id in listed:
                 ref, entry = wanted, listed.get(wanted.webui_id, entry)
-        return ref, entry.model if entry else None
+        return ref, entry.model if entry else UNKNOWN
 
     async def _tell_status(self, user: JsonObject, task: str) -> str:
         if user.get("role") != "admin":

@@ -26,14 +26,14 @@ _STAND_IN = {"signature": "not signed"}
 
 
 def choose_reasoning(
-    asked: JsonObject, model: Model | None, enabled: bool, default_effort: str, least: bool
+    asked: JsonObject, model: Model, enabled: bool, default_effort: str, least: bool
 ) -> tuple[JsonDict | None, bool, bool]:
     """What to send as `reasoning` (None: nothing), whether to show what comes back, and whether the model is to think.
 
     Decided from what was asked, the row and the valves; `least` wants as little as can be. Not `enabled` (the admin's
     switch): effort `none`, or where reasoning is mandatory the lowest effort, unseen.
     """
-    reasons = model.reasons if model else None
+    reasons = model.reasons
     if reasons is False:
         return None, enabled, False
     if not enabled:
@@ -49,7 +49,7 @@ def choose_reasoning(
         if "enabled" not in parameters:
             wanted.append(default_effort)
     efforts = [effort for value in wanted if (effort := as_text(value).strip().lower()) in EFFORTS]
-    if parameters.get("enabled") is False and model and model.reasoning_mandatory:
+    if parameters.get("enabled") is False and model.reasoning_mandatory:
         del parameters["enabled"]
         efforts = ["none"]
     if efforts:
@@ -59,12 +59,12 @@ def choose_reasoning(
     return parameters or None, shown, bool(reasons or parameters) and not off
 
 
-def nearest_effort(effort: str, model: Model | None) -> str:
+def nearest_effort(effort: str, model: Model) -> str:
     """The closest effort that the row lists, the lower one of two; `none` is allowed unless reasoning is mandatory."""
-    mandatory = model and model.reasoning_mandatory
+    mandatory = model.reasoning_mandatory
     if effort == "none" and not mandatory:
         return effort
-    listed = model.efforts if model else ()
+    listed = model.efforts
     allowed = [known for known in EFFORTS if known in listed and not (mandatory and known == "none")]
     return min(allowed or EFFORTS[1:], key=lambda known: abs(EFFORTS.index(known) - EFFORTS.index(effort)))
 

@@ -42,7 +42,7 @@ class UpstreamRequest(NamedTuple):
     endpoint: Endpoint
     body: JsonDict
     left_out: tuple[str, ...]
-    model: Model | None
+    model: Model
     shows_reasoning: bool
     is_task: bool
 
@@ -50,14 +50,14 @@ class UpstreamRequest(NamedTuple):
 def build_request(
     body: JsonObject,
     ref: ModelRef,
-    model: Model | None,
+    model: Model,
     settings: Settings,
     context: ChatContext,
     served_on: Endpoint | None = None,
 ) -> UpstreamRequest:
     """The request for what Open WebUI hands over (`body`, which stays as it is).
 
-    `model` None: unknown. `served_on`: the only endpoint that is known to serve it.
+    `served_on`: the only endpoint that is known to serve it.
     """
     is_task, messages = bool(context.task), body.get("messages")
     if is_task:
@@ -118,7 +118,7 @@ def _conversation(messages: object, endpoint: Endpoint, thinks: bool) -> JsonDic
 def _add_by_valves(
     asked: JsonDict,
     ref: ModelRef,
-    model: Model | None,
+    model: Model,
     settings: Settings,
     has_breakpoints: bool,
     is_task: bool,
@@ -132,7 +132,7 @@ def _add_by_valves(
         return
     # A model that paints does so only when asked; one that does nothing else is not in the catalog.
     # Source: OpenRouter docs, guides/overview/multimodal/image-generation.
-    if model and not model.is_router and "image" in model.output_modalities:
+    if not model.is_router and "image" in model.output_modalities:
         asked.setdefault("modalities", ["image", "text"])
     plugins = dicts(asked.get("plugins"))
     if settings.CONTEXT_COMPRESSION != "default" and _COMPRESSION not in texts_in(plugins, "id"):

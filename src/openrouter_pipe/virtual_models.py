@@ -7,7 +7,7 @@ from collections.abc import Set
 from operator import itemgetter
 from typing import NamedTuple
 
-from .catalog import Catalog, Model, Preset
+from .catalog import UNKNOWN, Catalog, Model, Preset
 from .errors import PipeError
 from .model_ref import CATALOG_TAGS, ROUTING_TAGS, SLUG, ModelRef
 from .problems import MAX_ENTRIES, MAX_HINTS, Problem, has_wildcard, split_entries
@@ -16,8 +16,6 @@ from .selection import NameIndex
 _DEPRECATED = ("online", "thinking", "extended")
 # An entry of VARIANT_MODELS: a base or a pattern for it, tags, a preset.
 _ENTRY = re.compile(rf"([^:@]*)((?::[A-Za-z0-9-]+)*)(?:@preset/(\*|{SLUG.pattern}))?")
-# What nothing is known of (a preset without a model) is judged like a router: it may do everything, and is not free.
-UNKNOWN = Model("~", "", ModelRef("~"), {})
 _NO_PRESET = Preset("", "")
 
 
@@ -49,11 +47,11 @@ class Publishing(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """One published model, and the row that describes it (None: nothing is known of it)."""
+    """One published model, and the row that describes it (`UNKNOWN` for a preset without a model)."""
 
     ref: ModelRef
     name: str
-    model: Model | None
+    model: Model
     description: str
     webui_id: str
 
@@ -120,7 +118,7 @@ class Published:
         if not any(ref) or ref.webui_id in self.by_webui_id:
             return
         name = ref.api_id
-        if name not in self.left_out and ref.base and self.catalog.describe(ref) is None:
+        if name not in self.left_out and ref.base and self.catalog.describe(ref) is UNKNOWN:
             hint = self._rows.similar(ref.base) or "choose another model."
             raise PipeError(f"OpenRouter's list has no model {name}: {hint}")
         valve = self.left_out.get(name, "VARIANT_MODELS")
@@ -241,15 +239,14 @@ class Published:
             if eligible.isdisjoint([row.id for row in rows]):
                 # A base that MODEL_ID leaves out takes its variants along.
                 hint = f"{model.id} has to be selected there"
-        judged = model or UNKNOWN
-        if valve := "MODEL_ID" if hint else self.publishing.filter_against(judged, described):
+        if valve := "MODEL_ID" if hint else self.publishing.filter_against(model, described):
             self.left_out[api_id] = valve
             # What a wildcard brings is left out without a word.
             if not has_wildcard(self._at[1]):
                 self._report(f"left out by {valve}", hint)
             return
         words += [f"Preset: {preset.name}"] if preset.name else []
-        entry = Entry(ref, " ".join(words), model, preset.description or judged.description, ref.webui_id)
+        entry = Entry(ref, " ".join(words), model, preset.description or model.description, ref.webui_id)
         self._listed[api_id] = (place, entry)
 
     def _report(self, reason: str, hint: str = "", like: str = "") -> None:

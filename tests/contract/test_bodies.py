@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from openrouter_pipe.catalog import Model, parse_model
+from openrouter_pipe.catalog import UNKNOWN, Model, parse_model
 from openrouter_pipe.model_ref import ModelRef
 from openrouter_pipe.parameters import PARAMETERS
 from openrouter_pipe.requests import ChatContext, UpstreamRequest, build_request
@@ -277,7 +277,7 @@ NAMES = st.sampled_from(
 )
 ROWS = st.sampled_from(
     [
-        None,
+        UNKNOWN,
         parse_model({"id": "a/b"}),
         parse_model({"id": "a/b", "supported_parameters": ["temperature", "max_tokens", "seed"]}),
         parse_model({"id": "a/b", "supported_parameters": ["reasoning", "max_completion_tokens", "verbosity"]}),
@@ -317,9 +317,7 @@ def judge(request: UpstreamRequest) -> None:
     assert [place for place in lost(known, dumped) if not place.startswith(NESTED_NOT_IN_SDK[request.endpoint])] == []
 
 
-def build(
-    name: str, row: Model | None, valves: dict[str, Any], body: dict[str, Any], task: str = ""
-) -> UpstreamRequest:
+def build(name: str, row: Model, valves: dict[str, Any], body: dict[str, Any], task: str = "") -> UpstreamRequest:
     return build_request(
         body,
         ModelRef.from_api(name),
@@ -344,7 +342,7 @@ def build(
 def test_bodies(
     endpoint: str,
     name: str,
-    row: Model | None,
+    row: Model,
     valves: dict[str, Any],
     messages: list[dict[str, Any]],
     stream: bool,
@@ -372,7 +370,7 @@ def test_bodies(
 def test_conversations_with_tools_and_reasoning(
     endpoint: str,
     name: str,
-    row: Model | None,
+    row: Model,
     valves: dict[str, Any],
     messages: list[dict[str, Any]],
     task: str,
@@ -414,7 +412,7 @@ def words_of_items(items: list[dict[str, Any]]) -> list[tuple[str, str]]:
 @given(data=st.data())
 def test_each_parameter_by_itself(endpoint: str, name: str, data: st.DataObject) -> None:
     body = {"messages": [{"role": "user", "content": "Hi"}], name: data.draw(VALUES[name])}
-    judge(build("openai/gpt-4o", None, {"ENDPOINT": endpoint}, body))
+    judge(build("openai/gpt-4o", UNKNOWN, {"ENDPOINT": endpoint}, body))
 
 
 def test_the_matrix_knows_every_parameter() -> None:
@@ -423,7 +421,7 @@ def test_the_matrix_knows_every_parameter() -> None:
 
 @pytest.mark.parametrize("endpoint", JUDGES)
 def test_the_judges_can_say_no(endpoint: str) -> None:
-    good = build("openai/gpt-4o", None, {"ENDPOINT": endpoint}, {"messages": [{"role": "user", "content": "Hi"}]})
+    good = build("openai/gpt-4o", UNKNOWN, {"ENDPOINT": endpoint}, {"messages": [{"role": "user", "content": "Hi"}]})
     judge(good)
     components, _, _ = JUDGES[endpoint]
     wrong = {**good.body, "temprature": 1, "provider": {"sorts": "price"}}

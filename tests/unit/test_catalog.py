@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openrouter_pipe.catalog import Catalog, Model, Preset, one_line, parse_model, parse_preset
+from openrouter_pipe.catalog import UNKNOWN, Catalog, Model, Preset, one_line, parse_model, parse_preset
 from openrouter_pipe.model_ref import ModelRef
 
 FULL: dict[str, Any] = {
@@ -258,7 +258,7 @@ def test_tools(model_id: str, tokenizer: Any, parameters: Any, tools: bool) -> N
 def test_the_row_that_describes_a_name(name: str, row: str | None) -> None:
     catalog = Catalog.from_rows([{"id": row_id} for row_id in ("x/y", "x/y:free", "x/y-2024-11-20", "a/only:free")])
     model = catalog.describe(ModelRef.from_api(name))
-    assert (model.id if model else None) == row
+    assert (None if model is UNKNOWN else model.id) == row
 
 
 def test_rows_named_preset_are_discovered_presets() -> None:

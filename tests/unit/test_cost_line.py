@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from openrouter_pipe.catalog import Model, parse_model
+from openrouter_pipe.catalog import UNKNOWN, Model, parse_model
 from openrouter_pipe.cost_line import add_usage, cost_line, dollars
 from openrouter_pipe.model_ref import ModelRef
 
@@ -28,7 +28,7 @@ def spent(*rounds: tuple[dict[str, Any], float]) -> dict[str, float]:
 
 
 def line(asked: str = "openai/gpt-4o", row: dict[str, Any] | None = None, tier: object = None, **served: object) -> str:
-    model = parse_model(row) if row else None
+    model = (parse_model(row) if row else None) or UNKNOWN
     return cost_line(spent((USAGE, 350 / 82)), served, ModelRef.from_api(asked), model, tier)
 
 
@@ -57,9 +57,9 @@ def test_the_whole_line() -> None:
 
 def test_what_is_unknown_is_left_out() -> None:
     ref = ModelRef.from_api("a/b")
-    assert cost_line({}, {}, ref, None, None) == ""
-    assert cost_line(spent(({"prompt_tokens": 3}, 0)), {}, ref, None, None) == "3 in"
-    assert cost_line(spent(({"completion_tokens": 3, "cost": 0}, 0.1)), {}, ref, None, None) == "$0 · 3 out"
+    assert cost_line({}, {}, ref, UNKNOWN, None) == ""
+    assert cost_line(spent(({"prompt_tokens": 3}, 0)), {}, ref, UNKNOWN, None) == "3 in"
+    assert cost_line(spent(({"completion_tokens": 3, "cost": 0}, 0.1)), {}, ref, UNKNOWN, None) == "$0 · 3 out"
 
 
 @pytest.mark.parametrize("odd", [None, -5, math.nan, math.inf, [], {}, 10**400])
@@ -71,7 +71,7 @@ def test_odd_numbers_are_unknown(odd: object) -> None:
         "prompt_tokens_details": {"cached_tokens": odd},
     }
     assert spent((usage, 1.0)) == {"seconds": 1.0}
-    assert cost_line(spent((usage, 1.0)), {"provider": odd, "model": odd}, ModelRef("a/b"), None, odd) == ""
+    assert cost_line(spent((usage, 1.0)), {"provider": odd, "model": odd}, ModelRef("a/b"), UNKNOWN, odd) == ""
 
 
 def test_the_rounds_of_an_answer_are_added_up() -> None:

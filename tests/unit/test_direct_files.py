@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from openrouter_pipe.catalog import parse_model
+from openrouter_pipe.catalog import UNKNOWN, parse_model
 from openrouter_pipe.direct_files import (
     MAX_FILE_BYTES,
     MAX_FILE_TEXT,
@@ -77,7 +77,7 @@ def test_audio_that_only_chat_completions_takes_goes_there() -> None:
     messages = with_files([{"role": "user", "content": "Hi"}], {"1": file_part(kind, "a.m4a", b"ABC")})
     settings = Settings(API_KEY="k")
     for body, endpoint in (({"messages": messages}, "chat_completions"), ({"messages": messages[:0]}, "responses")):
-        assert build_request(body, ModelRef("a/b"), None, settings, ChatContext()).endpoint == endpoint
+        assert build_request(body, ModelRef("a/b"), UNKNOWN, settings, ChatContext()).endpoint == endpoint
 
 
 def test_a_file_goes_where_it_is_named_else_to_the_first_message_and_nothing_else_changes() -> None:
@@ -163,7 +163,7 @@ def host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Host:
 
 async def test_a_model_that_is_not_known_yet_gets_the_text_where_nobody_else_sends_it(host: Host) -> None:
     files = [host.add("a.pdf", b"%PDF", "Extracted."), {"type": "note", "content": "Noted."}]
-    unknown = taken_kinds(None, Settings(DIRECT_FILES="supported"))
+    unknown = taken_kinds(UNKNOWN, Settings(DIRECT_FILES="supported"))
     assert unknown == {}
     parts, line = await read_chat_files(unknown, {**DIRECT, "files": files}, "ann", {})
     assert [part["type"] for part in parts.values()] == ["text", "text"]

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openrouter_pipe.catalog import Model, parse_model
+from openrouter_pipe.catalog import UNKNOWN, Model, parse_model
 from openrouter_pipe.messages import chat_messages, responses_input
 from openrouter_pipe.model_ref import ModelRef
 from openrouter_pipe.reasoning import (
@@ -435,7 +435,7 @@ PLAIN = row(None, "temperature")
 SILENT = row(None)
 
 
-def build(model: Model | None, valves: Json, name: str = "a/b", task: str = "", **body: object) -> UpstreamRequest:
+def build(model: Model, valves: Json, name: str = "a/b", task: str = "", **body: object) -> UpstreamRequest:
     whole = {"model": "fn.a.b", "messages": [{"role": "user", "content": "Hi"}], **body}
     return build_request(whole, ModelRef.from_api(name), model, Settings(**valves), ChatContext(task=task))
 
@@ -446,13 +446,13 @@ def effort(value: str) -> Json:
 
 OFF, HIGH = {"ENABLE_REASONING": False}, {"REASONING_EFFORT": "high"}
 # (row, valves, what the chat asks, preset, task) → (sent, shown, whether the model thinks as far as known)
-ASKED: list[tuple[Model | None, Json, Json, str, str, Json | None, bool, bool]] = [
+ASKED: list[tuple[Model, Json, Json, str, str, Json | None, bool, bool]] = [
     # Nothing is asked: the model's default.
     (FREE, {}, {}, "", "", None, True, True),
     (ALWAYS, {}, {}, "", "", None, True, True),
     (PLAIN, {}, {}, "", "", None, True, False),
     (SILENT, {}, {}, "", "", None, True, False),
-    (None, {}, {}, "", "", None, True, False),
+    (UNKNOWN, {}, {}, "", "", None, True, False),
     # As asked.
     (FREE, {}, {"reasoning_effort": "low"}, "", "", effort("low"), True, True),
     (FREE, {}, {"reasoning_effort": " Low\n"}, "", "", effort("low"), True, True),
@@ -461,8 +461,8 @@ ASKED: list[tuple[Model | None, Json, Json, str, str, Json | None, bool, bool]] 
     (FREE, {}, {"reasoning": {"enabled": True}}, "", "", {"enabled": True}, True, True),
     (FREE, {}, {"reasoning": {"enabled": False}}, "", "", {"enabled": False}, True, False),
     (FREE, {}, {"reasoning_effort": "none"}, "", "", effort("none"), True, False),
-    (None, {}, {"reasoning_effort": "low"}, "", "", effort("low"), True, True),
-    (None, {}, {"reasoning_effort": "none"}, "", "", effort("none"), True, False),
+    (UNKNOWN, {}, {"reasoning_effort": "low"}, "", "", effort("low"), True, True),
+    (UNKNOWN, {}, {"reasoning_effort": "none"}, "", "", effort("none"), True, False),
     (SILENT, {}, {"reasoning": {"max_tokens": 9}}, "", "", {"max_tokens": 9}, True, True),
     (PLAIN, {}, {"reasoning_effort": "low", "reasoning": effort("low")}, "", "", None, True, False),
     # The nearest effort that is listed, downwards on a tie; none unless mandatory.
@@ -501,18 +501,18 @@ ASKED: list[tuple[Model | None, Json, Json, str, str, Json | None, bool, bool]] 
     (ALWAYS, OFF, {"reasoning_effort": "high"}, "", "", {"effort": "low", "exclude": True}, False, True),
     (ALWAYS_HIGH, OFF, {}, "", "", {"effort": "medium", "exclude": True}, False, True),
     (PLAIN, OFF, {"reasoning_effort": "high"}, "", "", None, False, False),
-    (None, OFF, {}, "", "", {"effort": "none", "exclude": True}, False, False),
+    (UNKNOWN, OFF, {}, "", "", {"effort": "none", "exclude": True}, False, False),
     # With a preset the valves are silent, what is asked is not.
     (FREE, {**OFF, **HIGH}, {}, "x", "", None, True, True),
     (FREE, {**OFF, **HIGH}, {"reasoning_effort": "low"}, "x", "", effort("low"), True, True),
-    (None, {**OFF, **HIGH}, {}, "x", "", None, True, False),
+    (UNKNOWN, {**OFF, **HIGH}, {}, "x", "", None, True, False),
     # Tasks: as little as the row allows, whatever is set.
     (FREE, HIGH, {"reasoning_effort": "high"}, "", "title_generation", effort("none"), True, False),
     (ALWAYS, HIGH, {"reasoning_effort": "high"}, "", "title_generation", effort("low"), True, True),
     (ALWAYS_HIGH, {}, {"reasoning": {"max_tokens": 9}}, "", "tags_generation", effort("medium"), True, True),
     (ALWAYS_ANY, {}, {}, "", "emoji_generation", effort("minimal"), True, True),
     (PLAIN, HIGH, {}, "", "title_generation", None, True, False),
-    (None, HIGH, {}, "", "title_generation", None, True, False),
+    (UNKNOWN, HIGH, {}, "", "title_generation", None, True, False),
     (ALWAYS, OFF, {}, "", "title_generation", {"effort": "low", "exclude": True}, False, True),
 ]
 
@@ -554,8 +554,8 @@ def test_the_nearest_effort(mandatory: bool, wanted: str, listed: list[str]) -> 
 def test_the_older_switch_means_the_same(own: Json) -> None:
     hidden = build(FREE, {}, include_reasoning=False, **own)
     assert not hidden.shows_reasoning
-    assert build(None, {"ENDPOINT": CHAT}, include_reasoning=False).body["include_reasoning"] is False
-    off = build(None, {**OFF, "ENDPOINT": CHAT}, include_reasoning=True)
+    assert build(UNKNOWN, {"ENDPOINT": CHAT}, include_reasoning=False).body["include_reasoning"] is False
+    off = build(UNKNOWN, {**OFF, "ENDPOINT": CHAT}, include_reasoning=True)
     assert "include_reasoning" not in off.body
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from openrouter_pipe.catalog import Model, parse_model
+from openrouter_pipe.catalog import UNKNOWN, Model, parse_model
 from openrouter_pipe.model_ref import ModelRef
 from openrouter_pipe.requests import ChatContext, UpstreamRequest, build_request, pseudonym
 from openrouter_pipe.settings import Settings
@@ -21,7 +21,7 @@ EPHEMERAL = {"type": "ephemeral"}
 
 def build(
     name: str = "openai/gpt-4o",
-    model: Model | None = None,
+    model: Model = UNKNOWN,
     context: ChatContext | None = None,
     valves: Body | None = None,
     **body: object,
@@ -407,7 +407,7 @@ def test_privacy_cannot_be_overridden() -> None:
     assert denied.body["provider"] == {"data_collection": "deny", "sort": "price"}
     settings = Settings(ZDR="enforce")
     body = {"messages": USER, "provider": {"zdr": False}}
-    request = build_request(body, ModelRef.from_api("a/b@preset/x"), None, settings, ChatContext())
+    request = build_request(body, ModelRef.from_api("a/b@preset/x"), UNKNOWN, settings, ChatContext())
     assert request.body["provider"] == {"zdr": True}
 
 
@@ -502,13 +502,13 @@ def test_tasks_get_nothing_that_costs_without_need(endpoint: str) -> None:
     }
     valves = {"ENDPOINT": endpoint, "CONTEXT_COMPRESSION": "on"}
     paints = thinker(False, architecture={"output_modalities": ["text", "image"]})
-    for model in (thinker(False), thinker(True), paints, row("temperature"), None):
+    for model in (thinker(False), thinker(True), paints, row("temperature"), UNKNOWN):
         kept = build("x/y", model, TITLE, valves, temperature=0.1, **costly).body
         assert costly.keys() & kept.keys() == set()
         # Apart from what it costs it is a chat like any other.
         assert (kept["model"], kept["session_id"]) == ("x/y", pseudonym("secret", "chat-1"))
         assert kept.get("temperature") == (
-            0.1 if model is None or "temperature" in model.supported_parameters else None
+            0.1 if model is UNKNOWN or "temperature" in model.supported_parameters else None
         )
 
 
@@ -540,7 +540,7 @@ def test_reasoning_that_cannot_be_avoided_gets_room_in_tasks(endpoint: str, fiel
     assert (mandatory[field], mandatory["reasoning"]) == (2004, {"effort": "low"})
     assert field not in build("x/y", thinker(True), TITLE, valves).body
     assert build("x/y", thinker(True), None, valves, max_tokens=4).body[field] == 4
-    assert build("x/y", None, TITLE, valves, max_tokens=4).body[field] == 4
+    assert build("x/y", UNKNOWN, TITLE, valves, max_tokens=4).body[field] == 4
 
 
 # --- Pictures as answers

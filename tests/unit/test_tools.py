@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openrouter_pipe.catalog import Model, parse_model
+from openrouter_pipe.catalog import UNKNOWN, Model, parse_model
 from openrouter_pipe.model_ref import ModelRef
 from openrouter_pipe.requests import ChatContext, UpstreamRequest, build_request
 from openrouter_pipe.settings import Settings
@@ -25,7 +25,7 @@ NESTED = {"type": "function", "function": ADD}
 FLAT = {"type": "function", **ADD}
 
 
-def build(endpoint: str, model: Model | None = None, task: str = "", **body: object) -> UpstreamRequest:
+def build(endpoint: str, model: Model = UNKNOWN, task: str = "", **body: object) -> UpstreamRequest:
     whole = {"messages": [{"role": "user", "content": "Hi"}], **body}
     settings = Settings(ENDPOINT=endpoint)
     return build_request(whole, ModelRef.from_api("a/b"), model, settings, ChatContext(task=task))
@@ -131,10 +131,10 @@ def row(name: str, *supported: str) -> Model:
         # Nothing listed: unknown, as with routers.
         (row("openrouter/auto"), True),
         (row("a/b"), True),
-        (None, True),
+        (UNKNOWN, True),
     ],
 )
-def test_tools_need_a_model_that_takes_them(model: Model | None, kept: bool, endpoint: str) -> None:
+def test_tools_need_a_model_that_takes_them(model: Model, kept: bool, endpoint: str) -> None:
     request = build(endpoint, model, **TOOLS)
     assert TOOLS.keys() & request.body.keys() == (TOOLS.keys() if kept else set())
     assert set(request.left_out) == (set() if kept else TOOLS.keys())
@@ -143,7 +143,7 @@ def test_tools_need_a_model_that_takes_them(model: Model | None, kept: bool, end
 @pytest.mark.parametrize("endpoint", [CHAT, RESPONSES])
 @pytest.mark.parametrize("tools", [None, [], "x", {}, [None]])
 def test_without_a_tool_there_is_nothing_to_choose_from(tools: object, endpoint: str) -> None:
-    request = build(endpoint, None, **{**TOOLS, "tools": tools})
+    request = build(endpoint, UNKNOWN, **{**TOOLS, "tools": tools})
     assert TOOLS.keys() & request.body.keys() == set()
 
 
@@ -159,11 +159,11 @@ FORMAT = {"type": "json_schema", "json_schema": SCHEMA}
         (row("a/b", "structured_outputs"), True),
         (row("a/b", "response_format"), True),
         (row("a/b"), True),
-        (None, True),
+        (UNKNOWN, True),
         (row("a/b", "temperature"), False),
     ],
 )
-def test_structured_outputs(model: Model | None, kept: bool) -> None:
+def test_structured_outputs(model: Model, kept: bool) -> None:
     on_chat = build(CHAT, model, response_format=FORMAT)
     on_responses = build(RESPONSES, model, response_format=FORMAT)
     assert on_chat.body.get("response_format") == (FORMAT if kept else None)

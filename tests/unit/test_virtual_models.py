@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from openrouter_pipe.catalog import Catalog, Preset
+from openrouter_pipe.catalog import UNKNOWN, Catalog, Preset
 from openrouter_pipe.errors import PipeError
 from openrouter_pipe.model_ref import ModelRef
 from openrouter_pipe.problems import MAX_ENTRIES, Problem
@@ -280,7 +280,7 @@ def test_presets_of_a_wildcard_come_by_name() -> None:
 def test_the_presets_own_model_describes_it() -> None:
     entries = {entry.ref.api_id: entry.model for entry in shown("@preset/*,q/w@preset/*", catalog=WITH_PRESETS).entries}
     assert entries["@preset/mail"] is CATALOG.models["x/y:free"]
-    assert entries["@preset/Code"] is None
+    assert entries["@preset/Code"] is UNKNOWN
     # A base that is written describes the model, whatever the preset names.
     assert entries["q/w@preset/mail"] is CATALOG.models["q/w"]
 
