@@ -23,7 +23,8 @@ def add_usage(spent: dict[str, float], usage: JsonObject, seconds: float) -> Non
 
     Also `seconds`, where they tell how fast it was, and how many tokens were written in them: `timed`.
     """
-    told = {**usage, **mapping(usage.get("prompt_tokens_details"))}
+    # The last two names are ours: what upstream may call so is something else.
+    told = {**usage, **mapping(usage.get("prompt_tokens_details")), "timed": None, "seconds": None}
     if seconds >= _MIN_SECONDS:
         told |= {"timed": usage.get("completion_tokens"), "seconds": seconds}
     for name, value in told.items():

@@ -74,6 +74,12 @@ def test_odd_numbers_are_unknown(odd: object) -> None:
     assert cost_line(spent((usage, 1.0)), {"provider": odd, "model": odd}, ModelRef("a/b"), UNKNOWN, odd) == ""
 
 
+def test_what_upstream_calls_as_the_pipe_does_is_something_else() -> None:
+    odd = {"completion_tokens": 350, "prompt_tokens_details": {"timed": 4}, "seconds": 0, "timed": 4}
+    assert cost_line(spent((odd, 0.1)), {}, ModelRef("a/b"), None, None) == "350 out"
+    assert cost_line(spent((odd, 0.1), (odd, 3.5)), {}, ModelRef("a/b"), None, None) == "700 out · 100 tok/s"
+
+
 def test_the_rounds_of_an_answer_are_added_up() -> None:
     whole = spent((USAGE, 2.0), (USAGE, 0.0), ({}, 1.0))
     names = ("cost", "prompt_tokens", "cached_tokens", "completion_tokens")
