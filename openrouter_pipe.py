@@ -744,7 +744,7 @@ def read_failure(status: int, body: object, model_id: str, retry_after: float = 
     status = next(filter(None, map(_status_of, codes)), 0)
     # Why moderation or a guardrail said no.
     refused = ", ".join(texts(told.get("reasons")) + texts(told.get("patterns")))
-    message = _innermost(body)
+    message = _innermost(error) or _innermost(body)
     reason = _innermost(told.get("raw")) or _clean(refused or mapping(told.get("constraint")).get("detail"))
     said = message if reason in message else ": ".join(filter(None, (message, reason)))
     known = (kind for kind in texts(kinds) if kind in _SENTENCES)

@@ -227,6 +227,13 @@ def test_the_providers_reason_is_dug_out(raw: object) -> None:
     assert said.startswith(f"Fireworks is rate-limiting {MODEL}: Provider returned error: Slow down, please. Try again")
 
 
+@pytest.mark.parametrize("key", ["message", "detail", "msg"])
+def test_the_error_itself_says_more_than_what_stands_beside_it(key: str) -> None:
+    assert ": True reason. " in line(400, {key: "Request failed", **error(message="True reason")})
+    assert ": True reason. " in line(400, {key: "True reason", "error": "Bad Request"})
+    assert ": True reason. " in line(400, {key: "True reason", **error(message="")})
+
+
 @pytest.mark.parametrize(
     "raw", [None, "", "{}", "[]", 5, {}, [], {"error": None}, "null", '{"a": 1}', [[[[]]]], "[" * 9999]
 )
