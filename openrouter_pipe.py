@@ -737,9 +737,11 @@ def read_failure(status: int, body: object, model_id: str, retry_after: float = 
     # Some gateways send a list of errors.
     body = next(iter(dicts(body)), body)
     error = mapping(mapping(body).get("error") or body)
-    told = {**mapping(body), **error, **mapping(error.get("metadata")), **mapping(error.get("availability"))}
+    # The further inside, the more it tells, unless that is null.
+    parts = (body, error, error.get("metadata"), error.get("availability"))
+    told = {key: value for part in parts for key, value in mapping(part).items() if value is not None}
     # Many errors of /responses have the code "server_error", and their type beside it.
-    kinds = [told.get("error_type"), told.get("code"), error.get("code"), told.get("type")]
+    kinds = [told.get("error_type"), error.get("code"), told.get("code"), told.get("type")]
     codes = (status, *(code for code in kinds if isinstance(code, int)), told.get("http_status"), *kinds)
     status = next(filter(None, map(_status_of, codes)), 0)
     # Why moderation or a guardrail said no.

@@ -126,7 +126,9 @@ def test_an_error_type_says_more_than_the_code_that_many_share(error_type: str) 
     assert part in line(200, {"status": "failed", **error("server_error"), "error_type": error_type})
     assert part in line(200, error("server_error", error_type=error_type))
     assert part in line(200, error("server_error", metadata={"error_type": error_type}))
-    # A number tells the status, whatever the name.
+    assert part in line(200, error("server_error", error_type=error_type, metadata={"error_type": None}))
+    # A number tells the status, whatever the name, or what the provider's number was.
+    assert "rate-limiting" in line(200, error(429, metadata={"code": 400}))
     assert "rate-limiting" in line(200, error(429, metadata={"error_type": "server"}))
 
 
@@ -193,6 +195,7 @@ def test_whether_upstream_says_that_a_retry_may_help(said: object) -> None:
         ({"metadata": {"retry_after": 1.5}}, 1.5),
         ({"metadata": {"retry_after_seconds": 7}}, 7.0),
         ({"availability": {"retry_after": 20}, "metadata": {"retry_after": 7}}, 20.0),
+        ({"availability": {"retry_after": None}, "metadata": {"retry_after": 7}}, 7.0),
         ({"availability": {"retry_after": 0}}, 0.0),
         *(({"availability": {"retry_after": odd}}, 0.0) for odd in (None, "soon", -1, float("nan"), 10**30, [5])),
         ({}, 0.0),
