@@ -90,7 +90,7 @@ def build_request(
     if not shown and asked.get("include_reasoning"):
         del asked["include_reasoning"]
     if is_task and thinks:
-        asked |= {name: asked[name] + _TASK_REASONING_TOKENS for name in LENGTHS if name in asked}
+        asked |= {name: asked[name] + _TASK_REASONING_TOKENS for name in LENGTHS if isinstance(asked.get(name), int)}
     fields = place_parameters(asked, endpoint)
     conversation = _conversation(messages, endpoint, thinks)
     whole = {"model": ref.api_id, "stream": bool(body.get("stream")), **fields, **conversation}
