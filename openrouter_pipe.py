@@ -1156,7 +1156,7 @@ def reasoning_items(details: Iterable[JsonObject]) -> list[JsonDict]:
     for detail in details:
         field, place, part = _READABLE.get(detail["type"], ("", "", ""))
         new = {key: detail[key] for key in ("id", "format", "signature") if detail.get(key)}
-        if "data" in detail:
+        if detail.get("data") is not None:
             new["encrypted_content"] = detail["data"]
         elif not field:
             # A server tool's call has no place in such an item.
