@@ -229,7 +229,7 @@ def _content_of(status: int, body: bytes) -> object:
         is_api = status >= 400 or not mapping(content).keys().isdisjoint(_ERROR_KEYS)
     except ValueError:
         text = body.decode("utf-8", "replace").lstrip()
-        is_page, is_readable = text.startswith("<"), text[:1].isalnum() and "\ufffd" not in text
+        is_page, is_readable = text.startswith("<"), text[:1] not in "{[\ufeff" and "\ufffd" not in text
         content = {"message": "a web page came back" if is_page else text if is_readable else ""}
         is_api = status >= 400 and not (is_page and status in (404, 405))
     return content if is_api else {**mapping(content), "error_type": "not_an_api"}

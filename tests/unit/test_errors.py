@@ -279,7 +279,12 @@ def test_the_same_words_are_not_said_twice() -> None:
         (200, b"\x00\x01\xff\xfe garbage", ("BASE_URL",)),
         (500, b"\x00\x01\xff\xfe garbage", ("internal error",)),
         (500, b"upstream connect error", ("upstream connect error",)),
+        *(
+            (400, f"{start}seed' is required".encode(), (f": {start}seed' is",))
+            for start in ("'", "(", "* ", "\u26a0 ")
+        ),
         (429, b'{"error": {"mess', ("rate-limiting",)),
+        (429, b'\xef\xbb\xbf{"error": {"message": "x"}}', ("rate-limiting openai/gpt-4o:nitro.",)),
         (429, b"[]", ("rate-limiting",)),
         (429, b'[{"error": {"message": "Slow down"}}]', ("Slow down",)),
         (429, b'"Slow down"', ("Slow down",)),
