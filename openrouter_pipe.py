@@ -759,7 +759,7 @@ def read_failure(status: int, body: object, model_id: str, retry_after: float = 
         next(known, None) or next(meant, ""),
         said,
         who=_clean(told.get("provider_name"))[:60],
-        fallback_models=tuple(map(_clean, texts(told.get("fallback_models")))),
+        fallback_models=tuple(filter(None, map(_clean, texts(told.get("fallback_models"))))),
         retryable=told.get("retryable"),
         retry_after=retry_after or amount_of(told.get("retry_after") or told.get("retry_after_seconds")) or 0.0,
     )

@@ -157,6 +157,8 @@ def test_availability(status: int, code: str, key: str, parts: tuple[str, ...]) 
     fallbacks = ["openai/gpt-4o-mini", "x/y", "x/z", "x/fourth"]
     said = line(status, error(status, availability={**availability, "fallback_models": fallbacks}))
     assert said.endswith("Try openai/gpt-4o-mini or x/y or x/z.")
+    blank = error(status, availability={**availability, "fallback_models": ["", " ", 5]})
+    assert line(status, blank) == line(status, error(status, availability=availability))
 
 
 @pytest.mark.parametrize(
