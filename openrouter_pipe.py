@@ -310,7 +310,7 @@ class Model(NamedTuple):
     def context_length(self) -> int | None:
         """How many tokens fit."""
         length = self.row.get("context_length")
-        return length if isinstance(length, int) and length > 0 else None
+        return length if isinstance(length, int) and 0 < length <= 1e12 else None
 
     @property
     def pricing(self) -> dict[str, str]:

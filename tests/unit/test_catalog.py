@@ -78,7 +78,8 @@ def test_an_id_alone_is_a_row_of_which_nothing_is_known() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "length"), [(8192, 8192), (None, None), (0, None), (-1, None), ("8192", None), ([], None)]
+    ("value", "length"),
+    [(8192, 8192), (None, None), (0, None), (-1, None), ("8192", None), ([], None), (10**400, None)],
 )
 def test_a_context_length_that_is_no_number_is_unknown(value: Any, length: int | None) -> None:
     assert read(context_length=value).context_length == length
