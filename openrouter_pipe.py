@@ -3518,7 +3518,9 @@ class CatalogStore:
             self._account = _Account(self._transport, key)
         account = self._account
         if key:
-            await asyncio.shield(account.reading)
+            if not account.reading.done():
+                # Never raises: what keeps the copy from being read may have passed when it is fetched.
+                await asyncio.wait({account.reading})
             account.refresh(settings)
         return account.catalog
 

@@ -265,6 +265,21 @@ async def test_a_copy_that_cannot_be_used_is_fetched_anew(data: Path, content: s
         assert gets(sandbox, "/models/user") == 2
 
 
+async def test_a_copy_that_could_not_be_read_once_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading takes a thread, and a busy machine may have none to give."""
+    read = catalog_store.read_shared
+
+    async def fail(_: str) -> Any:
+        monkeypatch.setattr(catalog_store, "read_shared", read)
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(catalog_store, "read_shared", fail)
+    async with Sandbox() as sandbox:
+        made = new_pipe(sandbox)
+        for _ in range(2):
+            assert "openai.gpt-4o" in await ids(made)
+
+
 async def test_a_folder_that_cannot_be_written_costs_only_the_copy(
     data: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
