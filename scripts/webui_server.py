@@ -162,17 +162,17 @@ class OpenWebUI:
             self.client = httpx.Client(base_url=self.url, timeout=60, trust_env=False, headers=self.client.headers)
         self.data_dir.mkdir(parents=True, exist_ok=True)
         environment = self.environment()
-        with self.log_path.open("wb") as log, signals_wait():
-            self._process = subprocess.Popen(
-                [self._python, *COMMAND, str(self.port)],
-                cwd=self.data_dir,  # it looks for a `.env` where it runs
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
         try:
+            with self.log_path.open("wb") as log, signals_wait():
+                self._process = subprocess.Popen(
+                    [self._python, *COMMAND, str(self.port)],
+                    cwd=self.data_dir,  # it looks for a `.env` where it runs
+                    env=environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
             self._wait_until_healthy(time.monotonic() + limit)
         except BaseException:  # also Ctrl-C: whatever ends the wait, nothing stays behind
             self.stop()

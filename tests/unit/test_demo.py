@@ -198,11 +198,13 @@ def test_a_signal_at_the_moment_of_the_start_leaves_nothing_behind(
     monkeypatch.setattr(webui_server, "COMMAND", ("-c", "import time; time.sleep(600)"))
     monkeypatch.setattr(webui_server, "subprocess", SimpleNamespace(**{**vars(subprocess), "Popen": start}))
     monkeypatch.setattr(demo, "subprocess", webui_server.subprocess)
-    for server in (webui_server.OpenWebUI(tmp_path), demo.Sandbox(tmp_path)):
+    sandbox = demo.Sandbox(tmp_path)
+    # A `with` that was never entered ends nothing.
+    for begin, end in ((webui_server.OpenWebUI(tmp_path).__enter__, bool), (sandbox.start, sandbox.stop)):
         signal.signal(signal.SIGTERM, demo.interrupt)
         with pytest.raises(KeyboardInterrupt):
-            server.start()
-        server.stop()
+            begin()
+        end()
         assert started[-1].poll() is not None
     assert len(started) == 2
 
