@@ -2461,9 +2461,7 @@ def taken_kinds(model: Model, settings: Settings) -> Kinds | None:
     inputs = model.input_modalities
     # /responses knows two formats of audio. Source: OpenRouter's OpenAPI document, InputAudio.
     never = _CHAT_AUDIO if settings.ENDPOINT == "responses" else ()
-    kinds = {
-        ending: kind for ending, kind in _KINDS.items() if kind[0] in inputs and ending not in never
-    }
+    kinds = {ending: kind for ending, kind in _KINDS.items() if kind[0] in inputs and ending not in never}
     return kinds if settings.DIRECT_FILES == "supported" and (kinds or model is UNKNOWN) else None
 
 
@@ -3451,10 +3449,16 @@ class Answer:
 
     async def _tell_cost(self) -> None:
         """After the answer's last round, show what all its rounds have used."""
-        if self._settings.COST_DISPLAY != "off" and not self._reader.has_calls:
-            request, spent = self._request, self._rounds.get("spent", {})
-            asked, tier = ModelRef.from_api(request.body["model"]), request.body.get("service_tier")
-            await self.show(cost_line(spent, self._reader.served, asked, request.model, tier))
+        if self._settings.COST_DISPLAY == "off" or self._reader.has_calls:
+            return
+        request, spent = self._request, self._rounds.get("spent", {})
+        asked, tier = ModelRef.from_api(request.body["model"]), request.body.get("service_tier")
+        try:
+            line = cost_line(spent, self._reader.served, asked, request.model, tier)
+        except Exception:  # noqa: BLE001 - the answer is here, and must get its end
+            log_surprise("The cost of an answer could not be told")
+        else:
+            await self.show(line)
 
     async def show(self, description: str, done: bool = True, **more: object) -> None:
         """Show a status line, unless it is empty; one that is not done shimmers."""

@@ -31,9 +31,7 @@ def taken_kinds(model: Model, settings: Settings) -> Kinds | None:
     inputs = model.input_modalities
     # /responses knows two formats of audio. Source: OpenRouter's OpenAPI document, InputAudio.
     never = _CHAT_AUDIO if settings.ENDPOINT == "responses" else ()
-    kinds = {
-        ending: kind for ending, kind in _KINDS.items() if kind[0] in inputs and ending not in never
-    }
+    kinds = {ending: kind for ending, kind in _KINDS.items() if kind[0] in inputs and ending not in never}
     return kinds if settings.DIRECT_FILES == "supported" and (kinds or model is UNKNOWN) else None
 
 

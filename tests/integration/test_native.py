@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from integration.chats import text_and_error
 
+from openrouter_pipe import answer
 from openrouter_pipe.pipe import Pipe
 from openrouter_pipe.settings import Settings, UserValves
 from openrouter_sandbox import Answer, Rule, Sandbox, ToolCall
@@ -35,10 +36,10 @@ class Chat:
         """The answer's text, or its error."""
         task = more.pop("task", None)
         body = {"model": f"x.{model}", "stream": streaming, "messages": [{"role": "user", "content": "Hi"}], **more}
-        answer = await self.pipe.pipe(
+        answered = await self.pipe.pipe(
             body, self.user, "chat", task, __event_emitter__=self.emit, __metadata__=dict(self.metadata)
         )
-        return "".join(await text_and_error(answer))
+        return "".join(await text_and_error(answered))
 
 
 def sent_by(sandbox: Sandbox) -> dict[str, Any]:
@@ -104,6 +105,20 @@ async def test_no_line_for_tasks_and_where_it_is_switched_off(sandbox: Sandbox, 
     chat = Chat(sandbox, ENDPOINT=endpoint, COST_DISPLAY="off", own={"COST_DISPLAY": "status"})
     await chat.ask()
     assert len(chat.statuses) == 1, "here the user's choice wins"
+
+
+@pytest.mark.parametrize("streaming", [True, False])
+async def test_a_line_that_cannot_be_made_costs_no_answer_its_end(
+    sandbox: Sandbox, endpoint: str, streaming: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> str:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(answer, "cost_line", fail)
+    sandbox.rules.append(Rule(answer=Answer(text="All of it")))
+    chat = Chat(sandbox, ENDPOINT=endpoint)
+    assert await chat.ask(streaming=streaming) == "All of it"
+    assert chat.statuses == []
 
 
 async def test_an_error_after_the_text_keeps_the_text_and_needs_no_line(sandbox: Sandbox, endpoint: str) -> None:
