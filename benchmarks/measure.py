@@ -1,6 +1,6 @@
 """Measures one pipe file, in a process of its own: `python measure.py FILE BASE_URL`. Prints one JSON object.
 
-Times are milliseconds (loading, which waits for nothing: of CPU), memory megabytes; each time is the median of many runs.
+Times are milliseconds (loading, which waits for nothing: of CPU), memory megabytes; each time is the median of many.
 """
 
 from __future__ import annotations

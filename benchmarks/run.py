@@ -37,6 +37,12 @@ def child(script: str, *arguments: object) -> Mapping[str, float]:
     return figures
 
 
+def repeated(rounds: int, script: str, *arguments: object) -> dict[str, float]:
+    """The medians of what as many processes say: how fast one of them is depends on where its memory happens to lie."""
+    said = [child(script, *arguments) for _ in range(rounds)]
+    return {key: statistics.median(figures[key] for figures in said) for key in said[0]}
+
+
 def crowds(path: Path, base_url: str, rounds: int) -> dict[str, float]:
     """Many chats at once, raw and pipe in turn, each time in new processes."""
     raw, pipe = [], []
@@ -67,7 +73,7 @@ def main() -> None:
         for name, path in files.items():
             print(f"measuring {name} …", file=sys.stderr, flush=True)
             figures[name] = {
-                **child("measure.py", path, base_url),
+                **repeated(rounds, "measure.py", path, base_url),
                 **child("chats.py", path, base_url, "turns", rounds),
                 **crowds(path, base_url, rounds),
             }
