@@ -61,6 +61,8 @@ Measured on: {machine}.
   takes by itself, in the run of ours.
 - All talk to the sandbox of this project, on the same machine; each pipe is measured in a process of its own. CPU is process
   time, and the ratios are medians of what was measured in turn: they hold on other machines, the milliseconds do not.
+- A machine that is shared with others is faster and slower by the hour: a figure close to its bar is met in one run and missed
+  in the next.
 - Loading is what Python's compiler does with the whole file, once for each worker and each save. Raw reads bytes; ours also
   chooses the model and the endpoint, builds the request, reads each event as JSON and tells the cost, which is what a short
   chat shows most. With more than fifty chats at once each is updated less often ([architecture.md](architecture.md)).
