@@ -14,7 +14,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import webui
@@ -37,9 +37,8 @@ def child(script: str, *arguments: object) -> Mapping[str, float]:
     return figures
 
 
-def repeated(rounds: int, script: str, *arguments: object) -> dict[str, float]:
-    """The medians of what as many processes say: how fast one of them is depends on where its memory happens to lie."""
-    said = [child(script, *arguments) for _ in range(rounds)]
+def medians(said: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Of each figure, over all processes that said it: how fast one is depends on where its memory happens to lie."""
     return {key: statistics.median(figures[key] for figures in said) for key in said[0]}
 
 
@@ -49,14 +48,14 @@ def crowds(path: Path, base_url: str, rounds: int) -> dict[str, float]:
     for _ in range(rounds):
         raw.append(child("chats.py", path, base_url, "raw", 1))
         pipe.append(child("chats.py", path, base_url, "pipe", 1))
-    medians = {key: statistics.median(one[key] for one in raw) for key in ("cpu", "memory", "first")}
+    plain = medians(raw)
     return {
         "crowd": ratio([one["cpu"] for one in pipe], [one["cpu"] for one in raw]),
-        "crowd_raw": medians["cpu"],
-        "crowd_memory": statistics.median(one["memory"] for one in pipe) - medians["memory"],
-        "crowd_memory_raw": medians["memory"],
+        "crowd_raw": plain["cpu"],
+        "crowd_memory": medians(pipe)["memory"] - plain["memory"],
+        "crowd_memory_raw": plain["memory"],
         "crowd_first": ratio([one["first"] for one in pipe], [one["first"] for one in raw]),
-        "crowd_first_raw": medians["first"],
+        "crowd_first_raw": plain["first"],
     }
 
 
@@ -73,7 +72,7 @@ def main() -> None:
         for name, path in files.items():
             print(f"measuring {name} …", file=sys.stderr, flush=True)
             figures[name] = {
-                **repeated(rounds, "measure.py", path, base_url),
+                **medians([child("measure.py", path, base_url) for _ in range(rounds)]),
                 **child("chats.py", path, base_url, "turns", rounds),
                 **crowds(path, base_url, rounds),
             }
